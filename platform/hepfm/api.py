@@ -1,0 +1,554 @@
+"""The contracts between hepfm and its plugins. Stable and versioned; importing it loads neither numpy nor torch.
+
+How an event flows, and which contract it meets on its way::
+
+    file -> Reader -> Batch (numpy) -> Modality.select -> Batch (torch) -> Modality.augment -> Modality.units
+         -> Objective.plan (what is hidden) -> Tokenizer -> Tokens -> Backbone -> Objective -> {term: sum}
+
+Legend of shapes: B events, N rows of a table, U units of a part, T tokens, D model width, P position axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+import pluggy
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from pydantic import BaseModel
+
+    from hepfm.random import Draws
+
+API_VERSION = (1, 0)
+"""(major, minor). A plugin declares ``HEPFM_API = (major, minor)``; another major is refused."""
+
+hookimpl = pluggy.HookimplMarker("hepfm")
+"""Marks a plugin's functions as implementations of the hooks in ``hepfm.hookspecs``."""
+
+
+# --- What a plugin registers ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """One thing that a plugin offers.
+
+    Attributes:
+        name: What recipes and command lines call it.
+        target: ``"package.module:Name"``, imported only when it is asked for.
+        summary: One line for ``hepfm plugin show``.
+    """
+
+    name: str
+    target: str
+    summary: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModalitySpec(Spec):
+    """A kind of event part. The target is a `Modality`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderSpec(Spec):
+    """A file format. The target is a `Reader`.
+
+    Attributes:
+        suffixes: File name endings that are worth sniffing, e.g. ``(".h5", ".hdf5")``; empty for all.
+    """
+
+    suffixes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorSpec(Spec):
+    """A simulator. The target is a `Generator`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneSpec(Spec):
+    """Tokens to tokens. The target is a `Backbone`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveSpec(Spec):
+    """A self-supervised loss. The target is an `Objective`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSpec(Spec):
+    """A task. The target is a `Head`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSpec(Spec):
+    """A figure for a task. The target is a callable ``(truth, prediction, **options) -> {name: float}``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DisplaySpec(Spec):
+    """A picture of parts of one kind. The target is a `Display`; ``name`` is the kind."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeSpec(Spec):
+    """A named recipe. The target is ``"package:path/in/package.yaml"``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallbackSpec(Spec):
+    """Told of a run's start, validations, checkpoints and end. The target is a `Callback`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthCheckSpec(Spec):
+    """A check for ``hepfm doctor``. The target is a callable without arguments that yields `Finding`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandSpec(Spec):
+    """A command of ``hepfm``. The target is a typer app (a group) or a function (one command)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a health check found: ``status`` is ``ok``, ``warning`` or ``error``; ``fix`` says what to do."""
+
+    subject: str
+    status: str
+    found: str
+    fix: str = ""
+
+
+# --- What the data is -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        dtype: numpy name, e.g. ``"uint16"``.
+        shape: Trailing shape of a row's entry, ``()`` for a number, ``(3,)`` for a voxel index.
+        unit: ``"MeV"``, ``"ns"``, ``"voxel"``; empty for what has none.
+        label: True for truth that a model may not see as input.
+        vocabulary: For classes, the name of a vocabulary of the part.
+        lengths_of: For a column of lengths, the table it cuts into runs (nesting).
+    """
+
+    dtype: str
+    shape: tuple[int, ...] = ()
+    unit: str = ""
+    label: bool = False
+    vocabulary: str = ""
+    lengths_of: str = ""
+    doc: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassName:
+    """One class of a vocabulary: its integer value in the data, its name, and a colour (``#rrggbb``)."""
+
+    value: int
+    name: str
+    colour: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartSchema:
+    """What is in a part: named tables of columns, each table ragged over the events.
+
+    Attributes:
+        kind: The registered modality that understands it.
+        primary: The table whose length is the event's cost, and whose rows per-point tasks label.
+        tables: Table name to column name to `Column`.
+        vocabularies: Class vocabularies, by name.
+        attributes: What else belongs to the part, as JSON (voxel size in mm, grid, origin, detector).
+    """
+
+    kind: str
+    primary: str
+    tables: Mapping[str, Mapping[str, Column]]
+    vocabularies: Mapping[str, tuple[ClassName, ...]] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+Tables = Mapping[str, Mapping[str, "np.ndarray[Any, Any]"]]
+"""Table name to column name to array ``(N, ...)``, of one event."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One event: its 64-bit id, its parts' input tables, and their label tables apart."""
+
+    event_id: int
+    parts: Mapping[str, Tables]
+    labels: Mapping[str, Tables] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Rows of B events end to end: ``values (N, ...)`` and ``offsets (B+1,)`` int64; numpy or torch."""
+
+    values: Any
+    offsets: Any
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, event: int) -> Any:
+        """The rows of one event, a view."""
+        return self.values[int(self.offsets[event]) : int(self.offsets[event + 1])]
+
+    @property
+    def lengths(self) -> Any:
+        """Rows of each event, ``(B,)``."""
+        return self.offsets[1:] - self.offsets[:-1]
+
+
+@dataclass(frozen=True)
+class RaggedTable:
+    """A table of B events: columns ``(N, ...)`` that share ``offsets (B+1,)``; numpy or torch."""
+
+    columns: Mapping[str, Any]
+    offsets: Any
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, column: str) -> Ragged:
+        return Ragged(self.columns[column], self.offsets)
+
+    @property
+    def lengths(self) -> Any:
+        """Rows of each event, ``(B,)``."""
+        return self.offsets[1:] - self.offsets[:-1]
+
+
+RaggedTables = Mapping[str, RaggedTable]
+"""Table name to `RaggedTable`, of one part."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """B events, packed without padding. An event without a part has no rows in the part's tables.
+
+    Attributes:
+        event_ids: ``(B,)`` int64, the bits of the unsigned ids.
+        cost: ``(B,)`` int64, rows of the primary tables as stored, before any cut.
+        parts: Part name to its input tables.
+        labels: Part name to its label tables, row for row with ``parts`` where a table is in both.
+    """
+
+    event_ids: Any
+    cost: Any
+    parts: Mapping[str, RaggedTables]
+    labels: Mapping[str, RaggedTables] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.event_ids)
+
+    def event(self, row: int) -> Sample:
+        """One event of a numpy batch, as views."""
+
+        def cut(parts: Mapping[str, RaggedTables]) -> dict[str, Tables]:
+            return {
+                part: {name: {c: table[c][row] for c in table.columns} for name, table in tables.items()}
+                for part, tables in parts.items()
+            }
+
+        event_id = int(self.event_ids[row]) & 0xFFFFFFFFFFFFFFFF
+        return Sample(event_id=event_id, parts=cut(self.parts), labels=cut(self.labels))
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """Events of one file or folder, with random access by index. Handles are opened lazily, per process.
+
+    ``Reader(path, options)`` refuses what it cannot read with `DataError` (what, where, what to do).
+    """
+
+    Config: ClassVar[type[BaseModel]]
+    path: Path
+    parts: Mapping[str, PartSchema]
+    provenance: Mapping[str, Any]
+
+    @classmethod
+    def sniff(cls, path: Path) -> bool:
+        """Whether the path looks like this format. Cheap; never raises for a file of another format."""
+
+    def __init__(self, path: Path, config: Any) -> None: ...
+
+    def __len__(self) -> int: ...
+
+    def event_ids(self) -> np.ndarray[Any, Any]:
+        """``(len,)`` uint64, stable."""
+
+    def lengths(self, part: str) -> np.ndarray[Any, Any]:
+        """``(len,)`` int64: rows of the part's primary table, known without reading events."""
+
+    def read(self, indices: Sequence[int], *, labels: bool = True) -> Batch:
+        """The events at these indices, in this order, as a numpy batch."""
+
+    def digest(self) -> str:
+        """A hex digest of the content, for provenance and resume."""
+
+    def check(self) -> Iterator[str]:
+        """Reads everything; yields one sentence for each bad event or field, with where it is."""
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """A simulator. Event i depends on (configuration, seed, i) alone."""
+
+    Config: ClassVar[type[BaseModel]]
+    parts: Mapping[str, PartSchema]
+
+    def __init__(self, config: Any, *, seed: int) -> None: ...
+
+    def event(self, index: int) -> Sample: ...
+
+
+# --- What a model is made of ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Units:
+    """What can be hidden of one part (cells of an image, patches of a trace, particles), in packed order.
+
+    Attributes:
+        positions: ``(U, P)`` float32, in the modality's own unit of length between neighbouring units.
+        offsets: ``(B+1,)`` int64.
+        payload: The modality's own: what its tokenizer and decoder need.
+    """
+
+    positions: torch.Tensor
+    offsets: torch.Tensor
+    payload: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """Tokens of B events, packed.
+
+    Attributes:
+        x: ``(T, D)``.
+        positions: ``(T, P)`` float32.
+        offsets: ``(B+1,)`` int64.
+        part: ``(T,)`` int64, index of the token's part in the encoder's order of parts.
+    """
+
+    x: torch.Tensor
+    positions: torch.Tensor
+    offsets: torch.Tensor
+    part: torch.Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What is to be predicted of hidden units.
+
+    Attributes:
+        counts: Number of predictions in each loss term; follows from the masks alone.
+        payload: The modality's own.
+    """
+
+    counts: Mapping[str, int]
+    payload: Any
+
+
+class Tokenizer(Protocol):
+    """A ``torch.nn.Module``: units of one part to tokens of width ``d_model``."""
+
+    point_width: int
+
+    def forward(self, units: Units, visible: torch.Tensor) -> torch.Tensor:
+        """``(V, d_model)``, one row for each visible unit, in order; hidden ones have no influence.
+
+        Args:
+            units: All units of the part.
+            visible: ``(U,)`` bool.
+        """
+
+    def position(self, positions: torch.Tensor) -> torch.Tensor:
+        """``(K, d_model)`` embedding of positions ``(K, P)``, for queries without content."""
+
+    def points(self, units: Units, x: torch.Tensor) -> Ragged:
+        """Features of each row of the primary table, ``(N, W + point_width)``, in the rows' own order.
+
+        Args:
+            units: All units of the part, none hidden.
+            x: ``(U, W)`` encoded units.
+        """
+
+
+class Decoder(Protocol):
+    """A ``torch.nn.Module``: what is predicted of hidden units, and its loss."""
+
+    def forward(self, x: torch.Tensor) -> Any:
+        """The prediction for hidden units, from their decoded tokens ``(H, d_decoder)``."""
+
+    def loss(self, prediction: Any, target: Target) -> dict[str, torch.Tensor]:
+        """The sum of each term over all its predictions, float32 scalars."""
+
+    def observe(self, target: Target) -> None:
+        """Adds a target to the marginals that the baseline predicts with (buffers: sums, so ranks add up)."""
+
+    def baseline(self, target: Target) -> dict[str, torch.Tensor]:
+        """The same sums with the training set's marginals as the prediction."""
+
+    def tables(self, prediction: Any, units: Units, hidden: torch.Tensor) -> RaggedTables:
+        """The prediction as tables of the part's schema, for displays."""
+
+
+@runtime_checkable
+class Modality(Protocol):
+    """What an event part of this kind is. Holds no parameters; its modules are made by its methods."""
+
+    Config: ClassVar[type[BaseModel]]
+    schema: PartSchema
+    n_positions: int
+
+    def __init__(self, config: Any, schema: PartSchema) -> None:
+        """Refuses a schema that it cannot work with (`DataError`: which column is missing, or of which type)."""
+
+    def select(self, tables: RaggedTables) -> Mapping[str, Any]:
+        """The cut applied on reading: for each table that it cuts, a bool mask of the rows to keep (numpy)."""
+
+    def augment(self, tables: RaggedTables, draws: Draws) -> RaggedTables:
+        """A random variant of each event (torch); draws depend on the event alone."""
+
+    def units(self, tables: RaggedTables) -> Units:
+        """The units of each event (torch), whatever the order of its rows."""
+
+    def target(self, units: Units, hidden: torch.Tensor) -> Target:
+        """What is to be predicted of the hidden units ``(U,)`` bool."""
+
+    def visible_tables(self, units: Units, visible: torch.Tensor) -> RaggedTables:
+        """The rows of the units kept by the mask ``(U,)`` bool, as tables of the schema, for displays."""
+
+    def tokenizer(self, d_model: int) -> Any:
+        """A new `Tokenizer` module."""
+
+    def decoder(self, d_model: int) -> Any:
+        """A new `Decoder` module."""
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """A ``torch.nn.Module``: tokens to tokens of the same width; an event never sees another."""
+
+    Config: ClassVar[type[BaseModel]]
+    d_model: int
+    n_layers: int
+
+    def __init__(self, config: Any, *, n_positions: int) -> None: ...
+
+    def forward(self, tokens: Tokens, *, draws: Draws | None = None, layers: Sequence[int] = ()) -> Tokens:
+        """Encoded tokens.
+
+        Args:
+            tokens: Input.
+            draws: For drop-path and dropout, per event; None switches them off.
+            layers: Layers (1 to n_layers) whose outputs are concatenated along the width; none for the output.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What an objective does with a batch; made before the first forward of a step, without parameters.
+
+    Attributes:
+        counts: Number of predictions in each loss term; summed over ranks and micro-batches by the step.
+        draws: The events' random numbers.
+        payload: The objective's own.
+    """
+
+    counts: Mapping[str, int]
+    draws: Draws
+    payload: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruction:
+    """What a part's display shows beside the loss: tables of the schema, packed."""
+
+    visible: RaggedTables
+    hidden: RaggedTables
+    predicted: RaggedTables
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """A ``torch.nn.Module``: a self-supervised loss over any modality that offers what it needs.
+
+    Attributes:
+        weights: Loss term to its weight. The loss is the sum over terms of weight * sum / global count.
+    """
+
+    Config: ClassVar[type[BaseModel]]
+    weights: Mapping[str, float]
+
+    def __init__(self, config: Any, *, modalities: Mapping[str, Modality], d_model: int) -> None: ...
+
+    def plan(self, batch: Batch, draws: Draws, *, augment: bool = True) -> Plan:
+        """Masks and targets of a torch batch."""
+
+    def forward(self, encoder: Any, plan: Plan) -> dict[str, torch.Tensor]:
+        """The sum of each loss term; connected to every parameter, also for a batch without events."""
+
+    def observe(self, plan: Plan) -> None:
+        """Adds a plan's targets to the marginals (buffers that ranks add up, see `marginals`)."""
+
+    def marginals(self) -> list[torch.Tensor]:
+        """The buffers that `observe` adds to."""
+
+    def baseline(self, plan: Plan) -> dict[str, torch.Tensor]:
+        """The sums with the training set's marginals as the prediction: what a model that learns nothing gets."""
+
+    def reconstruct(self, encoder: Any, plan: Plan) -> dict[str, Reconstruction]:
+        """What was visible, hidden and predicted of each part, for displays."""
+
+
+class Head(Protocol):
+    """A ``torch.nn.Module``: a task on encoded tokens, points or pooled events."""
+
+    Config: ClassVar[type[BaseModel]]
+    needs: ClassVar[str]
+    """``"tokens"``, ``"points"`` or ``"pooled"``."""
+
+    def __init__(self, config: Any, *, schema: Mapping[str, PartSchema], d_in: int) -> None: ...
+
+    def forward(self, features: Ragged) -> Any: ...
+
+    def loss(self, prediction: Any, batch: Batch) -> dict[str, tuple[torch.Tensor, int]]:
+        """``{term: (sum, count)}``."""
+
+    def predict(self, prediction: Any) -> dict[str, RaggedTables]:
+        """Part name to tables of predictions, as they are written to the event store."""
+
+
+class Callback(Protocol):
+    """Told of a run's milestones, on the rank that records it; never called inside a step."""
+
+    def on_start(self, run: Mapping[str, Any]) -> None: ...
+
+    def on_validation(self, step: int, figures: Mapping[str, float]) -> None: ...
+
+    def on_checkpoint(self, step: int, path: Path) -> None: ...
+
+    def on_end(self, run: Mapping[str, Any]) -> None: ...
+
+
+class Display(Protocol):
+    """Pictures of one event's part, described as panels that the core draws as HTML and as PNG."""
+
+    def __call__(self, tables: Tables, schema: PartSchema, *, labels: Tables | None = None, title: str = "") -> list[Any]:
+        """Panels of ``hepfm.display``."""

@@ -1,0 +1,62 @@
+"""What the core itself registers, through the same entry points as any plugin."""
+
+from __future__ import annotations
+
+from hepfm import api
+
+HEPFM_API = (1, 0)
+
+
+@api.hookimpl
+def hepfm_readers() -> list[api.ReaderSpec]:
+    return [
+        api.ReaderSpec(
+            name="store",
+            target="hepfm.readers.store:StoreReader",
+            summary="The hepfm event store: one HDF5 file or a folder of shards.",
+        )
+    ]
+
+
+@api.hookimpl
+def hepfm_backbones() -> list[api.BackboneSpec]:
+    return [
+        api.BackboneSpec(
+            name="transformer",
+            target="hepfm.nn.transformer:Transformer",
+            summary="Packed attention with rotary positions; sizes tiny, small, base.",
+        )
+    ]
+
+
+@api.hookimpl
+def hepfm_objectives() -> list[api.ObjectiveSpec]:
+    return [
+        api.ObjectiveSpec(
+            name="masked",
+            target="hepfm.objectives.masked:Masked",
+            summary="Hide a share of the units, predict them from the rest.",
+        )
+    ]
+
+
+@api.hookimpl
+def hepfm_health_checks() -> list[api.HealthCheckSpec]:
+    return [api.HealthCheckSpec(name="platform", target="hepfm.cli.doctor:platform_findings")]
+
+
+@api.hookimpl
+def hepfm_commands() -> list[api.CommandSpec]:
+    return [
+        api.CommandSpec(name=name, target=f"hepfm.cli.{name}:{target}", summary=summary)
+        for name, target, summary in (
+            ("pretrain", "pretrain", "Pretrain a model from a recipe."),
+            ("resume", "resume", "Go on with a run from its newest complete checkpoint."),
+            ("fork", "fork", "Start a child run from a run's checkpoint, with another recipe."),
+            ("recipe", "app", "List, show, validate and compare recipes."),
+            ("data", "app", "Inspect, convert, check and split event data."),
+            ("plugin", "app", "List and show plugins."),
+            ("mlflow", "app", "Open the record of runs."),
+            ("doctor", "doctor", "Check this machine, with a fix for each finding."),
+        )
+    ]

@@ -1,0 +1,1 @@
+"""From readers to steps: source, sampler, packing, loader."""

@@ -1,0 +1,1 @@
+"""Event displays: panels that plugins describe, drawn as HTML (plotly) and as PNG (matplotlib)."""

@@ -1,0 +1,1 @@
+"""Modules that work on packed events: ragged operations, attention, transformer, encoder, EMA."""

@@ -1,0 +1,1 @@
+"""Self-supervised objectives that serve any modality."""

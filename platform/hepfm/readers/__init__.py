@@ -1,0 +1,1 @@
+"""Event sources on disk: what every reader stands on, and the event store."""

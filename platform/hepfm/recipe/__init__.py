@@ -1,0 +1,1 @@
+"""Recipes: what a run is, where each value came from, and its hash."""

@@ -1,0 +1,147 @@
+"""What a recipe may say. Units are in the names; unknown keys are refused.
+
+A *component* (a modality, backbone or objective) is named, and its further keys are checked against the
+``Config`` of the plugin's class when the recipe is resolved (`hepfm.recipe.load`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A section of a recipe: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Component(BaseModel):
+    """A plugin's class by name, with its options beside the name."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+
+    def options(self) -> dict[str, Any]:
+        """All keys but the name."""
+        return dict(self.model_extra or {})
+
+
+class Part(BaseModel):
+    """A part of the events that the run uses: its kind (a registered modality), and the modality's options."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    kind: str
+
+    def options(self) -> dict[str, Any]:
+        """All keys but the kind."""
+        return dict(self.model_extra or {})
+
+
+class Data(Section):
+    """Where events come from, and how they are batched."""
+
+    train: str | list[str] = Field(min_length=1)
+    """File, folder, glob, list of them, or ``sample:train`` for the events that hepfm ships."""
+    val: str | list[str] | None = None
+    """The same for validation; none for training without it."""
+    reader: str | None = None
+    """A reader's name; by default each file is sniffed."""
+    parts: dict[str, Part] = Field(min_length=1)
+    """Part name to kind and options."""
+    batch_cost: int = Field(default=65_536, gt=0)
+    """Budget of a global batch: stored rows (points, samples) over all its events."""
+    micro_batch_cost: int = Field(default=65_536, gt=0)
+    """Budget of what one rank computes at once."""
+    max_event_cost: int = Field(default=1_000_000, gt=0)
+    """Events with more stored rows than this are refused before they are read."""
+    augment: bool = True
+    """Whether training events are augmented."""
+
+
+class Model(Section):
+    """The encoder."""
+
+    backbone: Component = Component(name="transformer")
+
+
+class Train(Section):
+    """The optimisation."""
+
+    steps: int = Field(default=1000, ge=0)
+    time_limit_minutes: float | None = Field(default=None, gt=0)
+    """Stops with a checkpoint when this much wall time has passed."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    final_learning_rate: float = Field(default=1e-5, ge=0)
+    warmup_steps: int = Field(default=100, ge=0)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = Field(default=0.05, ge=0)
+    """Not applied to biases, norms and embeddings."""
+    clip_norm: float = Field(default=1.0, ge=0)
+    """Largest norm of the gradient; 0 for no clipping."""
+    ema_decay: float = Field(default=0.0, ge=0, lt=1)
+    """Decay of the moving average of weights, which is validated and saved; 0 for none."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """``auto``: bf16 where the processor has it."""
+    validate_every: int = Field(default=100, gt=0)
+    validate_events: int | None = Field(default=None, gt=0)
+    """The first events of the validation data; by default all."""
+    marginal_events: int = Field(default=1024, gt=0)
+    """Training events from which the no-learning baseline takes its marginals."""
+    max_bad_steps: int = Field(default=10, gt=0)
+    """Steps in a row with a loss or gradient that is not finite, after which the run stops."""
+
+
+class Checkpoint(Section):
+    """When the run's state is saved, and how many are kept."""
+
+    every: int = Field(default=100, gt=0)
+    keep: int = Field(default=2, gt=0)
+    keep_best: int = Field(default=1, ge=0)
+    """Checkpoints of lowest validation loss that are kept beside the newest."""
+
+
+class Cluster(Section):
+    """Where the run computes. Does not change what it computes."""
+
+    launcher: Literal["ray", "in-process", "torchrun"] = "ray"
+    workers: int = Field(default=1, gt=0)
+    address: str | None = None
+    """Ray address; by default a local Ray is started."""
+    cpus_per_worker: int | None = Field(default=None, gt=0)
+    """By default the machine's cores divided by the workers."""
+    gpus_per_worker: int | None = Field(default=None, ge=0)
+    """By default one where the cluster has GPUs."""
+    loader_workers: int = Field(default=0, ge=0)
+    """Background processes that read events, for each worker."""
+
+
+class Tracking(Section):
+    """Where the run is recorded."""
+
+    uri: str | None = None
+    """By default ``MLFLOW_TRACKING_URI``, else SQLite beside the runs."""
+    experiment: str = "hepfm"
+    displays: int = Field(default=1, ge=0)
+    """Events drawn at each validation."""
+
+
+class Recipe(Section):
+    """A run, from data to record."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
+    summary: str = ""
+    seed: int = Field(default=1, ge=0)
+    data: Data
+    model: Model = Model()
+    objective: Component
+    train: Train = Train()
+    checkpoint: Checkpoint = Checkpoint()
+    deepspeed: dict[str, Any] = Field(default_factory=dict)
+    """Passed to DeepSpeed over our defaults (``zero_optimization: {stage: 1}``, ...)."""
+    cluster: Cluster = Cluster()
+    tracking: Tracking = Tracking()

@@ -1,0 +1,19 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real and reference data; the test is skipped where it is absent."""
+    folder = Path(os.environ.get("HEPFM_REAL_DATA", ROOT / ".." / "shared" / "data")).resolve()
+    if not folder.is_dir():
+        pytest.skip("no real data: set HEPFM_REAL_DATA to the folder that data/README.md describes")
+    return folder
