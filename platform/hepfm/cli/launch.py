@@ -1,0 +1,102 @@
+"""What pretrain, resume and fork share: options, launching, following, and the closing words."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hepfm.cli.progress import Follower
+from hepfm.errors import RecipeError
+
+if TYPE_CHECKING:
+    from hepfm.recipe.schema import Recipe
+    from hepfm.tracking.runs import RunDir
+    from hepfm.training.worker import TrainRequest
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the recipe; may be repeated."),
+]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes that train together.")]
+InProcess = Annotated[bool, typer.Option("--in-process", help="Train in this process, without Ray.")]
+Address = Annotated[str | None, typer.Option(help="A running Ray; by default a local one is started.")]
+Out = Annotated[Path, typer.Option(help="Folder of runs.")]
+Json = Annotated[bool, typer.Option("--json", help="End with one line of JSON on standard output.")]
+
+
+def cluster_overrides(*, workers: int | None, in_process: bool, address: str | None) -> list[str]:
+    """The flags as overrides of the recipe's ``cluster`` section."""
+    world = os.environ.get("WORLD_SIZE") if "TORCHELASTIC_RUN_ID" in os.environ else None
+    if world is not None:
+        return ["cluster.launcher=torchrun", f"cluster.workers={world}"]
+    if in_process:
+        if workers not in (None, 1):
+            raise RecipeError(
+                f"--in-process is one worker; --workers {workers} needs more.",
+                fix="leave one of the two out",
+            )
+        return ["cluster.launcher=in-process", "cluster.workers=1"]
+    overrides = [] if workers is None else [f"cluster.workers={workers}"]
+    if address is not None:
+        overrides += ["cluster.launcher=ray", f"cluster.address={address}"]
+    return overrides
+
+
+def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool) -> None:
+    """Trains, shows how it goes on standard error, and reports on standard output.
+
+    Raises:
+        HepfmError: What ended the training.
+    """
+    from hepfm.tracking.runs import RunDir
+    from hepfm.training.output import output_to
+
+    run = RunDir(Path(request.run_dir))
+    with output_to(run.log_path) as (out, err):
+        leads = os.environ.get("RANK", "0") == "0" or recipe.cluster.launcher != "torchrun"
+        console = Console(file=err, quiet=not leads)
+        follower = Follower(run.metrics_path, name=run.path.name, steps=recipe.train.steps, console=console)
+        with follower:
+            if recipe.cluster.launcher == "ray":
+                from hepfm.training.ray_launcher import run_on_ray
+
+                run_on_ray(request, recipe.cluster)
+            else:
+                from hepfm.training.in_process import run_in_process
+
+                run_in_process(request)
+        if leads:
+            _report(run, out, as_json=as_json)
+
+
+def _report(run: RunDir, out: TextIO, *, as_json: bool) -> None:
+    result = run.json()
+    if as_json:
+        out.write(json.dumps(result) + "\n")
+        return
+    table = Table.grid(padding=(0, 2))
+    runs = run.path.parent
+    shown = runs.relative_to(Path.cwd()) if runs.is_relative_to(Path.cwd()) else runs
+    for name, value in (
+        ("Run", str(shown / run.path.name)),
+        ("Status", f"{result['status']} after {result['steps']} steps"),
+        ("Checkpoint", result["checkpoint"] or "none"),
+        ("Training loss", _figure(result["train_loss"])),
+        ("Validation loss", _figure(result["val_loss"])),
+        ("  learning nothing", _figure(result["val_loss_baseline"])),
+        ("Weights", f"sha256 {result['weights_sha256']}"),
+        ("MLflow", f"hepfm mlflow ui --out {shown}"),
+        ("Go on", f"hepfm fork {run.path.name} --set train.steps={2 * result['steps']}"),
+    ):
+        table.add_row(f"[bold]{name}[/bold]", value)
+    Console(file=out, width=200 if not out.isatty() else None, highlight=False).print(table)
+
+
+def _figure(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4f}"

@@ -1,0 +1,57 @@
+"""``hepfm pretrain``: from a recipe to a trained run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hepfm.cli.launch import Address, InProcess, Json, Out, Set, Workers, cluster_overrides, launch
+
+if TYPE_CHECKING:
+    from hepfm.recipe.schema import Recipe
+
+
+def pretrain(
+    recipe: Annotated[str, typer.Argument(help="A named recipe (hepfm recipe list) or a YAML file.")],
+    overrides: Set = None,
+    workers: Workers = None,
+    in_process: InProcess = False,
+    address: Address = None,
+    out: Out = Path("runs"),
+    name: Annotated[str | None, typer.Option(help="Name of the run; by default the recipe's.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Pretrain a model from a recipe.
+
+    The run's folder, OUT/NAME-ID, holds the resolved recipe, the metrics, the log and the checkpoints; MLflow
+    records it in OUT/mlflow.db unless MLFLOW_TRACKING_URI says otherwise.
+
+    Under torchrun (torchrun --nproc-per-node 2 -m hepfm pretrain RECIPE) its processes are the workers.
+    """
+    from hepfm.recipe.load import load_recipe
+    from hepfm.tracking.runs import create_run
+    from hepfm.training.in_process import agree
+    from hepfm.training.worker import TrainRequest
+
+    flags = cluster_overrides(workers=workers, in_process=in_process, address=address)
+    if name is not None:
+        flags.append(f"name={name}")
+    resolved = load_recipe(recipe, [*(overrides or []), *flags])
+
+    def prepare() -> TrainRequest:
+        _look_at_data(resolved.recipe)
+        run = create_run(out.resolve(), resolved.recipe.name, resolved.yaml())
+        return TrainRequest(recipe=resolved.recipe.model_dump(mode="json"), run_dir=str(run.path))
+
+    launch(agree(prepare), resolved.recipe, as_json=as_json)
+
+
+def _look_at_data(recipe: Recipe) -> None:
+    """Opens the first file of each split, so that a wrong path is said before workers are started."""
+    from hepfm.readers.sniff import open_reader, resolve_paths
+
+    for split in (recipe.data.train, recipe.data.val):
+        if split is not None:
+            open_reader(resolve_paths(split)[0], recipe.data.reader).close()

@@ -1,0 +1,147 @@
+"""Workers on Ray: Ray Train starts them and tells of their end; the loop in them knows nothing of Ray."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hepfm.errors import HepfmError, RecipeError, TrainingError
+
+if TYPE_CHECKING:
+    from hepfm.recipe.schema import Cluster
+    from hepfm.training.worker import TrainRequest
+
+
+def run_on_ray(request: TrainRequest, cluster: Cluster) -> None:
+    """Trains on a running Ray (``cluster.address``), or on a local one that ends with this process.
+
+    Raises:
+        HepfmError: What a worker raised, as itself; `TrainingError` where a worker was lost.
+        RecipeError: The cluster has less than what was asked for.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    if cluster.address is None:
+        _own_token()
+    import ray
+    from ray import train
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    started_here = not ray.is_initialized()
+    if started_here:
+        _connect(ray, cluster)
+    try:
+        resources = _resources_per_worker(ray.cluster_resources(), cluster)
+        threads = str(max(1, int(resources["CPU"])))
+        trainer = TorchTrainer(
+            _train,
+            train_loop_config=request.to_json(),
+            scaling_config=train.ScalingConfig(
+                num_workers=cluster.workers,
+                use_gpu=resources["GPU"] > 0,
+                resources_per_worker=resources,
+            ),
+            torch_config=TorchConfig(backend="nccl" if resources["GPU"] else "gloo"),
+            run_config=train.RunConfig(
+                name="ray",
+                storage_path=request.run_dir,
+                worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": threads}},
+                failure_config=train.FailureConfig(max_failures=0),
+            ),
+        )
+        try:
+            trainer.fit()
+        except train.WorkerGroupError as error:
+            raise _cause(error, request) from error
+    finally:
+        if started_here:
+            ray.shutdown()
+
+
+def _train(config: dict[str, Any]) -> None:
+    from hepfm.training.output import output_to
+    from hepfm.training.worker import TrainRequest, train
+
+    request = TrainRequest.from_json(config)
+    with output_to(Path(request.run_dir) / "log.txt"):
+        train(request)
+
+
+def _connect(ray: Any, cluster: Cluster) -> None:
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    if cluster.address is not None:
+        try:
+            ray.init(address=cluster.address, **quiet)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise RecipeError(
+                f"No Ray cluster answers at '{cluster.address}': {error}",
+                where="cluster.address",
+                fix="start one (ray start --head), correct the address, or leave it out for a local Ray",
+            ) from error
+        return
+    # Sockets live below this folder: its path must stay short, and others must not read it.
+    scratch = Path(tempfile.gettempdir()) / f"hepfm-ray-{os.getuid()}"
+    scratch.mkdir(mode=0o700, exist_ok=True)
+    if scratch.stat().st_uid != os.getuid():
+        raise HepfmError(f"{scratch} belongs to another user.", fix="set TMPDIR to a folder of your own")
+    cores = (cluster.cpus_per_worker or 1) * cluster.workers
+    ray.init(
+        num_cpus=max(cores, os.cpu_count() or 1),
+        include_dashboard=False,
+        _temp_dir=str(scratch),
+        **quiet,
+    )
+
+
+def _own_token() -> None:
+    """Requests to our local Ray need a token from a file that only the user can read."""
+    if "RAY_AUTH_MODE" in os.environ:
+        return
+    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hepfm"
+    folder.mkdir(parents=True, exist_ok=True)
+    token = folder / "ray-token"
+    if not token.exists():
+        aside = folder / f".ray-token-{os.getpid()}"
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+        aside.replace(token)
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+
+
+def _resources_per_worker(available: dict[str, float], cluster: Cluster) -> dict[str, float]:
+    """What a worker gets: as the recipe says, else an even share of the cores and, where there are, a GPU."""
+    cpus, gpus = available.get("CPU", 0.0), available.get("GPU", 0.0)
+    wanted = {
+        "CPU": float(cluster.cpus_per_worker or max(1, int(cpus // cluster.workers))),
+        "GPU": float(gpus >= cluster.workers if cluster.gpus_per_worker is None else cluster.gpus_per_worker),
+    }
+    for name, has in (("CPU", cpus), ("GPU", gpus)):
+        if wanted[name] * cluster.workers > has:
+            raise RecipeError(
+                f"{cluster.workers} workers with {wanted[name]:g} {name}s each need "
+                f"{wanted[name] * cluster.workers:g} {name}s; the Ray cluster has {has:g}.",
+                where=f"cluster.workers, cluster.{name.lower()}s_per_worker",
+                fix="ask for fewer workers or less for each",
+            )
+    return wanted
+
+
+def _cause(error: Any, request: TrainRequest) -> HepfmError:
+    """The first worker's own error where it is one of ours; the lowest rank is the most telling."""
+    for _, failure in sorted(error.worker_failures.items()):
+        seen: BaseException | None = failure
+        while seen is not None:
+            if isinstance(seen, HepfmError):
+                return seen
+            seen = getattr(seen, "cause", None) or seen.__cause__
+    ranks = ", ".join(str(rank) for rank in sorted(error.worker_failures))
+    last = str(next(iter(error.worker_failures.values()))).strip().splitlines()[-1]
+    return TrainingError(
+        f"Training ended on rank {ranks}: {last}",
+        where=f"{request.run_dir}/log.txt has the traceback",
+        fix=f"hepfm resume {Path(request.run_dir).name} goes on from the newest checkpoint",
+    )
