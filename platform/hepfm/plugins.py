@@ -211,7 +211,7 @@ def _collect(plugin: Any, name: str) -> dict[str, list[api.Spec]]:
         raise PluginError(f"HEPFM_API must be a pair of numbers like {api.API_VERSION}, not {declared!r}.")
     if declared[0] != api.API_VERSION[0]:
         raise PluginError(
-            f"It is written for version {declared[0]} of the API; this hepfm has version {api.API_VERSION[0]}.",
+            f"It is written for version {declared[0]} of the API; this hepfm has {api.API_VERSION[0]}.",
             fix="install a version of the plugin for this hepfm, or of hepfm for this plugin",
         )
     manager = pluggy.PluginManager("hepfm")
