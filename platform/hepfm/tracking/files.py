@@ -1,0 +1,45 @@
+"""Files that survive a kill: replaced whole, and locked by one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Replaces a file at once: whoever reads it sees the old content or the new, also after a crash.
+
+    Written aside, fsynced, renamed, and the rename made durable with the folder's own fsync.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with aside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[int]:
+    """Holds an exclusive lock on a file, made where it is missing; the kernel frees it when the process dies.
+
+    Yields:
+        The file's descriptor.
+
+    Raises:
+        BlockingIOError: Another process holds it, and ``wait`` is False.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield descriptor
+    finally:
+        os.close(descriptor)

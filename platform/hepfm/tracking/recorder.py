@@ -1,0 +1,243 @@
+"""Records a run: on disk at once, in MLflow behind its back."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Mapping
+from getpass import getuser
+from pathlib import Path
+from typing import Any, Literal
+
+from hepfm import __version__
+from hepfm.errors import TrainingError
+from hepfm.tracking.files import replace
+from hepfm.tracking.lines import decode, encode, plain
+from hepfm.tracking.runs import RunDir
+from hepfm.tracking.shipper import Shipper
+from hepfm.tracking.spool import Spool
+from hepfm.tracking.store import store_uri, without_secrets
+from hepfm.tracking.system import SystemMetrics
+from hepfm.tracking.versions import versions
+
+_KEY = re.compile(r"[\w./ :-]{1,250}")  # MLflow's rule for names of metrics
+_PARAM_LENGTH = 500
+_INTERVAL_S = 2.0
+_LONGEST_INTERVAL_S = 60.0
+_log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """The one writer of a run's metrics and of its MLflow run.
+
+    Each line goes to ``metrics.jsonl`` and to the spool before the call returns; a background thread sends
+    the spool to MLflow in batches, with the time at which each line was written. A store that is down, slow
+    or gone costs the training nothing: what it did not take stays in the spool, for the next resume or for
+    ``hepfm mlflow replay``.
+
+    Args:
+        run: The run's folder.
+        uri: MLflow's store; by default ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` beside the run.
+        experiment: MLflow's experiment, made where it is missing.
+        params: Headline parameters, cut visibly at 500 characters. The recipe goes along as a file.
+        tags: Further tags of the MLflow run.
+        dataset: ``name``, ``digest`` and ``source`` of the training data.
+        resume_step: The step of the checkpoint that training goes on from; None to begin at the beginning.
+            Lines of later steps are put aside (``spool/superseded.jsonl``), and steps that MLflow has been
+            told of are not told again.
+        close_timeout: Seconds that `close` waits for MLflow.
+    """
+
+    def __init__(
+        self,
+        run: RunDir,
+        *,
+        uri: str | None = None,
+        experiment: str = "hepfm",
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        dataset: Mapping[str, str] | None = None,
+        resume_step: int | None = None,
+        close_timeout: float = 20.0,
+    ) -> None:
+        self.run = run
+        self.uri = uri or store_uri(run.path.parent)
+        self._close_timeout = close_timeout
+        self._spool = Spool(run.spool)
+        self._told = self._spool.last_steps()
+        _truncate(run, -1 if resume_step is None else resume_step)
+        self._metrics = run.metrics_path.open("ab", buffering=0)
+        made_with = versions()
+        if self._spool.empty:
+            self._append("start", **_start(run, experiment, params or {}, tags or {}, dataset, made_with))
+            self.artifact(run.recipe_path)
+        else:
+            self._append("resume", step=resume_step or 0)
+        replace(run.spool / "versions.json", json.dumps(made_with, indent=2).encode())
+        self.artifact(run.spool / "versions.json")
+        run.update(tracking_uri=without_secrets(self.uri))
+        self._shipper = Shipper(run, self._spool, self.uri)
+        self._system = SystemMetrics()
+        self._system_step = self._told.get(self._system.first_key, -1)
+        self._wake = threading.Event()
+        self._closing = False
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._ship, name="hepfm-tracking", daemon=True)
+        self._thread.start()
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's id of the run; None until the store has answered for the first time."""
+        return self._spool.cursor.run_id
+
+    def metrics(self, step: int, values: Mapping[str, Any]) -> None:
+        """Records numbers of a step: Python, numpy or torch scalars; NaN and infinities are kept.
+
+        Raises:
+            TrainingError: The line cannot be written (disk full).
+        """
+        for key in values:
+            if not _KEY.fullmatch(key):
+                raise ValueError(
+                    f"'{key}' cannot name a metric: letters, digits, '_', '-', '.', ' ', ':' and '/'"
+                )
+        numbers = {key: float(plain(value)) for key, value in values.items()}
+        now = time.time()
+        try:
+            self._metrics.write(encode({"step": step, "time": now, "metrics": numbers}))
+        except OSError as error:
+            raise TrainingError(
+                f"metrics cannot be written: {error.strerror}",
+                where=str(self.run.metrics_path),
+                fix="make room there, then 'hepfm resume' the run",
+            ) from error
+        news = {key: value for key, value in numbers.items() if step > self._told.get(key, -1)}
+        if news:
+            self._append("metrics", time=now, step=step, metrics=news)
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Sends a file to MLflow's artifacts, into a folder there.
+
+        The file has to stay where it is; written over and sent again, it replaces itself.
+        """
+        path = path.resolve()
+        inside = path.is_relative_to(self.run.path)
+        self._append("artifact", path=str(path.relative_to(self.run.path) if inside else path), folder=folder)
+
+    def close(self, status: Literal["done", "failed", "stopped"]) -> str:
+        """Ends the record, in bounded time.
+
+        Returns:
+            An empty text, or a sentence on what MLflow did not take and how to send it.
+        """
+        self._append("end", status=status)
+        self._closing = True
+        self._wake.set()
+        self._thread.join(self._close_timeout)
+        pending = self._spool.pending
+        self._metrics.close()
+        if not self._thread.is_alive():
+            self._spool.close()
+        if not pending:
+            return ""
+        cause = f"{type(self._error).__name__}: {self._error}" if self._error else "it answers too slowly"
+        message = (
+            f"MLflow at {without_secrets(self.uri)} did not take the last {pending} entries of the record "
+            f"({cause.splitlines()[0]}). Nothing is lost; send them: 'hepfm mlflow replay {self.run.path}'."
+        )
+        _log.warning(message)
+        return message
+
+    def _append(self, kind: str, **fields: Any) -> None:
+        self._spool.append({"kind": kind, "time": time.time()} | fields)
+
+    def _ship(self) -> None:
+        delay = _INTERVAL_S
+        while True:
+            self._wake.wait(delay)
+            last = self._closing
+            try:
+                if metrics := self._system.sample():
+                    self._system_step += 1
+                    self._append("metrics", step=self._system_step, metrics=metrics)
+                while self._shipper.ship():
+                    pass
+                self._error, delay = None, _INTERVAL_S
+            except Exception as error:  # noqa: BLE001 - whatever a store can do, training goes on
+                self._error, delay = error, min(2 * delay, _LONGEST_INTERVAL_S)
+            if last:
+                return
+
+
+def replay(run: RunDir, uri: str | None = None) -> int:
+    """Sends to MLflow what it does not have of a run; returns how many entries that were.
+
+    Raises:
+        Exception: Whatever MLflow raises when the store does not answer.
+    """
+    spool = Spool(run.spool)
+    try:
+        shipper = Shipper(run, spool, uri or store_uri(run.path.parent))
+        before = spool.pending
+        while shipper.ship():
+            pass
+        return before
+    finally:
+        spool.close()
+
+
+def _truncate(run: RunDir, step: int) -> None:
+    """Leaves the lines of ``metrics.jsonl`` up to a step, and puts the others aside."""
+    if not run.metrics_path.exists():
+        return
+    kept: list[bytes] = []
+    superseded: list[bytes] = []
+    for line in run.metrics_path.read_bytes().splitlines(keepends=True):
+        entry = decode(line)
+        (kept if entry and entry["step"] <= step else superseded).append(line)
+    if superseded:
+        with (run.spool / "superseded.jsonl").open("ab") as file:
+            file.writelines(superseded)
+        replace(run.metrics_path, b"".join(kept))
+
+
+def _start(
+    run: RunDir,
+    experiment: str,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+    dataset: Mapping[str, str] | None,
+    made_with: Mapping[str, Any],
+) -> dict[str, Any]:
+    """All that a store needs to begin the run."""
+    texts = {key: str(plain(value)) for key, value in params.items()}
+    cut = {
+        key: f"{text[: _PARAM_LENGTH - 6]} [cut]" if len(text) > _PARAM_LENGTH else text
+        for key, text in texts.items()
+    }
+    content = run.json()
+    own = {
+        "mlflow.user": getuser(),
+        "mlflow.source.name": "hepfm",
+        "mlflow.source.type": "LOCAL",
+        "hepfm.code": made_with["code"],
+        "hepfm.run_dir": str(run.path),
+    }
+    if made_with["code"] != __version__:
+        own["mlflow.source.git.commit"] = made_with["code"].removesuffix("-dirty")
+    if dataset:
+        own["hepfm.data_digest"] = dataset["digest"]
+    if parent := content.get("parent"):
+        own["hepfm.parent"] = parent
+        folder = run.path.parent / parent
+        if (folder / "run.json").is_file() and (parent_id := RunDir(folder).json().get("run_id")):
+            own["mlflow.parentRunId"] = parent_id
+    return {
+        "experiment": experiment,
+        "params": cut,
+        "tags": own | dict(tags),
+        "dataset": dict(dataset) if dataset else None,
+    }

@@ -1,0 +1,197 @@
+"""A run's folder: its names, its recipe, its ``run.json``, and its lock.
+
+::
+
+    runs/<name>-<id>/
+      recipe.yaml   run.json   metrics.jsonl   log.txt   spool/   checkpoints/
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hepfm.errors import RecipeError, TrainingError
+from hepfm.tracking.files import locked, replace
+from hepfm.tracking.lines import plain
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+_RESULTS = ("run_id", "checkpoint", "steps", "train_loss", "val_loss", "val_loss_baseline", "weights_sha256")
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The folder of one run."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's name, ``<name>-<id>``: what a command line calls the run."""
+        return self.path.name
+
+    @property
+    def recipe_path(self) -> Path:
+        return self.path / "recipe.yaml"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def spool(self) -> Path:
+        """What is on its way to MLflow."""
+        return self.path / "spool"
+
+    def json(self) -> dict[str, Any]:
+        """The content of ``run.json``; ``run_dir`` is where the folder lies now."""
+        content: dict[str, Any] = json.loads((self.path / "run.json").read_bytes())
+        return content | {"run_dir": str(self.path)}
+
+    def update(self, **fields: Any) -> None:
+        """Sets fields of ``run.json``, atomically; numpy and torch scalars are accepted, NaN is ``"NaN"``.
+
+        Safe against other threads and processes that set other fields at the same time.
+        """
+        with locked(self.path / ".run.json.lock"):
+            content = self.json() | plain(fields)
+            replace(self.path / "run.json", _render(content))
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Held by the process that trains the run; it ends with the process, however that ends.
+
+        Raises:
+            TrainingError: Another process holds it.
+        """
+        path = self.path / "lock"
+        try:
+            with locked(path, wait=False) as descriptor:
+                holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
+                os.truncate(descriptor, 0)
+                os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+                yield
+        except BlockingIOError:
+            raise TrainingError(
+                f"run {self.name} is being trained already",
+                where=f"{path}: {path.read_text() or 'just locked'}",
+                fix="wait for it or stop it; or 'hepfm fork' the run to train a copy",
+            ) from None
+
+
+def create_run(out: Path, name: str, recipe_yaml: str, parent: str | None = None) -> RunDir:
+    """Makes the folder of a new run, with its recipe and its ``run.json``.
+
+    Args:
+        out: The folder of all runs, made where it is missing.
+        name: The recipe's name; the folder is ``<name>-<id>`` with 8 random hex digits.
+        recipe_yaml: The resolved recipe.
+        parent: For a fork, the name of the run that it starts from.
+
+    Raises:
+        RecipeError: The name would not stay inside ``out``.
+    """
+    if not _NAME.fullmatch(name):
+        raise RecipeError(
+            f"'{name}' cannot be a run's name",
+            where="name",
+            fix="start with a letter or digit, then letters, digits, '.', '_' and '-', at most 80 in all",
+        )
+    identity = uuid.uuid4().hex[:8]
+    out.mkdir(parents=True, exist_ok=True)
+    run = RunDir(out.resolve() / f"{name}-{identity}")
+    run.path.mkdir()
+    run.spool.mkdir()
+    run.checkpoints.mkdir()
+    replace(run.recipe_path, recipe_yaml.encode())
+    content = {"name": name, "id": identity, "run_dir": str(run.path), "parent": parent, "created": _now()}
+    content |= dict.fromkeys(_RESULTS) | {"status": "created"}
+    replace(run.path / "run.json", _render(content))
+    return run
+
+
+def find_run(run: str, out: Path) -> RunDir:
+    """The run that a command line means.
+
+    Args:
+        run: A folder; or the name, id or MLflow run id of a run in ``out``, or the unique prefix of one.
+        out: The folder of all runs.
+
+    Raises:
+        RecipeError: There is none, there are several, or links lead out of the folder.
+    """
+    folder = Path(run)
+    if (folder / "run.json").is_file():
+        return _checked(RunDir(folder.resolve()))
+    known = [RunDir(path.parent) for path in out.glob("*/run.json")] if out.is_dir() else []
+    names = {each.path: (each.name, *_ids(each)) for each in known}
+    matches = [each for each in known if any(run and name.startswith(run) for name in names[each.path])]
+    exact = [each for each in matches if run in names[each.path]]
+    if len(exact or matches) == 1:
+        (found,) = exact or matches
+        if found.path.resolve().parent != out.resolve():
+            raise RecipeError(
+                f"run {found.name} is a link that leads out of its folder",
+                where=f"{found.path} -> {found.path.resolve()}",
+                fix="name the folder itself",
+            )
+        return _checked(RunDir(found.path.resolve()))
+    newest = sorted(matches or known, key=lambda each: each.path.stat().st_mtime, reverse=True)
+    listed = ", ".join(each.name for each in newest[:8]) or "none yet"
+    raise RecipeError(
+        f"'{run}' could be {len(matches)} runs" if matches else f"there is no run '{run}'",
+        where=str(out),
+        fix=f"{'say which' if matches else 'the newest here'}: {listed}",
+    )
+
+
+def _ids(run: RunDir) -> Iterator[str]:
+    try:
+        content = run.json()
+    except (OSError, ValueError):
+        return
+    yield from (content[key] for key in ("id", "run_id") if content.get(key))
+
+
+def _checked(run: RunDir) -> RunDir:
+    """Refuses a run with files elsewhere: a resumed run is written to, and its engine's files are pickles."""
+    for path in (
+        run.path / "run.json",
+        run.recipe_path,
+        run.metrics_path,
+        run.log_path,
+        run.spool,
+        run.checkpoints,
+    ):
+        if not path.resolve().is_relative_to(run.path):
+            raise RecipeError(
+                f"run {run.name} has a link that leads out of its folder",
+                where=f"{path} -> {path.resolve()}",
+                fix="put the files themselves there",
+            )
+    return run
+
+
+def _render(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, indent=2).encode() + b"\n"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
