@@ -1,0 +1,159 @@
+"""Checkpoints: complete or not there. Written aside, hashed, fsynced, renamed; found by looking."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hepfm.errors import CheckpointError
+from hepfm.failpoints import failpoint
+from hepfm.training.ranks import Ranks
+
+MANIFEST = "manifest.json"
+_FORMAT = 1
+
+
+def folder_name(step: int) -> str:
+    """``step-00001000``."""
+    return f"step-{step:08d}"
+
+
+def save(
+    checkpoints: Path, step: int, write: Callable[[Path], None], facts: Mapping[str, Any], ranks: Ranks
+) -> Path:
+    """Makes a checkpoint. All ranks call this.
+
+    Args:
+        checkpoints: The run's folder of checkpoints, shared by all ranks.
+        step: What it is called after.
+        write: Writes this rank's files into a folder.
+        facts: JSON that goes into the manifest (world size, validation loss).
+        ranks: The processes that train together.
+
+    Returns:
+        The checkpoint's folder.
+    """
+    final, aside = checkpoints / folder_name(step), checkpoints / f".{folder_name(step)}"
+    if ranks.rank == 0:
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        for left_by_a_kill in checkpoints.glob(".step-*"):
+            shutil.rmtree(left_by_a_kill)
+        aside.mkdir()
+    ranks.wait()
+    write(aside)
+    failpoint("checkpoint-written")
+    ranks.wait()
+    if ranks.rank == 0:
+        files = {}
+        for path in sorted(path for path in aside.rglob("*") if path.is_file()):
+            files[path.relative_to(aside).as_posix()] = {
+                "bytes": path.stat().st_size,
+                "sha256": _sha256(path),
+            }
+            _sync(path)
+        manifest = {"format": _FORMAT, "step": step, **facts, "files": files}
+        failpoint("checkpoint-hashed")
+        (aside / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        for path in (aside / MANIFEST, *(path for path in aside.rglob("*") if path.is_dir()), aside):
+            _sync(path)
+        failpoint("checkpoint-synced")
+        if final.exists():  # damaged: a complete one would have been resumed from
+            _remove(final)
+        aside.rename(final)
+        failpoint("checkpoint-renamed")
+        _sync(checkpoints)
+    ranks.wait()
+    return final
+
+
+def verify(checkpoint: Path) -> dict[str, Any]:
+    """The manifest of a checkpoint whose files are all there and as they were written.
+
+    Raises:
+        CheckpointError: One is missing, changed, or should not be there; it is named with its hashes.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
+        files = dict(manifest["files"])
+        wanted = {name: str(entry["sha256"]) for name, entry in files.items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(checkpoint, MANIFEST, f"cannot be read ({error})") from error
+    if manifest.get("format") != _FORMAT:
+        raise _damaged(checkpoint, MANIFEST, f"has format {manifest.get('format')}, not {_FORMAT}")
+    found = {path.relative_to(checkpoint).as_posix() for path in checkpoint.rglob("*") if not path.is_dir()}
+    for name in sorted(found - {MANIFEST} - wanted.keys()):
+        raise _damaged(checkpoint, name, "is not in the manifest")
+    for name, sha256 in wanted.items():
+        path = checkpoint / name
+        if name not in found or path.is_symlink():
+            raise _damaged(checkpoint, name, f"is missing (sha256 {sha256})")
+        if (has := _sha256(path)) != sha256:
+            raise _damaged(checkpoint, name, f"has sha256 {has}, written was {sha256}")
+    return manifest
+
+
+def find_newest(checkpoints: Path) -> tuple[Path | None, list[CheckpointError]]:
+    """The newest complete checkpoint, and what is wrong with those that are newer."""
+    damaged: list[CheckpointError] = []
+    for checkpoint in sorted(checkpoints.glob("step-*"), reverse=True):
+        try:
+            verify(checkpoint)
+        except CheckpointError as error:
+            damaged.append(error)
+        else:
+            return checkpoint, damaged
+    return None, damaged
+
+
+def retain(checkpoints: Path, *, keep: int, keep_best: int) -> list[Path]:
+    """Deletes all checkpoints but the newest ``keep`` and the ``keep_best`` of lowest validation loss.
+
+    Returns:
+        Those that are left, oldest first.
+    """
+    losses: dict[Path, float] = {}
+    for checkpoint in sorted(checkpoints.glob("step-*")):
+        try:
+            loss = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8")).get("val_loss")
+        except (OSError, ValueError):
+            loss = None  # damaged: it goes when its time comes
+        losses[checkpoint] = math.inf if loss is None or not math.isfinite(loss) else float(loss)
+    best = sorted((c for c in losses if losses[c] < math.inf), key=lambda c: (losses[c], c))[:keep_best]
+    left = sorted({*list(losses)[-keep:], *best})
+    for checkpoint in losses.keys() - set(left):
+        _remove(checkpoint)
+    return left
+
+
+def _remove(checkpoint: Path) -> None:
+    """Renames first, so that what a kill leaves half deleted is not taken for a damaged checkpoint."""
+    hidden = checkpoint.with_name(f".{checkpoint.name}-removed")
+    checkpoint.rename(hidden)
+    shutil.rmtree(hidden)
+
+
+def _damaged(checkpoint: Path, name: str, how: str) -> CheckpointError:
+    return CheckpointError(
+        f"{name} of the checkpoint {how}.",
+        where=str(checkpoint / name),
+        fix="the previous checkpoint is used instead; delete this one",
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,198 @@
+"""A small real model whose loss has a closed form: two regressions on the rows of events.
+
+Run as a script it is one rank of several: ``python toy.py SCENARIO FOLDER`` with RANK, WORLD_SIZE and MASTER_*.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from hepfm.api import Plan
+from hepfm.random import Draws
+from hepfm.recipe.schema import Component, Data, Part, Recipe, Train
+
+WIDTH = 3
+
+
+class Rows(NamedTuple):
+    x: torch.Tensor
+    y: torch.Tensor
+    seen: torch.Tensor
+
+
+class Passed(NamedTuple):
+    x: torch.Tensor
+
+
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Sequential()
+        self.first = nn.Linear(WIDTH, 4)
+
+    def forward(self, x):
+        self.backbone(Passed(x))
+        return torch.tanh(self.first(x))
+
+
+class Regression(nn.Module):
+    """Two terms with counts of their own: all rows, and the rows that are seen."""
+
+    weights = {"all": 1.0, "seen": 0.5}
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(4, 1)
+
+    def forward(self, encoder, plan):
+        x, y, seen = plan.payload
+        square = (self.last(encoder(x)).squeeze(-1) - y) ** 2
+        return {"all": square.sum(), "seen": (square * seen).sum()}
+
+
+class Module(nn.Module):
+    """The same as PretrainModule, without what that needs of other rooms."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.objective, self.tokens = Encoder(), Regression(), 0
+
+    def forward(self, plan, scales):
+        self.tokens += len(plan.payload.x)
+        sums = self.objective(self.encoder, plan)
+        return sum(sums[term] * scale for term, scale in scales.items()), {
+            t: s.detach() for t, s in sums.items()
+        }
+
+
+def make_module(dtype=torch.float32):
+    torch.manual_seed(0)
+    return Module().to(dtype)
+
+
+def make_recipe(stage, **train):
+    train = {"learning_rate": 0.05, "weight_decay": 0.1, "clip_norm": 0.5, "precision": "fp32", **train}
+    return Recipe(
+        name="toy",
+        data=Data(train="none", parts={"rows": Part(kind="rows")}),
+        objective=Component(name="regression"),
+        train=Train(**train),
+        deepspeed={"zero_optimization": {"stage": stage}},
+    )
+
+
+def rows_of_step(step):
+    """24 rows; every seventh step none of them is seen."""
+    generator = torch.Generator().manual_seed(step)
+    x = torch.randn(24, WIDTH, generator=generator)
+    seen = (torch.rand(24, generator=generator) < 0.4) & bool(step % 7)
+    return Rows(x, x.sum(-1) + 0.1 * torch.randn(24, generator=generator), seen.float())
+
+
+def plan_of(rows):
+    draws = Draws(seed=0, epoch=0, event_ids=torch.zeros(1, dtype=torch.int64))
+    return Plan(counts={"all": len(rows.x), "seen": int(rows.seen.sum())}, draws=draws, payload=rows)
+
+
+def micro_batches(rows, rank, world):
+    """Uneven shares; the last rank has a micro-batch without rows."""
+    bounds = [0, 10, 24] if world > 1 else [0, 24]
+    mine = Rows(*(column[bounds[rank] : bounds[rank + 1]] for column in rows))
+    cuts = [(0, 3), (3, 24)] if rank == 0 else [(0, 0), (0, 24)]
+    return [plan_of(Rows(*(column[slice(*cut)] for column in mine))) for cut in cuts]
+
+
+def full_batch(steps, *, skip=(), **train):
+    """The same training in float64, on the whole batch at once, with torch alone."""
+    settings = make_recipe(0, **train).train
+    module = make_module(torch.float64)
+    matrices = [p for p in module.parameters() if p.ndim > 1 and 1 not in p.shape]
+    others = [p for p in module.parameters() if p.ndim == 1 or 1 in p.shape]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": settings.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ],
+        lr=settings.learning_rate,
+        betas=settings.betas,
+    )
+    losses = []
+    for step in range(1, steps + 1):
+        x, y, seen = (column.double() for column in rows_of_step(step))
+        square = (module.objective.last(module.encoder(x)).squeeze(-1) - y) ** 2
+        loss = square.mean() + 0.5 * (square * seen).sum() / max(1, int(seen.sum()))
+        losses.append(float(loss.detach()))
+        if step in skip:
+            continue
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), settings.clip_norm)
+        optimizer.step()
+    return losses, {name: p.detach() for name, p in module.named_parameters()}
+
+
+def train(engine, first, last, *, poison=(), rate=0.05):
+    """Steps first..last; at the steps of ``poison``, a NaN enters on the last rank."""
+    from hepfm.training.step import train_step
+
+    results = []
+    for step in range(first, last + 1):
+        rows = rows_of_step(step)
+        if step in poison:
+            rows.y[-1] = float("nan")
+        plans = micro_batches(rows, engine.ranks.rank, engine.ranks.world)
+        results.append(train_step(engine, plans, engine.module.objective.weights, learning_rate=rate))
+    return results
+
+
+def scenario_stages(ranks, folder):
+    """Every ZeRO stage: plain training, a poisoned step, and training cut in two by a checkpoint."""
+    from hepfm.training.engine import Engine
+    from hepfm.training.weights import weights_sha256
+
+    report = {}
+    for stage in (0, 1, 2, 3):
+        engine = Engine(make_module(), make_recipe(stage), ranks)
+        steps = train(engine, 1, 5)
+        engine.save(folder / f"stage{stage}")
+        steps += train(engine, 6, 10)
+        whole = engine.weights()
+
+        engine = Engine(make_module(), make_recipe(stage), ranks)
+        engine.load(folder / f"stage{stage}")
+        resumed_steps = train(engine, 6, 10)
+        resumed = engine.weights()
+
+        engine = Engine(make_module(), make_recipe(stage), ranks)
+        poisoned_steps = train(engine, 1, 10, poison=(4,))
+        poisoned = engine.weights()
+        report[stage] = {
+            "losses": [step.loss for step in steps],
+            "norms": [step.grad_norm for step in steps],
+            "resumed_losses": [step.loss for step in resumed_steps],
+            "taken": [step.taken for step in poisoned_steps],
+            "poisoned_losses": [step.loss for step in poisoned_steps],
+            "weights": {name: tensor.tolist() for name, tensor in whole.items()},
+            "poisoned": {name: tensor.tolist() for name, tensor in poisoned.items()},
+            "sha256": weights_sha256(whole),
+            "resumed_sha256": weights_sha256(resumed),
+        }
+    return report
+
+
+if __name__ == "__main__":
+    from hepfm.training.ranks import join
+
+    torch.set_num_threads(1)
+    scenario, out = sys.argv[1], Path(sys.argv[2])
+    joined = join(60.0)
+    result = globals()[f"scenario_{scenario}"](joined, out)
+    if joined.rank == 0:
+        (out / "report.json").write_text(json.dumps(result))
+    torch.distributed.destroy_process_group()
