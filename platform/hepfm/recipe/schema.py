@@ -6,7 +6,8 @@ A *component* (a modality, backbone or objective) is named, and its further keys
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Section(BaseModel):
     """A section of a recipe: frozen, and closed to unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Component(BaseModel):
@@ -30,7 +31,7 @@ class Component(BaseModel):
 
 
 class Part(BaseModel):
-    """A part of the events that the run uses: its kind (a registered modality), and the modality's options."""
+    """A part of the events that the run uses: its kind (a registered modality), and that one's options."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -50,7 +51,7 @@ class Data(Section):
     """The same for validation; none for training without it."""
     reader: str | None = None
     """A reader's name; by default each file is sniffed."""
-    parts: dict[str, Part] = Field(min_length=1)
+    parts: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")], Part] = Field(min_length=1)
     """Part name to kind and options."""
     batch_cost: int = Field(default=65_536, gt=0)
     """Budget of a global batch: stored rows (points, samples) over all its events."""
@@ -68,6 +69,9 @@ class Model(Section):
     backbone: Component = Component(name="transformer")
 
 
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
 class Train(Section):
     """The optimisation."""
 
@@ -78,7 +82,7 @@ class Train(Section):
     final_learning_rate: float = Field(default=1e-5, ge=0)
     warmup_steps: int = Field(default=100, ge=0)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Decay, Decay] = (0.9, 0.95)
     weight_decay: float = Field(default=0.05, ge=0)
     """Not applied to biases, norms and embeddings."""
     clip_norm: float = Field(default=1.0, ge=0)
@@ -133,7 +137,8 @@ class Tracking(Section):
 class Recipe(Section):
     """A run, from data to record."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$", coerce_numbers_to_str=True)
+    """Begins the name of the run's folder."""
     summary: str = ""
     seed: int = Field(default=1, ge=0)
     data: Data
@@ -145,3 +150,13 @@ class Recipe(Section):
     """Passed to DeepSpeed over our defaults (``zero_optimization: {stage: 1}``, ...)."""
     cluster: Cluster = Cluster()
     tracking: Tracking = Tracking()
+
+
+def settings(section: type[Section] = Recipe, at: str = "") -> Iterator[str]:
+    """Dotted keys of all values that a section can hold, without the options of components."""
+    for name, field in section.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Section):
+            yield from settings(inner, f"{at}{name}.")
+        else:
+            yield f"{at}{name}"

@@ -1,0 +1,82 @@
+"""What no single field of a recipe can tell: contradictions, and settings without effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hepfm.errors import did_you_mean
+from hepfm.recipe.problems import Problem
+from hepfm.recipe.schema import Recipe, Section
+
+_SAMPLES = ("sample:train", "sample:val")
+
+
+def contradictions(recipe: Recipe) -> Iterator[Problem]:
+    """What a run cannot mean."""
+    train = recipe.train
+    if train.warmup_steps > train.steps >= 100:
+        # Below 100 steps it is a trial, which may well be cut within the warm-up; see `ineffective`.
+        yield Problem(
+            ("train", "warmup_steps"),
+            f"train.warmup_steps is {train.warmup_steps}, more than train.steps, which is {train.steps}.",
+            "warm up for a tenth of the steps or less",
+        )
+    if train.schedule != "constant" and train.final_learning_rate > train.learning_rate:
+        yield Problem(
+            ("train", "final_learning_rate"),
+            f"train.final_learning_rate is {train.final_learning_rate:g}, more than train.learning_rate, "
+            f"which is {train.learning_rate:g}.",
+            "lower it, or set train.schedule=constant",
+        )
+    for split in ("train", "val"):
+        paths = getattr(recipe.data, split)
+        for path in [paths] if isinstance(paths, str) else paths or []:
+            if path.startswith("sample:") and path not in _SAMPLES:
+                yield Problem(
+                    ("data", split),
+                    f"data.{split} is '{path}', which hepfm has not.",
+                    did_you_mean(path, _SAMPLES),
+                )
+            elif not path:
+                yield Problem(
+                    ("data", split), f"data.{split} holds an empty path.", "name a file, folder or glob"
+                )
+
+
+def ineffective(recipe: Recipe) -> Iterator[str]:
+    """Settings that are given, but that other settings leave without effect; one sentence each."""
+    data, train, cluster = recipe.data, recipe.train, recipe.cluster
+    if 0 < train.steps < train.warmup_steps:
+        yield (
+            f"train.warmup_steps = {train.warmup_steps} is more than train.steps = {train.steps}: "
+            "train.learning_rate is never reached"
+        )
+    if train.schedule == "constant" and _given(train, "final_learning_rate"):
+        yield "train.final_learning_rate has no effect with train.schedule = constant"
+    if data.micro_batch_cost > data.batch_cost and _given(data, "micro_batch_cost"):
+        yield (
+            f"data.micro_batch_cost = {data.micro_batch_cost} is more than data.batch_cost = "
+            f"{data.batch_cost}: each rank computes its whole share at once"
+        )
+    if data.val is None:
+        silent = [f"train.{name}" for name in ("validate_every", "validate_events") if _given(train, name)]
+        silent += ["checkpoint.keep_best"] if _given(recipe.checkpoint, "keep_best") else []
+        silent += ["tracking.displays"] if _given(recipe.tracking, "displays") else []
+        if silent:
+            yield f"{', '.join(silent)}: no effect without data.val"
+    elif data.val == data.train:
+        yield "data.val is data.train: the validation loss tells nothing about new events"
+    if cluster.launcher != "ray":
+        silent = [
+            n for n in ("address", "cpus_per_worker", "gpus_per_worker") if getattr(cluster, n) is not None
+        ]
+        if silent:
+            names = ", ".join(f"cluster.{name}" for name in silent)
+            yield f"{names}: no effect with cluster.launcher = {cluster.launcher}"
+    if cluster.launcher == "in-process" and cluster.workers > 1:
+        yield f"cluster.workers = {cluster.workers}: no effect with cluster.launcher = in-process"
+
+
+def _given(section: Section, name: str) -> bool:
+    """Whether a value is not the default (a resolved recipe spells the defaults out)."""
+    return bool(getattr(section, name) != type(section).model_fields[name].default)

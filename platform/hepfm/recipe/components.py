@@ -1,0 +1,128 @@
+"""Components of a recipe and the plugin classes behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from hepfm import plugins as registry
+from hepfm.errors import PluginError
+from hepfm.recipe.document import Key, lookup
+from hepfm.recipe.layers import slots
+from hepfm.recipe.problems import Problem, explain, raise_problems, unknown_keys
+from hepfm.recipe.schema import Component, Part
+
+Kind = Literal["modality", "backbone", "objective", "reader"]
+
+_HOOKS: Mapping[str, str] = {
+    "modality": "modalities",
+    "backbone": "backbones",
+    "objective": "objectives",
+    "reader": "readers",
+}
+
+
+def config_of(kind: Kind, component: Component | Part) -> tuple[type[Any], BaseModel]:
+    """A component's class and its options as an instance of the class's ``Config``.
+
+    Args:
+        kind: ``modality``, ``backbone``, ``objective`` or ``reader``.
+        component: Name (of a part: kind) and options.
+
+    Raises:
+        PluginError: No plugin offers the component, or its class cannot be loaded.
+        RecipeError: An option is unknown or has a value that it cannot have.
+    """
+    name = component.kind if isinstance(component, Part) else component.name
+    cls, config_class = load_class(_HOOKS[kind], name)
+    config, problems = _configured(config_class, component.options(), ())
+    raise_problems(problems, {}, f"options of the {kind} '{name}'")
+    assert config is not None  # there were no problems
+    return cls, config
+
+
+def load_class(hook: str, name: str) -> tuple[type[Any], type[BaseModel]]:
+    """The class that a component names, and its ``Config``. `PluginError` where there is none."""
+    cls = registry.plugins().load(hook, name)
+    config_class = getattr(cls, "Config", None)
+    if not (isinstance(config_class, type) and issubclass(config_class, BaseModel)):
+        provider = registry.plugins().provider(hook, name)
+        raise PluginError(
+            f"'{name}' of the {hook} has no Config, so its options cannot be checked.",
+            where=f"plugin '{provider.name}' ({provider.distribution} {provider.version})",
+            fix="give the class an attribute Config, a pydantic model, as hepfm.api says",
+        )
+    return cls, config_class
+
+
+def option_names(hook: str, name: str) -> set[str] | None:
+    """The names of a component's options; None where no plugin offers it."""
+    if not _offered(hook, name):
+        return None
+    fields = load_class(hook, name)[1].model_fields
+    return set(fields) | {field.alias for field in fields.values() if field.alias}
+
+
+def complete(tree: Mapping[str, Any]) -> tuple[list[tuple[Key, dict[str, Any]]], list[Problem]]:
+    """Checks the options of every component of a recipe's tree, and fills in those that are not given.
+
+    Returns:
+        Key and complete options of each component that is right, and the problems of the others. What is no
+        component at all is left to the recipe's schema.
+
+    Raises:
+        PluginError: A class cannot be loaded.
+    """
+    done, problems = [], []
+    for at, hook, name_key in slots(tree):
+        given = lookup(tree, at)
+        name = lookup(given, (name_key,))
+        if not isinstance(name, str):
+            continue
+        if not _offered(hook, name):
+            problems.append(_not_offered((*at, name_key), hook, name))
+            continue
+        options = {key: value for key, value in given.items() if key != name_key}
+        config, wrong = _configured(load_class(hook, name)[1], options, at)
+        problems += wrong
+        if config is not None:
+            done.append((at, {name_key: name, **config.model_dump(mode="json")}))
+    reader = lookup(tree, ("data", "reader"))
+    if isinstance(reader, str) and not _offered("readers", reader):
+        problems.append(_not_offered(("data", "reader"), "readers", reader))
+    return done, problems
+
+
+def _offered(hook: str, name: str) -> bool:
+    return any(spec.name == name for spec in registry.plugins().specs(hook))
+
+
+def _not_offered(key: Key, hook: str, name: str) -> Problem:
+    try:
+        registry.plugins().find(hook, name)
+    except PluginError as error:
+        cause = f" ({error.where})" if error.where else ""
+        return Problem(key, f"{'.'.join(key)}: {error.what}{cause}", error.fix)
+    raise AssertionError(f"{name} is offered")
+
+
+def _configured(
+    config_class: type[BaseModel], options: dict[str, Any], at: Key
+) -> tuple[BaseModel | None, list[Problem]]:
+    problems = list(unknown_keys(options, config_class, at))
+    try:
+        config = config_class.model_validate(options)
+    except ValidationError as error:
+        return None, [*problems, *explain(error, options, at)]
+    return (None if problems else config), problems
+
+
+def installed(hook: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Name and ``Config`` of every component of a hook whose class can be loaded."""
+    for spec in registry.plugins().specs(hook):
+        try:
+            yield spec.name, load_class(hook, spec.name)[1]
+        except PluginError:  # `hepfm plugin list` tells about it
+            continue

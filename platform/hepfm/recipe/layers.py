@@ -1,0 +1,168 @@
+"""What a recipe is merged from: the files it extends, its own file, and the --set of the command line.
+
+A later layer wins, key by key; lists are replaced as a whole. Where a layer names another component, the
+options of the old one go, but for those that the new one has too.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from hepfm.errors import RecipeError
+from hepfm.recipe.document import Key, lookup, parse
+
+SET = "--set"
+"""The origin of values from the command line."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One source of values.
+
+    Attributes:
+        label: A recipe's name, a file, or ``--set``.
+        tree: Its values, data paths made absolute.
+        places: Key to ``label:line``, or to the whole ``--set key=value``.
+    """
+
+    label: str
+    tree: Mapping[str, Any]
+    places: Mapping[Key, str] = field(default_factory=dict)
+
+
+@dataclass
+class Merged:
+    """Layers made one: values, the label of each leaf's layer, and where each key was given."""
+
+    tree: dict[str, Any] = field(default_factory=dict)
+    labels: dict[Key, str] = field(default_factory=dict)
+    places: dict[Key, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def origin(self, key: Key) -> str:
+        """The label of a leaf of the resolved recipe; ``default`` where no layer gave it."""
+        return next(
+            (self.labels[key[:n]] for n in range(len(key), 0, -1) if key[:n] in self.labels), "default"
+        )
+
+
+def merge(layers: Iterable[Layer], options_of: Callable[[str, str], set[str] | None]) -> Merged:
+    """Layers made one, the first being the lowest.
+
+    Args:
+        layers: Sources of values.
+        options_of: Hook and name of a component to its options' names; None if there is none such.
+    """
+    merged = Merged()
+    for layer in layers:
+        for at, hook, name_key in slots(layer.tree):
+            _switch(merged, layer, at, name_key, partial(options_of, hook))
+        _lay(merged, layer, merged.tree, layer.tree, ())
+    return merged
+
+
+def slots(tree: Mapping[str, Any]) -> Iterator[tuple[Key, str, str]]:
+    """Where a tree has components: their key, the hook of their plugins, and which option is their name."""
+    yield ("model", "backbone"), "backbones", "name"
+    yield ("objective",), "objectives", "name"
+    parts = lookup(tree, ("data", "parts"))
+    if isinstance(parts, Mapping):
+        for part in parts:
+            yield ("data", "parts", part), "modalities", "kind"
+
+
+def _switch(
+    merged: Merged, layer: Layer, at: Key, name_key: str, options_of: Callable[[str], set[str] | None]
+) -> None:
+    old, new = lookup(merged.tree, at), lookup(layer.tree, (*at, name_key))
+    if not isinstance(old, dict) or not isinstance(new, str) or old.get(name_key) in (None, new):
+        return
+    options = options_of(new)
+    dropped = [] if options is None else [key for key in old if key != name_key and key not in options]
+    for key in dropped:
+        del old[key]
+        _forget(merged, (*at, key))
+    if dropped:
+        merged.warnings.append(
+            f"{'.'.join(at)}: '{new}' replaces '{lookup(merged.tree, (*at, name_key))}', whose options "
+            f"{', '.join(dropped)} are dropped"
+        )
+
+
+def _lay(merged: Merged, layer: Layer, below: dict[str, Any], above: Mapping[str, Any], at: Key) -> None:
+    for name, value in above.items():
+        here = (*at, name)
+        if isinstance(value, Mapping) and value:
+            if not isinstance(below.get(name), dict):
+                _forget(merged, here)
+                below[name] = {}
+            _lay(merged, layer, below[name], value, here)
+        elif not (isinstance(value, Mapping) and isinstance(below.get(name), dict)):
+            _forget(merged, here)
+            below[name] = copy.deepcopy(value)
+            merged.labels[here] = layer.label
+        if here in layer.places:
+            merged.places[here] = layer.places[here]
+
+
+def _forget(merged: Merged, at: Key) -> None:
+    for kept in (merged.labels, merged.places):
+        for key in [key for key in kept if key[: len(at)] == at]:
+            del kept[key]
+
+
+def set_layer(overrides: Iterable[str]) -> Layer:
+    """The overrides of a command line, ``a.b=VALUE`` each with a YAML value, as one layer; the last one wins.
+
+    What is no YAML (``*.h5``) is text. Relative data paths are taken from the current directory.
+    """
+    merged = Merged()
+    for override in overrides:
+        dotted, equals, text = override.partition("=")
+        key = tuple(name.strip() for name in dotted.split("."))
+        if not equals or not all(key):
+            raise RecipeError(
+                f"'{override}' is not an override.",
+                where=SET,
+                fix="write it as section.key=value, e.g. train.steps=300",
+            )
+        value = _value(text, f"{SET} {override}")
+        tree: dict[str, Any] = {key[-1]: value}
+        for name in reversed(key[:-1]):
+            tree = {name: tree}
+        places = {key[:n]: f"{SET} {override}" for n in range(1, len(key) + 1)}
+        _lay(merged, Layer(SET, tree, places), merged.tree, tree, ())
+    return Layer(SET, absolute_data(merged.tree, os.curdir), merged.places)
+
+
+def _value(text: str, label: str) -> Any:
+    try:
+        return parse(text, label)[0]
+    except RecipeError:
+        if text.lstrip().startswith(("[", "{", '"', "'")):
+            raise
+        return text
+
+
+def absolute_data(tree: Mapping[str, Any], folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The tree with ``data.train`` and ``data.val`` made absolute from a folder; ``sample:`` names stay."""
+    data = tree.get("data")
+    if not isinstance(data, Mapping):
+        return dict(tree)
+    placed = {name: _absolute(data[name], folder) for name in ("train", "val") if name in data}
+    return {**tree, "data": {**data, **placed}}
+
+
+def _absolute(path: Any, folder: str | os.PathLike[str]) -> Any:
+    if isinstance(path, list):
+        return [_absolute(item, folder) for item in path]
+    if not isinstance(path, str) or not path:
+        return path
+    if path.startswith("sample:"):
+        return path
+    return os.path.abspath(os.path.join(folder, os.path.expanduser(path)))  # noqa: PTH100, PTH111, PTH118  globs are text
