@@ -83,5 +83,11 @@ def image3d_schema(
         primary="voxels",
         tables=tables,
         vocabularies={"semantic": SEMANTIC, "pid": PID},
-        attributes={"voxel_mm": voxel_mm, "grid": list(grid), "origin_mm": list(origin_mm), **attributes},
+        attributes={
+            "voxel_mm": voxel_mm,
+            "grid": list(grid),
+            "origin_mm": list(origin_mm),
+            "hilbert_column": "voxel",  # the store keeps an event's rows in this column's Hilbert order
+            **attributes,
+        },
     )

@@ -1,0 +1,114 @@
+"""From what a recipe or a command line names to readers: paths are resolved, formats are recognised."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from hepfm.api import Reader, ReaderSpec
+from hepfm.errors import DataError, PluginError, RecipeError, did_you_mean
+from hepfm.plugins import plugins
+from hepfm.readers.safety import open_h5
+
+SAMPLE = Path(__file__).resolve().parent.parent / "sample"
+"""Real-physics events that hepfm ships."""
+SUFFIXES = (".h5", ".hdf5")
+
+
+def resolve_paths(spec: str | Path | list[str]) -> list[Path]:
+    """The files or stores that a specification names, in a fixed order.
+
+    Args:
+        spec: A file, an event store's folder, a folder of files (sorted by name), a glob pattern, a list of
+            these, or ``sample:train`` or ``sample:val``.
+
+    Raises:
+        DataError: Nothing is there.
+    """
+    if isinstance(spec, list):
+        return [path for one in spec for path in resolve_paths(one)]
+    text = str(spec)
+    if text.startswith("sample:"):
+        known = {p.stem: p for p in SAMPLE.glob("*.h5")}
+        name = text.removeprefix("sample:")
+        if name not in known:
+            raise DataError(f"there is no sample '{name}'", where=text, fix=did_you_mean(name, known))
+        return [known[name]]
+    path = Path(text).expanduser()
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        return _in_folder(path)
+    if glob.has_magic(text):
+        if found := sorted(glob.glob(str(path), recursive=True)):
+            return [p for one in found for p in resolve_paths(Path(one))]
+        raise DataError("no file fits the pattern", where=text, fix="check the pattern; quote it in a shell")
+    near = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
+    fix = did_you_mean(path.name, near) if near and len(near) < 200 else "check the path"
+    raise DataError("there is no such file or folder", where=str(path), fix=fix)
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    if _recognise(folder)[0]:
+        return [folder]
+    files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in SUFFIXES)
+    if not files:
+        what = f"the folder holds no event file ({', '.join(SUFFIXES)})"
+        raise DataError(what, where=str(folder), fix="name the folder of a split, e.g. its train/")
+    return files
+
+
+def open_reader(
+    path: Path | str, reader: str | None = None, options: Mapping[str, Any] | None = None
+) -> Reader:
+    """Opens one file or store with the named reader, or with the one that recognises it.
+
+    Args:
+        path: A file, or a folder that is one store.
+        reader: A reader's name.
+        options: The reader's own options.
+
+    Raises:
+        DataError: No reader recognises it, or the reader refuses it.
+        RecipeError: An option that the reader does not have.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError("there is no such file or folder", where=str(path), fix="check the path")
+    cls, broken = (plugins().load("readers", reader), []) if reader else _recognise(path)
+    if cls is None:
+        if path.is_file() and path.suffix in SUFFIXES:
+            open_h5(path).close()  # an empty or truncated file is said to be so
+        names = ", ".join(s.name for s in plugins().specs("readers"))
+        fix = f"readers: {names}; name one, or install the plugin that reads it"
+        raise DataError("no reader recognises this", where=str(path), fix="; ".join([fix, *broken]))
+    try:
+        config = cls.Config(**(options or {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        fix = did_you_mean(key, cls.Config.model_fields)
+        raise RecipeError(f"a reader's option is wrong: {first['msg']}", where=key, fix=fix) from error
+    opened: Reader = cls(path, config)
+    return opened
+
+
+def _recognise(path: Path) -> tuple[Any, list[str]]:
+    """The class of the reader that recognises the path, or None; and which readers could not be asked, and why."""
+    broken = []
+    for spec in plugins().specs("readers"):
+        suffixes = spec.suffixes if isinstance(spec, ReaderSpec) else ()
+        if path.is_file() and suffixes and path.suffix not in suffixes:
+            continue
+        try:
+            cls = plugins().load("readers", spec.name)
+        except PluginError as error:
+            broken.append(error.what)
+            continue
+        if cls.sniff(path):
+            return cls, broken
+    return None, broken

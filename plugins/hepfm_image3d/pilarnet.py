@@ -1,0 +1,259 @@
+"""PILArNet-M HDF5: versions v1, v2, v3 and v3_extra read, v2 written.
+
+Each row of a dataset is one event's table, flattened and of variable length. Points stand in the order of the
+clusters, whose first column says how many points each has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from hepfm_image3d.pilarnet_writer import write_pilarnet
+from hepfm_image3d.schema import image3d_schema
+from pydantic import BaseModel, ConfigDict
+
+from hepfm.api import Batch, PartSchema, Sample
+from hepfm.errors import DataError
+from hepfm.random import stable_id
+from hepfm.readers import safety
+from hepfm.readers.checks import bad_values
+from hepfm.readers.digest import file_digest
+from hepfm.readers.handle import Handle
+from hepfm.readers.pack import pack
+from hepfm.readers.vlen import vlen_lengths
+
+POINT = ("voxel", "energy_mev", "de_mev", "time_ns", "electrons", "dx_mm")
+CLUSTER = ("n_voxels", "fragment_id", "group_id", "interaction_id", "semantic", "pid")
+
+
+class PilarnetReader:
+    """Events of one PILArNet-M file. No cut is applied: that is the modality's, on its own option.
+
+    Raises:
+        DataError: A dataset is missing, or of another type or length than the format has.
+    """
+
+    class Config(BaseModel):
+        """Options of the reader."""
+
+        model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+        part: str = "image3d"
+        """Name of the part that the events get."""
+        voxel_mm: float | None = None
+        """Side of a voxel; by default as the file says, else PILArNet's 3 mm."""
+
+    path: Path
+    parts: Mapping[str, PartSchema]
+    provenance: Mapping[str, Any]
+    write = staticmethod(write_pilarnet)
+
+    @classmethod
+    def sniff(cls, path: Path) -> bool:
+        """Whether the file has the datasets ``point`` and ``cluster``."""
+        try:
+            with h5py.File(path, "r", locking=False) as file:
+                return "point" in file and "cluster" in file
+        except OSError:
+            return False
+
+    def __init__(self, path: Path, config: Config | None = None) -> None:
+        self.path = path = Path(path)
+        options = config or self.Config()
+        self._part = options.part
+        self._handle = Handle(path)
+        file = self._handle.file()
+        self._n = self._rows("point", "f", None)
+        self._rows("cluster", "i", self._n)
+        self._lengths: np.ndarray[Any, Any] | None = None
+        self._extras = [n for n in ("cluster_extra", "cluster_extra_2", "interaction_extra") if n in file]
+        for name in self._extras:
+            self._rows(name, "f", self._n)
+        self._widths = self._find_widths()
+        self.version = self._version()
+        voxel_mm = options.voxel_mm or float(file.attrs.get("voxel_mm", 3.0))
+        origin = float(file.attrs.get("origin_mm", -384.0 * voxel_mm))
+        self.parts = {
+            self._part: image3d_schema(
+                voxels=(*POINT, "semantic", "fragment", "group", "interaction"),
+                fragments=self._fragment_columns(),
+                interactions=("interaction_id", "vertex") if "interaction_extra" in self._extras else (),
+                voxel_mm=voxel_mm,
+                origin_mm=(origin, origin, origin),
+            )
+        }
+        attributes = {k: v.item() if isinstance(v, np.generic) else v for k, v in file.attrs.items()}
+        simple = {k: v for k, v in attributes.items() if isinstance(v, str | int | float | bool)}
+        self.provenance = {"format": f"PILArNet-M {self.version}", "file": path.name, "attributes": simple}
+
+    def _rows(self, name: str, kind: str, n: int | None) -> int:
+        """Checks a dataset of variable-length rows; returns the number of its rows."""
+        found = safety.dataset(self._handle.file(), name, path=self.path)
+        where = f"{self.path}, field {name}"
+        safety.expect(found, path=self.path, shape=(n,))
+        base = h5py.check_vlen_dtype(found.dtype)
+        wanted = "float32" if kind == "f" else "int32 or int64"
+        if (
+            base is None
+            or base.kind != kind
+            or (kind == "f" and base.itemsize != 4)
+            or base.itemsize not in {4, 8}
+        ):
+            raise DataError(
+                f"wanted rows of variable length of {wanted}, found {base or found.dtype}", where=where
+            )
+        return int(found.shape[0])
+
+    def _find_widths(self) -> dict[str, int]:
+        """Columns of ``cluster`` and ``cluster_extra``, from the first event that tells."""
+        file = self._handle.file()
+        lengths = {name: vlen_lengths(file[name], path=self.path) for name in ("cluster", *self._extras)}
+        widths = {"cluster": 6, "cluster_extra": 5}
+        for event in np.flatnonzero(lengths["cluster"]).tolist():
+            points = int(self.lengths(self._part)[event])
+            row = self._row("cluster", event)
+            fits = [
+                w for w in (6, 5) if len(row) % w == 0 and row[::w].sum() == points and (row[::w] >= 0).all()
+            ]
+            if not fits:
+                continue
+            clusters = len(row) // fits[0]
+            widths["cluster"] = fits[0]
+            if "cluster_extra" in self._extras:
+                widths["cluster_extra"] = int(lengths["cluster_extra"][event]) // clusters
+            break
+        return widths
+
+    def _version(self) -> str:
+        if {"cluster_extra_2", "interaction_extra"} & set(self._extras):
+            return "v3_extra"
+        if "cluster_extra" not in self._extras or self._widths["cluster"] == 5:
+            return "v1"
+        return "v3" if self._widths["cluster_extra"] == 6 else "v2"
+
+    def _fragment_columns(self) -> list[str]:
+        columns = list(CLUSTER[1 : self._widths["cluster"]])
+        columns.insert(4, "n_voxels")
+        if "cluster_extra" in self._extras:
+            columns += ["mass_mev", "momentum_gev", "vertex"]
+            columns += ["is_primary"] if self._widths["cluster_extra"] == 6 else []
+        if "cluster_extra_2" in self._extras:
+            columns += ["momentum_xyz_gev", "parent_pdg", "parent_track_id"]
+        return columns
+
+    def __len__(self) -> int:
+        return self._n
+
+    def event_ids(self) -> np.ndarray[Any, Any]:
+        """``(len,)`` uint64: of the file's digest and the index."""
+        return self._ids(range(self._n))
+
+    def _ids(self, indices: Sequence[int]) -> np.ndarray[Any, Any]:
+        digest = self.digest()
+        return np.array([stable_id(digest, int(i)) for i in indices], np.uint64)
+
+    def lengths(self, part: str) -> np.ndarray[Any, Any]:
+        """``(len,)`` int64 points of each event, without reading them."""
+        if self._lengths is None:
+            self._lengths = vlen_lengths(self._handle.file()["point"], path=self.path) // 8
+        return self._lengths
+
+    def read(self, indices: Sequence[int], *, labels: bool = True) -> Batch:
+        """The events at these indices; rows in the file's order.
+
+        Raises:
+            DataError: An event's tables do not fit each other, or hold what they cannot.
+        """
+        ids = self._ids(indices)
+        events = [self._event(int(i), int(e), labels=labels) for i, e in zip(indices, ids, strict=True)]
+        return pack(events, self.parts, labels=labels)
+
+    def _row(self, name: str, event: int) -> np.ndarray[Any, Any]:
+        try:
+            row: np.ndarray[Any, Any] = self._handle.file()[name][event]
+        except (OSError, RuntimeError) as error:
+            raise safety.read_error(error, f"{self.path}, event {event}, field {name}") from error
+        return row
+
+    def _table(self, name: str, event: int, width: int, rows: int | None = None) -> np.ndarray[Any, Any]:
+        """One event's table ``(rows, width)``."""
+        row = self._row(name, event)
+        if len(row) % width or (rows is not None and len(row) != rows * width):
+            wanted = f"{rows} rows of {width}" if rows is not None else f"rows of {width}"
+            what = f"wanted {wanted} numbers, found {len(row)} numbers"
+            raise DataError(what, where=f"{self.path}, event {event}, field {name}")
+        return row.reshape(-1, width)
+
+    def _event(self, event: int, event_id: int, *, labels: bool) -> Sample:
+        where = f"{self.path}, event {event}, field "
+        point = self._table("point", event, 8)
+        voxel = point[:, :3]
+        if len(voxel) and not ((voxel >= 0) & (voxel <= 65535) & (voxel == np.floor(voxel))).all():
+            bad = voxel[~((voxel >= 0) & (voxel <= 65535) & (voxel == np.floor(voxel))).all(1)][0]
+            raise DataError(
+                f"a voxel index is not a whole number from 0 to 65535: {bad.tolist()}", where=where + "point"
+            )
+        inputs = {"voxel": voxel.astype(np.uint16)}
+        inputs |= {name: point[:, 3 + i].copy() for i, name in enumerate(POINT[1:])}
+        if not labels:
+            return Sample(event_id=event_id, parts={self._part: {"voxels": inputs}})
+        cluster = self._table("cluster", event, self._widths["cluster"])
+        counts = cluster[:, 0]
+        if (counts < 0).any() or counts.sum() != len(point):
+            what = (
+                f"the clusters' numbers of points add up to {counts.sum()}, the event has {len(point)} points"
+            )
+            raise DataError(what, where=where + "cluster")
+        if len(cluster) and (cluster.min() < -(2**31) or cluster.max() >= 2**31):
+            raise DataError("a number does not fit 32 bits", where=where + "cluster")
+        if len(cluster) and not ((cluster[:, 4:] >= -128) & (cluster[:, 4:] < 128)).all():
+            raise DataError("a semantic class or pid does not fit 8 bits", where=where + "cluster")
+        truth = {
+            name: np.repeat(cluster[:, i], counts)
+            for i, name in enumerate(("fragment", "group", "interaction", "semantic"), start=1)
+        }
+        tables = {"voxels": truth, "fragments": self._fragments(event, cluster)}
+        if "interaction_extra" in self._extras:
+            rows = self._table("interaction_extra", event, 4)
+            if not np.isfinite(rows[:, 0]).all():
+                raise DataError("an interaction_id is not finite", where=where + "interaction_extra")
+            tables["interactions"] = {"interaction_id": rows[:, 0], "vertex": rows[:, 1:]}
+        return Sample(event_id=event_id, parts={self._part: {"voxels": inputs}}, labels={self._part: tables})
+
+    def _fragments(self, event: int, cluster: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
+        columns = {name: cluster[:, i] for i, name in enumerate(CLUSTER[: cluster.shape[1]])}
+        if "cluster_extra" in self._extras:
+            extra = self._table("cluster_extra", event, self._widths["cluster_extra"], len(cluster))
+            columns |= {"mass_mev": extra[:, 0], "momentum_gev": extra[:, 1], "vertex": extra[:, 2:5]}
+            if extra.shape[1] == 6:
+                columns["is_primary"] = extra[:, 5]
+        if "cluster_extra_2" in self._extras:
+            extra = self._table("cluster_extra_2", event, 5, len(cluster))
+            if not np.isfinite(extra[:, 3:]).all():
+                where = f"{self.path}, event {event}, field cluster_extra_2"
+                raise DataError("parent_pdg or parent_track_id is not finite", where=where)
+            columns |= {
+                "momentum_xyz_gev": extra[:, :3],
+                "parent_pdg": extra[:, 3],
+                "parent_track_id": extra[:, 4],
+            }
+        return columns
+
+    def digest(self) -> str:
+        """Of the file's bytes."""
+        return file_digest(self.path)
+
+    def check(self) -> Iterator[str]:
+        """Reads every event; yields one sentence for each that is bad."""
+        for event in range(self._n):
+            try:
+                yield from bad_values(self.read([event]), self.parts, path=self.path, first=event)
+            except DataError as error:
+                yield f"{error.where}: {error.what}"
+
+    def close(self) -> None:
+        self._handle.close()
