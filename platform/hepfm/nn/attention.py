@@ -69,13 +69,13 @@ def _grouped(q: Tensor, k: Tensor, v: Tensor, layout: PackedLayout) -> Tensor:
 
 
 def _event_by_event(q: Tensor, k: Tensor, v: Tensor, layout: PackedLayout) -> Tensor:
-    lengths_q, lengths_k = zip(*layout.lengths, strict=True) if layout.lengths else ((), ())
     outputs = [q.new_empty(0, *q.shape[1:])]
-    for q_LHC, k_LHC, v_LHC in zip(
-        torch.split(q, lengths_q), torch.split(k, lengths_k), torch.split(v, lengths_k), strict=True
-    ):
-        o_1HLC = scaled_dot_product_attention(*(x.transpose(0, 1)[None] for x in (q_LHC, k_LHC, v_LHC)))
-        outputs.append(o_1HLC[0].transpose(0, 1) if len(k_LHC) else q_LHC * 0)
+    lengths_q, lengths_k = [n for n, _ in layout.lengths], [n for _, n in layout.lengths]
+    events = zip(torch.split(q, lengths_q), torch.split(k, lengths_k), torch.split(v, lengths_k), strict=True)
+    for of_event in events:
+        q_1HLC, k_1HLC, v_1HLC = (x.transpose(0, 1)[None] for x in of_event)
+        o_1HLC = scaled_dot_product_attention(q_1HLC, k_1HLC, v_1HLC) if k_1HLC.numel() else q_1HLC * 0
+        outputs.append(o_1HLC[0].transpose(0, 1))
     return torch.cat(outputs)
 
 

@@ -1,0 +1,72 @@
+"""Units of all parts of an event to encoded tokens: tokenizers, part embedding, backbone.
+
+Legend of shapes: U units, T tokens, D model width, W width of what is read out, N rows of a part's primary
+table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from hepfm.api import Backbone, Modality, Ragged, Tokens, Units
+from hepfm.nn.ragged import offsets_of, pack_parts, segment_sum, unpack
+from hepfm.random import Draws
+
+
+class Encoder(nn.Module):
+    """What pretraining learns and tasks use.
+
+    Args:
+        modalities: Part name to its modality; the order of the parts is the order of their tokens.
+        backbone: A `Backbone` made for the largest ``n_positions`` of the modalities.
+    """
+
+    def __init__(self, modalities: Mapping[str, Modality], backbone: Backbone) -> None:
+        super().__init__()
+        self.parts = tuple(modalities)
+        self.d_model = backbone.d_model
+        self.tokenizers: Iterable[Any] = nn.ModuleList(m.tokenizer(self.d_model) for m in modalities.values())
+        self.part_embedding = nn.Embedding(len(self.parts), self.d_model)
+        nn.init.trunc_normal_(self.part_embedding.weight, std=0.02)
+        self.backbone: Any = backbone
+
+    def forward(
+        self,
+        units: Mapping[str, Units],
+        visible: Mapping[str, Tensor] | None = None,
+        *,
+        draws: Draws | None = None,
+        layers: Sequence[int] = (),
+    ) -> Tokens:
+        """Encoded tokens of the visible units, ``x (T, W)``: events in order, in each one the parts in order.
+
+        Args:
+            units: Part name to its units, for every part (without rows where an event lacks it).
+            visible: Part name to a bool mask ``(U,)`` of the units seen; of a part not named, all.
+            draws: The events' random numbers for drop-path; None switches it off.
+            layers: Layers whose outputs are concatenated (W = len(layers) * D); none for the output (W = D).
+        """
+        packed = []
+        for part, tokenizer in zip(self.parts, self.tokenizers, strict=True):
+            of_part = units[part]
+            seen = visible.get(part) if visible else None
+            if seen is None:
+                seen = of_part.positions.new_ones(len(of_part.positions)).bool()
+            offsets = offsets_of(segment_sum(seen.long(), of_part.offsets))
+            packed.append((tokenizer(of_part, seen), of_part.positions[seen], offsets))
+        tokens = pack_parts(packed)
+        x = tokens.x + self.part_embedding(tokens.part)
+        tokens = Tokens(x=x, positions=tokens.positions, offsets=tokens.offsets, part=tokens.part)
+        encoded: Tokens = self.backbone(tokens, draws=draws, layers=layers)
+        return encoded
+
+    def points(self, units: Mapping[str, Units], *, layers: Sequence[int] = ()) -> dict[str, Ragged]:
+        """Features of each row of each part's primary table, ``(N, W + point_width)``, none hidden."""
+        encoded = unpack(self(units, layers=layers), len(self.parts))
+        return {
+            part: tokenizer.points(units[part], tokens.values)
+            for part, tokenizer, tokens in zip(self.parts, self.tokenizers, encoded, strict=True)
+        }

@@ -1,0 +1,207 @@
+"""A pre-norm transformer over packed events, with rotary positions.
+
+Vaswani et al., arXiv:1706.03762; pre-norm: Xiong et al., arXiv:2002.04745; drop-path: Huang et al.,
+arXiv:1603.09382, drawn here for each event from its own random numbers.
+
+Legend of shapes: B events, T rows, D model width, H heads, C head width, P position axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+
+from hepfm.api import Tokens
+from hepfm.errors import RecipeError
+from hepfm.nn.attention import packed_attention
+from hepfm.nn.init import linear
+from hepfm.nn.layout import PackedLayout
+from hepfm.nn.rotary import rotate, rotations
+from hepfm.random import Draws
+
+SIZES = {"tiny": (128, 5, 4), "small": (384, 12, 6), "base": (768, 12, 12)}
+"""Width, layers and heads of each size."""
+
+
+class TransformerConfig(BaseModel):
+    """A transformer's size, and its regularisation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    size: Literal["tiny", "small", "base"] = "tiny"
+    """128 x 5 with 4 heads, 384 x 12 with 6, 768 x 12 with 12."""
+    d_model: int | None = Field(default=None, gt=0)
+    """Width, instead of the size's."""
+    n_layers: int | None = Field(default=None, gt=0)
+    """Layers, instead of the size's."""
+    n_heads: int | None = Field(default=None, gt=0)
+    """Heads, instead of the size's."""
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    """Probability that an event skips the last layer's branches; earlier layers in proportion."""
+
+    def shape(self) -> tuple[int, int, int]:
+        """Width, layers and heads."""
+        d_model, n_layers, n_heads = SIZES[self.size]
+        return self.d_model or d_model, self.n_layers or n_layers, self.n_heads or n_heads
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Self:
+        d_model, _, n_heads = self.shape()
+        if d_model % n_heads:
+            raise ValueError(f"d_model {d_model} is not a multiple of n_heads {n_heads}")
+        return self
+
+
+class Attention(nn.Module):
+    """Attention of each event's rows to one another, or (``cross``) to the rows of a memory."""
+
+    def __init__(self, d_model: int, n_heads: int, *, cross: bool = False, out_std: float = 0.02) -> None:
+        super().__init__()
+        self.shape = (n_heads, d_model // n_heads)
+        if cross:
+            self.q, self.kv = linear(d_model, d_model), linear(d_model, 2 * d_model)
+        else:
+            self.qkv = linear(d_model, 3 * d_model)
+        self.out = linear(d_model, d_model, std=out_std)
+
+    def forward(
+        self,
+        x: Tensor,
+        layout: PackedLayout,
+        rotation: Tensor,
+        memory: Tensor | None = None,
+        memory_rotation: Tensor | None = None,
+    ) -> Tensor:
+        """``(T, D)`` for ``x (T, D)``; arguments as in `Block`."""
+        n_heads, width = self.shape
+        if memory is None:
+            # Queries and keys lie side by side: one turn serves both.
+            qk, v = self.qkv(x).view(len(x), 3 * n_heads, width).split((2 * n_heads, n_heads), 1)
+            q, k = rotate(qk, rotation).chunk(2, 1)
+        else:
+            assert memory_rotation is not None
+            k, v = self.kv(memory).view(len(memory), 2 * n_heads, width).chunk(2, 1)
+            q, k = rotate(self.q(x).view(len(x), n_heads, width), rotation), rotate(k, memory_rotation)
+        attended: Tensor = self.out(packed_attention(q, k, v, layout).flatten(1))
+        return attended
+
+
+class Block(nn.Module):
+    """Attention and a two-layer network, each on normalised input and added to it.
+
+    Args:
+        d_model: Width D.
+        n_heads: Heads.
+        layer: Number of this layer, from 1; names its drop-path draws.
+        n_layers: Layers of the stack; what each one adds starts smaller in a deeper one.
+        cross: Whether rows attend to a memory instead of to one another.
+        drop_path: Probability that an event skips a branch.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: int,
+        *,
+        layer: int = 1,
+        n_layers: int = 1,
+        cross: bool = False,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.purpose, self.drop_path = f"drop-path/{layer}", drop_path
+        out_std = 0.02 / (2 * n_layers) ** 0.5
+        self.norm_attention = nn.LayerNorm(d_model)
+        self.attention = Attention(d_model, n_heads, cross=cross, out_std=out_std)
+        self.norm_mlp = nn.LayerNorm(d_model)
+        self.mlp = nn.Sequential(
+            linear(d_model, 4 * d_model), nn.GELU(), linear(4 * d_model, d_model, std=out_std)
+        )
+
+    def forward(
+        self,
+        x: Tensor,
+        layout: PackedLayout,
+        rotation: Tensor,
+        *,
+        memory: Tensor | None = None,
+        memory_rotation: Tensor | None = None,
+        draws: Draws | None = None,
+    ) -> Tensor:
+        """``(T, D)`` for ``x (T, D)``.
+
+        Args:
+            x: Rows of the events.
+            layout: Their offsets; with a memory, the offsets of both.
+            rotation: `hepfm.nn.rotary.rotations` of the rows' positions, for the width of a head.
+            memory: ``(T_k, D)`` rows to attend to, normalised, if the block was made with ``cross``.
+            memory_rotation: The rotations of the memory's positions.
+            draws: The events' random numbers for drop-path; None switches it off.
+        """
+        attended: Tensor = self.attention(self.norm_attention(x), layout, rotation, memory, memory_rotation)
+        if draws is None or not self.drop_path:
+            x = x + attended
+            fed: Tensor = self.mlp(self.norm_mlp(x))
+            return x + fed
+        kept = draws.per_event(self.purpose, 2) >= self.drop_path
+        share_T2 = (kept / (1 - self.drop_path)).to(x.dtype).index_select(0, layout.event)
+        x = x + attended * share_T2[:, :1]
+        fed = self.mlp(self.norm_mlp(x)) * share_T2[:, 1:]
+        return x + fed
+
+
+class Transformer(nn.Module):
+    """Tokens to tokens (`hepfm.api.Backbone`).
+
+    Args:
+        config: Its size.
+        n_positions: Position axes P of its tokens.
+
+    Raises:
+        RecipeError: If the heads are too narrow for the axes.
+    """
+
+    Config: ClassVar[type[TransformerConfig]] = TransformerConfig
+
+    def __init__(self, config: TransformerConfig, *, n_positions: int) -> None:
+        super().__init__()
+        self.d_model, self.n_layers, n_heads = config.shape()
+        self.head_width = self.d_model // n_heads
+        rotations(torch.empty(0, n_positions), self.head_width)  # refuses at once what cannot be turned
+        self.blocks = nn.ModuleList(
+            Block(
+                self.d_model,
+                n_heads,
+                layer=layer,
+                n_layers=self.n_layers,
+                drop_path=config.drop_path * (layer - 1) / max(1, self.n_layers - 1),
+            )
+            for layer in range(1, self.n_layers + 1)
+        )
+        self.norm = nn.LayerNorm(self.d_model)
+
+    def forward(self, tokens: Tokens, *, draws: Draws | None = None, layers: Sequence[int] = ()) -> Tokens:
+        """Encoded tokens; arguments as in `hepfm.api.Backbone`.
+
+        Raises:
+            RecipeError: If a layer is asked for that there is not.
+        """
+        if unknown := sorted(set(layers) - set(range(1, self.n_layers + 1))):
+            raise RecipeError(
+                f"there is no layer {', '.join(map(str, unknown))} to read out",
+                where="layers",
+                fix=f"choose from 1 to {self.n_layers}",
+            )
+        layout = PackedLayout(tokens.offsets)
+        rotation = rotations(tokens.positions, self.head_width)
+        x, read = tokens.x, {}
+        for layer, block in enumerate(self.blocks, 1):
+            x = block(x, layout, rotation, draws=draws)
+            if layer in layers:
+                read[layer] = self.norm(x)
+        x = torch.cat([read[layer] for layer in layers], 1) if layers else self.norm(x)
+        return Tokens(x=x, positions=tokens.positions, offsets=tokens.offsets, part=tokens.part)
