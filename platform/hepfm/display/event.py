@@ -1,0 +1,66 @@
+"""The panels of an event's parts, from the displays that plugins register for their kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hepfm.api import PartSchema, RaggedTables, Reconstruction, Sample, Tables
+from hepfm.display.panels import Panel
+from hepfm.plugins import plugins
+
+
+def event_panels(
+    tables: Tables, schema: PartSchema, *, labels: Tables | None = None, title: str = ""
+) -> list[Panel]:
+    """The panels of one part of an event.
+
+    Args:
+        tables: Its input tables, columns ``(N, ...)``.
+        schema: Its schema; the display is the one registered for ``schema.kind``.
+        labels: Its label tables.
+        title: What the tables are, where that is not plain: ``"predicted"``.
+
+    Raises:
+        PluginError: No plugin draws parts of this kind.
+    """
+    display = plugins().load("displays", schema.kind)
+    panels: list[Panel] = display(tables, schema, labels=labels, title=title)
+    return panels
+
+
+def sample_panels(sample: Sample, schemas: Mapping[str, PartSchema]) -> list[Panel]:
+    """The panels of all parts of an event, each titled with its part."""
+    return [
+        panel
+        for part, tables in sample.parts.items()
+        for panel in event_panels(tables, schemas[part], labels=sample.labels.get(part), title=part)
+    ]
+
+
+def reconstruction_panels(
+    parts: Mapping[str, Reconstruction], schemas: Mapping[str, PartSchema], event: int
+) -> list[Panel]:
+    """What was visible, hidden and predicted of each part of one event of a batch (numpy or torch)."""
+    return [
+        panel
+        for part, reconstruction in parts.items()
+        for title in ("visible", "hidden", "predicted")
+        for panel in event_panels(
+            _rows(getattr(reconstruction, title), event), schemas[part], title=f"{part}: {title}"
+        )
+    ]
+
+
+def _rows(tables: RaggedTables, event: int) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
+    return {
+        name: {
+            column: np.asarray(
+                rows.detach().cpu() if hasattr(rows := table[column][event], "detach") else rows
+            )
+            for column in table.columns
+        }
+        for name, table in tables.items()
+    }
