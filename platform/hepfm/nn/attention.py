@@ -48,28 +48,33 @@ def packed_attention(
 def _grouped(q: Tensor, k: Tensor, v: Tensor, layout: PackedLayout) -> Tensor:
     heads, width = q.shape[1:]
     map_q, map_k = layout.maps(heads)
+    q_rows = _move_rows(q.reshape(-1, width), map_q)
+    k_rows = _move_rows(k.reshape(-1, width), map_k)
+    v_rows = _move_rows(v.reshape(-1, width), map_k)
     sizes_q = [len(g.events) * heads * g.padded[0] for g in layout.groups]
     sizes_k = [len(g.events) * heads * g.padded[1] for g in layout.groups]
-    outputs = [q.new_empty(0, width)]
-    for group, q_rows, k_rows, v_rows in zip(
+    outputs = []
+    for group, q_group, k_group, v_group in zip(
         layout.groups,
-        torch.split(_move_rows(q.reshape(-1, width), map_q), sizes_q),
-        torch.split(_move_rows(k.reshape(-1, width), map_k), sizes_k),
-        torch.split(_move_rows(v.reshape(-1, width), map_k), sizes_k),
+        torch.split(q_rows, sizes_q),
+        torch.split(k_rows, sizes_k),
+        torch.split(v_rows, sizes_k),
         strict=True,
     ):
-        q_NLC = q_rows.view(-1, group.padded[0], width)
-        k_NLC, v_NLC = (rows.view(-1, group.padded[1], width) for rows in (k_rows, v_rows))
+        q_NLC = q_group.view(-1, group.padded[0], width)
+        k_NLC, v_NLC = (rows.view(-1, group.padded[1], width) for rows in (k_group, v_group))
         if group.stored:
             o_NLC = _Stored.apply(q_NLC, k_NLC, v_NLC, group.lengths_k)  # type: ignore[no-untyped-call]
         else:
             o_NLC = scaled_dot_product_attention(q_NLC[None], k_NLC[None], v_NLC[None])[0]
         outputs.append(o_NLC.reshape(-1, width))
-    return _move_rows(torch.cat(outputs), map_q.inverse()).view(q.shape)
+    # Without groups nothing is computed, yet every input stays connected to the output.
+    o_rows = torch.cat(outputs) if outputs else q_rows + k_rows + v_rows
+    return _move_rows(o_rows, map_q.inverse()).view(q.shape)
 
 
 def _event_by_event(q: Tensor, k: Tensor, v: Tensor, layout: PackedLayout) -> Tensor:
-    outputs = [q.new_empty(0, *q.shape[1:])]
+    outputs = [q[:0] + k[:0] + v[:0]]
     lengths_q, lengths_k = [n for n, _ in layout.lengths], [n for _, n in layout.lengths]
     events = zip(torch.split(q, lengths_q), torch.split(k, lengths_k), torch.split(v, lengths_k), strict=True)
     for of_event in events:
