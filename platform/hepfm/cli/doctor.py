@@ -114,6 +114,8 @@ def _torch() -> Iterator[Finding]:
         return
     import torch
 
+    from hepfm.training.model import resolve_precision
+
     cores = len(os.sched_getaffinity(0))
     threads = torch.get_num_threads()
     more = threads > cores
@@ -125,15 +127,14 @@ def _torch() -> Iterator[Finding]:
     )
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
-            device = torch.cuda.get_device_properties(index)
-            found = f"{device.name}, {device.total_memory / _GIB:.0f} GiB"
+            gpu = torch.cuda.get_device_properties(index)
+            found = f"{gpu.name}, {gpu.total_memory / _GIB:.0f} GiB"
             yield Finding(subject=f"GPU {index}", status="ok", found=found)
     else:
         yield Finding(subject="GPU", status="ok", found="none; runs use the processor")
-    flags = torch.cpu.get_capabilities()
-    fast = [name for name in ("amx_bf16", "avx512_bf16", "bf16") if flags.get(name)]
-    found = f"in the processor ({', '.join(fast)})" if fast else "not in the processor; fp32 is used there"
-    yield Finding(subject="bf16", status="ok", found=found)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found = f"a run with train.precision=auto computes in {resolve_precision('auto', device)}"
+    yield Finding(subject="precision", status="ok", found=found)
 
 
 def _filters() -> Iterator[Finding]:
