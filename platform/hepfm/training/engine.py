@@ -112,7 +112,8 @@ class Engine:
             self._deepspeed.step()
             return True, norm
         self._deepspeed.step()
-        return self._deepspeed.was_step_applied(), float(self._deepspeed.get_global_grad_norm())
+        zero_norm = self._deepspeed.get_global_grad_norm()  # none where the recipe switches it off
+        return self._deepspeed.was_step_applied(), math.nan if zero_norm is None else float(zero_norm)
 
     def local_parameters(self) -> list[tuple[str, torch.Tensor]]:
         """What this rank holds of each parameter: all of it, or at ZeRO 3 its shard (flat)."""

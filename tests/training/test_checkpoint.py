@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from hepfm.errors import CheckpointError
+from hepfm.training.checkpoint import find_newest, retain, save, verify
+from hepfm.training.ranks import Ranks
+from hepfm.training.weights import load_weights, read_weights, weights_sha256, write_weights
+
+ALONE = Ranks(rank=0, world=1, device=torch.device("cpu"))
+
+
+def make(folder: Path, step: int, val_loss: float | None = None) -> Path:
+    def write(aside: Path) -> None:
+        (aside / "engine").mkdir()
+        (aside / "engine" / "shard.pt").write_bytes(bytes([step % 256]) * 1000)
+        (aside / "model.json").write_text(f'{{"step": {step}}}')
+
+    return save(folder, step, write, {"val_loss": val_loss}, ALONE)
+
+
+def test_the_manifest_has_the_hash_of_each_file(tmp_path):
+    checkpoint = make(tmp_path, 7, 0.5)
+    manifest = verify(checkpoint)
+    assert checkpoint.name == "step-00000007"
+    assert manifest["val_loss"] == 0.5
+    assert manifest["files"]["engine/shard.pt"] == {
+        "bytes": 1000,
+        "sha256": hashlib.sha256(bytes([7]) * 1000).hexdigest(),
+    }
+    assert set(manifest["files"]) == {"engine/shard.pt", "model.json"}
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[500] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda c: flip(c / "engine/shard.pt"), "has sha256"),
+        (lambda c: (c / "engine/shard.pt").unlink(), "is missing"),
+        (lambda c: (c / "engine/shard.pt").write_bytes(b""), "has sha256"),
+        (lambda c: (c / "engine/more.pt").write_bytes(b"payload"), "is not in the manifest"),
+        (lambda c: (c / "manifest.json").write_text("{"), "cannot be read"),
+        (lambda c: (c / "manifest.json").unlink(), "cannot be read"),
+    ],
+)
+def test_a_damaged_checkpoint_is_named_and_the_previous_one_used(tmp_path, harm, said):
+    before, newest = make(tmp_path, 100), make(tmp_path, 200)
+    wanted = verify(newest)["files"]["engine/shard.pt"]["sha256"]
+    harm(newest)
+    found, (damage,) = find_newest(tmp_path)
+    assert found == before
+    assert said in str(damage)
+    assert "step-00000200" in str(damage)
+    if said == "has sha256":
+        assert "engine/shard.pt" in str(damage)
+        assert wanted in str(damage)
+
+
+def test_a_link_in_place_of_a_file_is_refused(tmp_path):
+    checkpoint = make(tmp_path / "run", 1)
+    shard = checkpoint / "engine" / "shard.pt"
+    elsewhere = tmp_path / "same"
+    elsewhere.write_bytes(shard.read_bytes())
+    shard.unlink()
+    shard.symlink_to(elsewhere)
+    with pytest.raises(CheckpointError, match="missing"):
+        verify(checkpoint)
+
+
+def test_without_a_complete_one_nothing_is_found(tmp_path):
+    assert find_newest(tmp_path / "absent") == (None, [])
+    (tmp_path / "step-00000001").mkdir()
+    found, damaged = find_newest(tmp_path)
+    assert found is None
+    assert len(damaged) == 1
+
+
+def test_the_newest_is_by_step_not_by_clock(tmp_path):
+    newer, older = make(tmp_path, 20), make(tmp_path, 10)
+    os.utime(newer, (0, 0))
+    assert find_newest(tmp_path)[0] == newer
+    assert older.exists()
+
+
+SAVE_TWICE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from test_checkpoint import make
+make(Path({folder!r}), 1)
+make(Path({folder!r}), 2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("point", "newest"),
+    [
+        ("checkpoint-written", 1),
+        ("checkpoint-hashed", 1),
+        ("checkpoint-synced", 1),
+        ("checkpoint-renamed", 2),
+    ],
+)
+def test_a_kill_while_writing_never_leaves_a_partial_checkpoint_to_be_taken(tmp_path, point, newest):
+    script = SAVE_TWICE.format(here=str(Path(__file__).parent), folder=str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, env={**os.environ, "HEPFM_FAILPOINT": f"{point}:2:kill"}
+    )
+    assert done.returncode == -9
+    found, damaged = find_newest(tmp_path)
+    assert found is not None
+    assert json.loads((found / "model.json").read_text())["step"] == newest
+    assert damaged == []
+    make(tmp_path, 3)  # what the kill left does not stand in the way
+    assert sorted(path.name for path in tmp_path.iterdir())[0] == "step-00000001"
+
+
+def test_a_damaged_checkpoint_is_replaced_when_its_step_comes_again(tmp_path):
+    flip(make(tmp_path, 5) / "engine/shard.pt")
+    assert verify(make(tmp_path, 5))["step"] == 5
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path):
+    losses = {10: 0.5, 20: 0.1, 30: float("nan"), 40: 0.3, 50: 0.4, 60: None}
+    for step, loss in losses.items():
+        make(tmp_path, step, loss)
+    left = retain(tmp_path, keep=2, keep_best=1)
+    assert [path.name for path in left] == ["step-00000020", "step-00000050", "step-00000060"]
+    assert sorted(tmp_path.iterdir()) == left
+
+
+def test_a_loss_that_is_not_finite_is_never_best(tmp_path):
+    for step, loss in ((1, float("nan")), (2, float("-inf")), (3, 9.0), (4, None)):
+        make(tmp_path, step, loss)
+    assert [path.name for path in retain(tmp_path, keep=1, keep_best=3)] == ["step-00000003", "step-00000004"]
+
+
+def test_weights_come_back_bitwise_and_their_hash_sees_each_bit(tmp_path):
+    weights = {"b": torch.randn(3, 2), "a": torch.tensor(3), "c": torch.zeros(0)}
+    write_weights(weights, tmp_path / "w.safetensors")
+    read = read_weights(tmp_path / "w.safetensors")
+    assert weights_sha256(read) == weights_sha256(weights)
+    for changed in (
+        {**weights, "b": weights["b"] + torch.finfo(torch.float32).eps},
+        {**weights, "b": weights["b"].T},
+        {"b": weights["b"], "A": weights["a"], "c": weights["c"]},
+    ):
+        assert weights_sha256(changed) != weights_sha256(weights)
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    write_weights(dict(torch.nn.Linear(3, 2).state_dict()), tmp_path / "w.safetensors")
+    same = torch.nn.Linear(3, 2)
+    load_weights(same, tmp_path / "w.safetensors")
+    assert torch.equal(same.weight, read_weights(tmp_path / "w.safetensors")["weight"])
+    with pytest.raises(CheckpointError, match="1 do not fit"):
+        load_weights(torch.nn.Linear(4, 2), tmp_path / "w.safetensors")
