@@ -390,7 +390,13 @@ class Tokenizer(Protocol):
 
 
 class Decoder(Protocol):
-    """A ``torch.nn.Module``: what is predicted of hidden units, and its loss."""
+    """A ``torch.nn.Module``: what is predicted of hidden units, and its loss.
+
+    Attributes:
+        terms: Loss term to its weight.
+    """
+
+    terms: Mapping[str, float]
 
     def forward(self, x: torch.Tensor) -> Any:
         """The prediction for hidden units, from their decoded tokens ``(H, d_decoder)``."""
@@ -399,7 +405,7 @@ class Decoder(Protocol):
         """The sum of each term over all its predictions, float32 scalars."""
 
     def observe(self, target: Target) -> None:
-        """Adds a target to the marginals that the baseline predicts with (buffers: sums, so ranks add up)."""
+        """Adds a target to the marginals that the baseline predicts with: all its buffers, sums that ranks add up."""
 
     def baseline(self, target: Target) -> dict[str, torch.Tensor]:
         """The same sums with the training set's marginals as the prediction."""

@@ -1,0 +1,129 @@
+"""Voxels grouped into coarse cells by one sort.
+
+Legend: B events, N rows of the table, V occupied voxels, U occupied cells, s voxels along a cell's side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import pad
+
+from hepfm.nn.ragged import event_index, offsets_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """Occupied voxels in the order of (event, cell, voxel within the cell), whatever the order of the rows.
+
+    Attributes:
+        side: Voxels along a cell's side, s.
+        sizes: Cells along x, y and z, one more than an event can occupy: so a neighbour's key across a face
+            of the grid is that of an empty cell, never that of another row, plane or event.
+        key: ``(U,)`` int64, ascending: ``((event x_size + x) y_size + y) z_size + z``.
+        offsets: ``(U+1,)`` int64, the voxels of each cell.
+        cell: ``(V,)`` int64, the cell of each voxel.
+        sub: ``(V,)`` int64, index of the voxel in its cell, ``(x s + y) s + z``.
+        energy_mev: ``(V,)`` float32.
+    """
+
+    side: int
+    sizes: tuple[int, int, int]
+    key: torch.Tensor
+    offsets: torch.Tensor
+    cell: torch.Tensor
+    sub: torch.Tensor
+    energy_mev: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    def keep(self, mask: torch.Tensor) -> Cells:
+        """The cells of a mask ``(U,)`` bool, as if the others had never been there."""
+        voxels = mask[self.cell]
+        return Cells(
+            side=self.side,
+            sizes=self.sizes,
+            key=self.key[mask],
+            offsets=offsets_of(self.offsets.diff()[mask]),
+            cell=(mask.cumsum(0) - 1)[self.cell[voxels]],
+            sub=self.sub[voxels],
+            energy_mev=self.energy_mev[voxels],
+        )
+
+    def coordinates(self) -> torch.Tensor:
+        """``(U, 3)`` int64 indices of the cells along x, y, z."""
+        x_size, y_size, z_size = self.sizes
+        return torch.stack(
+            (self.key // (y_size * z_size) % x_size, self.key // z_size % y_size, self.key % z_size), -1
+        )
+
+    def voxels(self) -> torch.Tensor:
+        """``(V, 3)`` int64 indices of the voxels along x, y, z."""
+        return self.coordinates()[self.cell] * self.side + sub_coordinates(self.sub, self.side)
+
+
+def sub_coordinates(sub: torch.Tensor, side: int) -> torch.Tensor:
+    """``(..., 3)`` int64: where in its cell a voxel of this index lies, each 0 to ``side - 1``."""
+    return torch.stack((sub // (side * side), sub // side % side, sub % side), -1)
+
+
+def group(
+    voxel: torch.Tensor,
+    energy_mev: torch.Tensor,
+    offsets: torch.Tensor,
+    *,
+    grid: tuple[int, int, int],
+    side: int,
+) -> tuple[Cells, torch.Tensor, torch.Tensor]:
+    """Groups the voxels of packed events. Rows of one voxel are one voxel, with their summed energy.
+
+    Args:
+        voxel: ``(N, 3)`` int64, within the grid.
+        energy_mev: ``(N,)`` float32.
+        offsets: ``(B+1,)`` int64, rows of each event.
+        grid: Voxels along x, y, z.
+        side: Voxels along a cell's side.
+
+    Returns:
+        The cells, their offsets over the events ``(B+1,)``, and the voxel of each row ``(N,)``.
+    """
+    x_size, y_size, z_size = tuple(-(-length // side) + 1 for length in grid)
+    n_events, cell_volume, event_volume = len(offsets) - 1, side**3, x_size * y_size * z_size
+    event = event_index(offsets)
+
+    cell, inside = voxel // side, voxel % side
+    key = ((event * x_size + cell[:, 0]) * y_size + cell[:, 1]) * z_size + cell[:, 2]
+    key = key * cell_volume + (inside[:, 0] * side + inside[:, 1]) * side + inside[:, 2]
+    key, order = key.sort()
+
+    first = _first_of_run(key)
+    voxel_of_sorted = first.cumsum(0) - 1
+    row = torch.empty_like(order).scatter_(0, order, voxel_of_sorted)
+    key = key[first]
+    # Summed in double precision: then the order of duplicate rows does not show in single precision.
+    energy = energy_mev.new_zeros(len(key), dtype=torch.float64).index_add_(
+        0, voxel_of_sorted, energy_mev[order].double()
+    )
+
+    cell_key = key // cell_volume
+    first = _first_of_run(cell_key)
+    cell_of_voxel = first.cumsum(0) - 1
+    start = first.nonzero()[:, 0]
+    cells = Cells(
+        side=side,
+        sizes=(x_size, y_size, z_size),
+        key=cell_key[first],
+        offsets=pad(start, (0, 1), value=len(key)),
+        cell=cell_of_voxel,
+        sub=key % cell_volume,
+        energy_mev=energy.float(),
+    )
+    events = torch.arange(n_events + 1, device=voxel.device)
+    return cells, torch.searchsorted(cells.key, events * event_volume), row
+
+
+def _first_of_run(key: torch.Tensor) -> torch.Tensor:
+    """Marks where a sorted key differs from the one before it."""
+    return torch.cat((key.new_ones(min(len(key), 1), dtype=torch.bool), key[1:] != key[:-1]))

@@ -1,0 +1,113 @@
+"""From voxels to one token a cell, and back to features of each voxel.
+
+Legend: N rows, V voxels, U cells, C and W widths, D model width.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from hepfm.api import Ragged, Units
+from hepfm.nn.position import PositionEmbedding
+from hepfm.nn.ragged import segment_max, segment_mean
+from hepfm_image3d.cells import Cells, sub_coordinates
+from hepfm_image3d.energy import EnergyMap
+from hepfm_image3d.neighbours import Convolution, Pairs, cell_at, touching
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """What the units of an image carry.
+
+    Attributes:
+        cells: The occupied cells and their voxels.
+        row: ``(N,)`` int64, the voxel of each row of the table.
+        row_offsets: ``(B+1,)`` int64.
+    """
+
+    cells: Cells
+    row: torch.Tensor
+    row_offsets: torch.Tensor
+
+
+class VoxelLayer(nn.Module):
+    """What a voxel learns from the voxels that touch it: a pre-norm residual layer."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.around = Convolution(width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor, pairs: Pairs) -> torch.Tensor:
+        """``(V, C)`` to ``(V, C)``."""
+        update: torch.Tensor = self.out(nn.functional.gelu(self.around(self.norm(x), pairs)))
+        return x + update
+
+
+class CellTokenizer(nn.Module):
+    """Voxel layers over touching voxels, then a point-wise network reduced over each cell (PointNet).
+
+    A hidden cell's voxels are taken away before touching voxels are looked for: they have no influence.
+    """
+
+    def __init__(
+        self, d_model: int, *, energy: EnergyMap, voxel_width: int, voxel_layers: int, point_width: int
+    ) -> None:
+        super().__init__()
+        self.energy = energy
+        self.lift = nn.Sequential(nn.Linear(1, voxel_width), nn.GELU(), nn.Linear(voxel_width, voxel_width))
+        self.layers = nn.ModuleList(VoxelLayer(voxel_width) for _ in range(voxel_layers))
+        self.norm = nn.LayerNorm(voxel_width)
+        self.point = nn.Sequential(
+            nn.Linear(voxel_width + 4, point_width), nn.GELU(), nn.Linear(point_width, point_width)
+        )
+        self.pool = nn.Linear(2 * point_width, d_model)
+        self.position = PositionEmbedding(3, d_model)
+        self.point_width = voxel_width + point_width
+
+    def forward(self, units: Units, visible: torch.Tensor) -> torch.Tensor:
+        """``(V, d_model)``: see `hepfm.api.Tokenizer`."""
+        cells = units.payload.cells.keep(visible)
+        _, point = self._voxels(cells)
+        pooled = torch.cat((segment_max(point, cells.offsets), segment_mean(point, cells.offsets)), -1)
+        token: torch.Tensor = self.pool(pooled) + self.position(units.positions[visible])
+        return token
+
+    def points(self, units: Units, x: torch.Tensor) -> Ragged:
+        """Tokens interpolated at each row's voxel, beside what the voxel layers say of it."""
+        image: Image = units.payload
+        own = torch.cat((interpolate(image.cells, x), *self._voxels(image.cells)), -1)
+        return Ragged(own.index_select(0, image.row), image.row_offsets)
+
+    def _voxels(self, cells: Cells) -> tuple[torch.Tensor, torch.Tensor]:
+        energy = self.energy(cells.energy_mev)[:, None]
+        place = sub_coordinates(cells.sub, cells.side).float() * (2.0 / cells.side) - (1.0 - 1.0 / cells.side)
+        pairs = touching(cells)
+        x = self.lift(energy)
+        for layer in self.layers:
+            x = layer(x, pairs)
+        x = self.norm(x)
+        return x, self.point(torch.cat((x, energy, place), -1))
+
+
+def interpolate(cells: Cells, x: torch.Tensor) -> torch.Tensor:
+    """``(V, W)``: cells' values ``(U, W)`` at their voxels, trilinear between centres of occupied cells."""
+    place = (sub_coordinates(cells.sub, cells.side).float() + 0.5) / cells.side - 0.5
+    towards, fraction = torch.where(place < 0, -1, 1), place.abs()
+    around = cell_at(cells)
+    padded = torch.cat((x, x.new_zeros(1, x.shape[1])))
+    total, norm = x.new_zeros(len(place), x.shape[1]), place.new_zeros(len(place), 1)
+    for corner in itertools.product((0, 1), repeat=3):
+        there = torch.tensor(corner, device=x.device)
+        step = towards * there + 1
+        cell = around[cells.cell, (step[:, 0] * 3 + step[:, 1]) * 3 + step[:, 2]]
+        weight = torch.where(there > 0, fraction, 1.0 - fraction).prod(-1, keepdim=True)
+        weight = weight * (cell < len(cells))[:, None]
+        total = total + weight.to(x.dtype) * padded.index_select(0, cell)
+        norm = norm + weight
+    return total / norm.to(x.dtype)
