@@ -45,7 +45,12 @@ def contradictions(recipe: Recipe) -> Iterator[Problem]:
 
 def ineffective(recipe: Recipe) -> Iterator[str]:
     """Settings that are given, but that other settings leave without effect; one sentence each."""
-    data, train, cluster = recipe.data, recipe.train, recipe.cluster
+    yield from _training_without_effect(recipe)
+    yield from _cluster_without_effect(recipe)
+
+
+def _training_without_effect(recipe: Recipe) -> Iterator[str]:
+    data, train = recipe.data, recipe.train
     if 0 < train.steps < train.warmup_steps:
         yield (
             f"train.warmup_steps = {train.warmup_steps} is more than train.steps = {train.steps}: "
@@ -66,6 +71,14 @@ def ineffective(recipe: Recipe) -> Iterator[str]:
             yield f"{', '.join(silent)}: no effect without data.val"
     elif data.val == data.train:
         yield "data.val is data.train: the validation loss tells nothing about new events"
+
+
+def _cluster_without_effect(recipe: Recipe) -> Iterator[str]:
+    cluster = recipe.cluster
+    zero = recipe.deepspeed.get("zero_optimization", {})
+    stage = zero.get("stage", 1)
+    if silent := [name for name in zero if stage < _needed_stage(name)]:
+        yield f"deepspeed.zero_optimization: {', '.join(silent)}: no effect at stage {stage}"
     if cluster.launcher != "ray":
         silent = [
             n for n in ("address", "cpus_per_worker", "gpus_per_worker") if getattr(cluster, n) is not None
@@ -75,6 +88,13 @@ def ineffective(recipe: Recipe) -> Iterator[str]:
             yield f"{names}: no effect with cluster.launcher = {cluster.launcher}"
     if cluster.launcher == "in-process" and cluster.workers > 1:
         yield f"cluster.workers = {cluster.workers}: no effect with cluster.launcher = in-process"
+
+
+def _needed_stage(name: str) -> int:
+    """The lowest ZeRO stage at which a key of ``zero_optimization`` does something."""
+    if name == "stage":
+        return 0
+    return 3 if name.startswith(("stage3_", "zero_", "offload_param")) else 1
 
 
 def _given(section: Section, name: str) -> bool:

@@ -58,10 +58,11 @@ def load_class(hook: str, name: str) -> tuple[type[Any], type[BaseModel]]:
 
 
 def option_names(hook: str, name: str) -> set[str] | None:
-    """The names of a component's options; None where no plugin offers it."""
-    if not _offered(hook, name):
+    """The names of a component's options; None where there is no such component, which `complete` tells."""
+    try:
+        fields = load_class(hook, name)[1].model_fields
+    except PluginError:
         return None
-    fields = load_class(hook, name)[1].model_fields
     return set(fields) | {field.alias for field in fields.values() if field.alias}
 
 

@@ -37,7 +37,7 @@ def json_schema() -> dict[str, Any]:
         place = models[section]["properties"][field]
         component = _component(name_key, options)
         if hook == "modalities":
-            place["additionalProperties"] = component
+            place["patternProperties"] = dict.fromkeys(place["patternProperties"], component)
         else:
             models[section]["properties"][field] = component
     for model in models.values():

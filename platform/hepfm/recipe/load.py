@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from hepfm.errors import PluginError
 from hepfm.recipe.checks import contradictions, ineffective
 from hepfm.recipe.components import complete, option_names
 from hepfm.recipe.document import dump, flatten, lookup
@@ -99,7 +100,11 @@ def _resolve(merged: Merged, label: str) -> Resolved:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
         problems += explain(error, tree)
-    components, wrong = complete(tree)
+    try:
+        components, wrong = complete(tree)
+    except PluginError:
+        raise_problems(problems, merged.places, label)  # the user's own mistakes come first
+        raise
     raise_problems([*problems, *wrong], merged.places, label)
     for key, options in components:
         lookup(tree, key[:-1])[key[-1]] = options
