@@ -1,0 +1,239 @@
+"""The contract of an objective, as checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hepfm.api import Backbone, Batch, Modality, Plan, Reconstruction, Sample
+from hepfm.nn.encoder import Encoder
+from hepfm.testing.checks import (
+    added,
+    assert_close,
+    assert_connected,
+    assert_sums_close,
+    batch_of,
+    draws_of,
+    empty_event,
+    run_checks,
+    total,
+)
+
+
+def objective_contract(
+    objective: type[Any],
+    config: Any = None,
+    *,
+    modalities: Mapping[str, Modality],
+    backbone: Backbone,
+    samples: Sequence[Sample],
+) -> None:
+    """Checks an objective's class against the contract of `hepfm.api.Objective`.
+
+    Args:
+        objective: The class.
+        config: Its configuration; by default ``objective.Config()``.
+        modalities: Part name to its modality.
+        backbone: A small one, for an encoder.
+        samples: Three events or more of these parts, with several units each.
+
+    Raises:
+        AssertionError: Names each rule that is broken.
+    """
+    assert len(samples) >= 3, "the contract needs three events or more"
+    torch.manual_seed(0)
+    module = objective(
+        config if config is not None else objective.Config(), modalities=modalities, d_model=backbone.d_model
+    )
+    subject = _Subject(module, Encoder(modalities, backbone), modalities, tuple(samples))
+    run_checks("objective", CHECKS, subject)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    module: Any
+    encoder: Any
+    modalities: Mapping[str, Modality]
+    samples: tuple[Sample, ...]
+
+    def batch(self, samples: Sequence[Sample]) -> Batch:
+        return batch_of(samples, {part: modality.schema for part, modality in self.modalities.items()})
+
+    def plan(self, samples: Sequence[Sample], *, epoch: int = 0) -> Plan:
+        batch = self.batch(samples)
+        plan: Plan = self.module.plan(batch, draws_of(batch.event_ids.tolist(), epoch=epoch))
+        return plan
+
+    def sums(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
+        sums: dict[str, Tensor] = self.module(self.encoder, self.plan(samples))
+        return sums
+
+    def shown(self, samples: Sequence[Sample], *, epoch: int = 0) -> dict[str, Reconstruction]:
+        shown: dict[str, Reconstruction] = self.module.reconstruct(
+            self.encoder, self.plan(samples, epoch=epoch)
+        )
+        return shown
+
+    def empty(self, event_id: int) -> Sample:
+        """An event without a row in any part."""
+        return Sample(event_id=event_id, parts={p: empty_event(m.schema) for p, m in self.modalities.items()})
+
+    def model(self) -> nn.Module:
+        return nn.ModuleDict({"encoder": self.encoder, "objective": self.module})
+
+
+def counts_come_first(subject: _Subject) -> None:
+    """A plan holds the count of each weighted term as a whole number, and needs no gradient."""
+    plan = subject.plan(subject.samples)
+    assert plan.counts, "no loss term"
+    assert set(plan.counts) <= set(subject.module.weights), f"{set(plan.counts)} are not all weighted"
+    assert all(type(count) is int for count in plan.counts.values()), f"{dict(plan.counts)} are not all int"
+    assert any(plan.counts.values()), "nothing is counted"
+
+
+def sums_fit_counts(subject: _Subject) -> None:
+    """The forward pass gives a finite float32 sum of each term that the plan counted."""
+    sums = subject.sums(subject.samples)
+    counts = subject.plan(subject.samples).counts
+    assert set(sums) == set(counts), f"sums of {sorted(sums)}, counts of {sorted(counts)}"
+    for term, value in sums.items():
+        assert value.shape == (), f"term '{term}' has shape {tuple(value.shape)}"
+        assert value.dtype == torch.float32, f"term '{term}' is {value.dtype}"
+        assert bool(torch.isfinite(value)), f"term '{term}' is {float(value)}"
+
+
+def micro_batches_add_up(subject: _Subject) -> None:
+    """Counts and sums of a batch are those of its parts together, to 1e-5, however it is cut."""
+    whole, counts = subject.sums(subject.samples), subject.plan(subject.samples).counts
+    for cut in (1, len(subject.samples) // 2):
+        parts = [subject.samples[:cut], subject.samples[cut:], ()]
+        split_counts = added([subject.plan(part).counts for part in parts])
+        assert split_counts == dict(counts), f"counts {split_counts} in parts, {dict(counts)} together"
+        assert_sums_close(added([subject.sums(part) for part in parts]), whole, f"cut after {cut} events")
+
+
+def masks_belong_to_events(subject: _Subject) -> None:
+    """What is hidden of an event is the same whatever batch it is in, and in whatever place."""
+    together = subject.shown(subject.samples[::-1])
+    for row, sample in enumerate(reversed(subject.samples)):
+        for part, alone in subject.shown([sample]).items():
+            _assert_same(alone, 0, together[part], row, f"event {row}, part {part}")
+
+
+def epochs_differ(subject: _Subject) -> None:
+    """Another epoch hides something else; the same epoch the same."""
+    first, again, other = (subject.shown(subject.samples, epoch=epoch) for epoch in (0, 0, 1))
+    for part, shown in first.items():
+        for row in range(len(subject.samples)):
+            _assert_same(again[part], row, shown, row, f"the same epoch again, event {row}, part {part}")
+    assert any(
+        not _same(shown, row, other[part], row)
+        for part, shown in first.items()
+        for row in range(len(subject.samples))
+    ), "epoch 1 hides what epoch 0 hid"
+
+
+def augmentation_can_be_off(subject: _Subject) -> None:
+    """With ``augment=False`` visible and hidden rows are rows of the event as it is."""
+    batch = subject.batch(subject.samples)
+    plan = subject.module.plan(batch, draws_of(batch.event_ids.tolist()), augment=False)
+    shown = subject.module.reconstruct(subject.encoder, plan)
+    for part, modality in subject.modalities.items():
+        units = modality.units(batch.parts[part])
+        every = torch.ones(len(units.positions), dtype=torch.bool)
+        whole = modality.visible_tables(units, every)[modality.schema.primary]
+        for row in range(len(batch)):
+            where = f"event {row}, part {part}"
+            sides = [getattr(shown[part], side)[modality.schema.primary] for side in ("visible", "hidden")]
+            for column in whole.columns:
+                found = torch.cat([side[column][row] for side in sides])
+                assert_close(_sorted(found), _sorted(whole[column][row]), f"{where}, column {column}")
+
+
+def no_event_no_trouble(subject: _Subject) -> None:
+    """Batches without events, or of empty ones, have zero counts and sums, and connect every parameter."""
+    for samples in ([], [subject.empty(1)], [subject.empty(1), subject.empty(2)]):
+        plan = subject.plan(samples)
+        assert not any(plan.counts.values()), f"counts {dict(plan.counts)} of {len(samples)} empty events"
+        sums = subject.module(subject.encoder, plan)
+        assert all(float(value) == 0 for value in sums.values()), (
+            f"sums {sums} of {len(samples)} empty events"
+        )
+        assert_connected(subject.model(), total(sums))
+
+
+def empty_events_change_nothing(subject: _Subject) -> None:
+    """Empty events among others leave the sums as they are."""
+    mixed = [subject.empty(901), subject.samples[0], subject.empty(902), *subject.samples[1:]]
+    assert_sums_close(subject.sums(mixed), subject.sums(subject.samples), "with empty events")
+
+
+def parameters_learn(subject: _Subject) -> None:
+    """Every parameter of encoder and objective gets a finite gradient."""
+    assert_connected(subject.model(), total(subject.sums(subject.samples)))
+
+
+def marginals_add_up(subject: _Subject) -> None:
+    """What ``observe`` gathers adds up over batches, and gives a finite baseline of the same terms."""
+    buffers = subject.module.marginals()
+    assert buffers, "no marginals: the baseline has nothing to predict with"
+    start = [buffer.clone() for buffer in buffers]
+
+    def gathered(*parts: Sequence[Sample]) -> list[Tensor]:
+        for buffer, value in zip(buffers, start, strict=True):
+            buffer.copy_(value)
+        for part in parts:
+            subject.module.observe(subject.plan(part))
+        return [buffer.clone() - value for buffer, value in zip(buffers, start, strict=True)]
+
+    first, rest = subject.samples[:1], subject.samples[1:]
+    apart = [a + b for a, b in zip(gathered(first), gathered(rest), strict=True)]
+    for one, both in zip(apart, gathered(first, rest), strict=True):
+        assert_close(one, both, "marginals of two ranks together")
+    assert any(bool(buffer.any()) for buffer in buffers), "observing leaves the marginals at zero"
+    plan = subject.plan(subject.samples)
+    sums = subject.module.baseline(plan)
+    assert set(sums) == set(plan.counts), f"baseline terms {sorted(sums)}"
+    assert all(bool(torch.isfinite(value)) for value in sums.values()), f"the baseline is not finite: {sums}"
+
+
+def _sorted(values: Tensor) -> Tensor:
+    """The rows in an order of their own, so that two sets of rows can be compared."""
+    rows = values.reshape(len(values), -1).double()
+    for column in reversed(range(rows.shape[1])):
+        rows = rows[rows[:, column].argsort(stable=True)]
+    return rows
+
+
+def _same(a: Reconstruction, a_row: int, b: Reconstruction, b_row: int) -> bool:
+    try:
+        _assert_same(a, a_row, b, b_row, "")
+    except AssertionError:
+        return False
+    return True
+
+
+def _assert_same(a: Reconstruction, a_row: int, b: Reconstruction, b_row: int, what: str) -> None:
+    for side in ("visible", "hidden"):
+        for name, table in getattr(a, side).items():
+            for column in table.columns:
+                found, wanted = table[column][a_row], getattr(b, side)[name][column][b_row]
+                assert_close(found, wanted, f"{what}: {side} {name}.{column}")
+
+
+CHECKS = (
+    counts_come_first,
+    sums_fit_counts,
+    micro_batches_add_up,
+    masks_belong_to_events,
+    epochs_differ,
+    augmentation_can_be_off,
+    no_event_no_trouble,
+    empty_events_change_nothing,
+    parameters_learn,
+    marginals_add_up,
+)
