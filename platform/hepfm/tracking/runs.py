@@ -44,6 +44,11 @@ class RunDir:
         return self.path / "recipe.yaml"
 
     @property
+    def origins_path(self) -> Path:
+        """Where each value of the recipe came from (JSON)."""
+        return self.path / "origins.json"
+
+    @property
     def log_path(self) -> Path:
         return self.path / "log.txt"
 

@@ -24,6 +24,10 @@ _ENVIRONMENT = {
 }
 
 
+# Else MLflow's pages take the runs for evaluations of a language model, and hide training curves.
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+
+
 def store_uri(out: Path) -> str:
     """Where runs in this folder are recorded: ``MLFLOW_TRACKING_URI``, else its own ``mlflow.db``."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{out.resolve() / 'mlflow.db'}"
@@ -62,7 +66,7 @@ def experiment_id(client: MlflowClient, uri: str, name: str) -> str:
     file = database(uri)
     location = (file.parent / "mlartifacts").as_uri() if file else None
     try:
-        return str(client.create_experiment(name, artifact_location=location))
+        return str(client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS))
     except MlflowException:
         # Another run may have made it in the meantime.
         if found := client.get_experiment_by_name(name):

@@ -1,0 +1,118 @@
+"""MLflow's own server, with its pages, for the store beside the runs."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hepfm.errors import HepfmError, RecipeError
+from hepfm.tracking.store import database, without_secrets
+
+_START_S = 60.0
+_END_S = 10.0
+
+
+@contextmanager
+def mlflow_server(uri: str, *, host: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Runs the server while the context lasts, and ends it with all its processes.
+
+    Args:
+        uri: The store; an SQLite database that exists.
+        host: The interface to listen on. Requests for hosts other than this machine's names are refused.
+        port: The port to listen on.
+
+    Yields:
+        The address for a browser, once the server answers there; and the server's process.
+
+    Raises:
+        RecipeError: There is no record yet, or the port is in use.
+        HepfmError: The server did not start; with what it said.
+    """
+    file = database(uri)
+    if file and not file.is_file():
+        raise RecipeError(
+            "no run has been recorded here yet",
+            where=str(file),
+            fix="pretrain first, or name the folder of runs with --out",
+        )
+    _check_port(host, port)
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
+    command += ["--host", host, "--port", str(port), "--allowed-hosts", ",".join(_names(host, port))]
+    if file:
+        command += ["--artifacts-destination", str(file.parent / "mlartifacts")]
+    environment = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    } | os.environ
+    with tempfile.TemporaryFile() as said:
+        # Its own session: a Ctrl-C is ours to pass on, and all its workers can be ended at once.
+        server = subprocess.Popen(  # noqa: S603
+            command, stdout=said, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
+        try:
+            address = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}"  # noqa: S104
+            if not _answers(address, server):
+                said.seek(0)
+                tail = said.read().decode(errors="replace").strip().splitlines()[-5:]
+                raise HepfmError(
+                    "MLflow's server did not start",
+                    where=without_secrets(uri),
+                    fix="; ".join(tail) or f"it said nothing in {_START_S:.0f} s",
+                )
+            yield address, server
+        finally:
+            _end(server)
+
+
+def _check_port(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            busy = error.errno == errno.EADDRINUSE
+            raise RecipeError(
+                f"port {port} is in use" if busy else f"cannot listen: {error.strerror or error}",
+                where=f"{host}:{port}",
+                fix=f"another one: --port {port + 1}" if busy else "give a --host and --port of this machine",
+            ) from None
+
+
+def _names(host: str, port: int) -> list[str]:
+    """What a browser may call this server; MLflow refuses other names, against DNS rebinding."""
+    names = dict.fromkeys(["localhost", "127.0.0.1", "[::1]", host, socket.gethostname(), socket.getfqdn()])
+    return [name for known in names for name in (known, f"{known}:{port}")]
+
+
+def _answers(address: str, server: subprocess.Popen[bytes]) -> bool:
+    deadline = time.monotonic() + _START_S
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=2):  # noqa: S310
+                return True
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    return False
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(server.pid, how)
+        except ProcessLookupError:
+            break
+        try:
+            server.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            continue
+    server.wait()
