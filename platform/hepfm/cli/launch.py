@@ -15,9 +15,10 @@ from hepfm.cli.progress import Follower
 from hepfm.errors import RecipeError
 
 if TYPE_CHECKING:
+    from hepfm.recipe.load import Resolved
     from hepfm.recipe.schema import Recipe
     from hepfm.tracking.runs import RunDir
-    from hepfm.training.worker import TrainRequest
+    from hepfm.training.request import TrainRequest
 
 Set = Annotated[
     list[str] | None,
@@ -46,6 +47,21 @@ def cluster_overrides(*, workers: int | None, in_process: bool, address: str | N
     if address is not None:
         overrides += ["cluster.launcher=ray", f"cluster.address={address}"]
     return overrides
+
+
+def new_run(resolved: Resolved, out: Path, *, parent: str | None = None) -> RunDir:
+    """The folder of a new run, with its recipe and where each of its values came from."""
+    from hepfm.tracking.runs import create_run
+
+    run = create_run(out.resolve(), resolved.recipe.name, resolved.yaml(), parent)
+    run.origins_path.write_text(json.dumps(dict(resolved.origins), indent=2) + "\n")
+    return run
+
+
+def warn(resolved: Resolved) -> None:
+    """Says which settings are without effect."""
+    for warning in resolved.warnings:
+        typer.secho(f"Warning: {warning}", fg="yellow", err=True)
 
 
 def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool) -> None:

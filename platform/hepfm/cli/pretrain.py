@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hepfm.cli.launch import Address, InProcess, Json, Out, Set, Workers, cluster_overrides, launch
+from hepfm.cli.launch import (
+    Address,
+    InProcess,
+    Json,
+    Out,
+    Set,
+    Workers,
+    cluster_overrides,
+    launch,
+    new_run,
+    warn,
+)
 
 if TYPE_CHECKING:
     from hepfm.recipe.schema import Recipe
@@ -30,20 +41,24 @@ def pretrain(
 
     Under torchrun (torchrun --nproc-per-node 2 -m hepfm pretrain RECIPE) its processes are the workers.
     """
+    from hepfm.plugins import plugins
     from hepfm.recipe.load import load_recipe
-    from hepfm.tracking.runs import create_run
     from hepfm.training.in_process import agree
-    from hepfm.training.worker import TrainRequest
+    from hepfm.training.request import TrainRequest
 
     flags = cluster_overrides(workers=workers, in_process=in_process, address=address)
     if name is not None:
         flags.append(f"name={name}")
     resolved = load_recipe(recipe, [*(overrides or []), *flags])
+    warn(resolved)
 
     def prepare() -> TrainRequest:
         _look_at_data(resolved.recipe)
-        run = create_run(out.resolve(), resolved.recipe.name, resolved.yaml())
-        return TrainRequest(recipe=resolved.recipe.model_dump(mode="json"), run_dir=str(run.path))
+        return TrainRequest(
+            recipe=resolved.recipe.model_dump(mode="json"),
+            run_dir=str(new_run(resolved, out).path),
+            plugins=plugins().versions(),
+        )
 
     launch(agree(prepare), resolved.recipe, as_json=as_json)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hepfm.cli.launch import Address, InProcess, Json, Out, Set, Workers, cluster_overrides, launch
+from hepfm.cli.launch import Address, InProcess, Json, Out, Set, Workers, cluster_overrides, launch, warn
 
 
 def resume(
@@ -27,14 +27,16 @@ def resume(
     The numbers are those of a run that was never stopped. A recipe that changed what is computed is refused
     with what differs; hepfm fork starts a child run instead.
     """
+    from hepfm.plugins import plugins
     from hepfm.recipe.load import load_recipe
     from hepfm.tracking.runs import find_run
     from hepfm.training.in_process import agree
-    from hepfm.training.worker import TrainRequest
+    from hepfm.training.request import TrainRequest
 
     folder = find_run(run, out.resolve())
     flags = cluster_overrides(workers=workers, in_process=in_process, address=address)
     resolved = load_recipe(str(folder.recipe_path), [*(overrides or []), *flags])
+    warn(resolved)
 
     def prepare() -> TrainRequest:
         return TrainRequest(
@@ -42,6 +44,7 @@ def resume(
             run_dir=str(folder.path),
             resume_from="newest",
             allow_change=allow_change,
+            plugins=plugins().versions(),
         )
 
     launch(agree(prepare), resolved.recipe, as_json=as_json)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hepfm.errors import HepfmError
 
 if TYPE_CHECKING:
-    from hepfm.training.worker import TrainRequest
+    from hepfm.training.request import TrainRequest
 
 
 def run_in_process(request: TrainRequest) -> None:

@@ -12,7 +12,7 @@ from hepfm.errors import HepfmError, RecipeError, TrainingError
 
 if TYPE_CHECKING:
     from hepfm.recipe.schema import Cluster
-    from hepfm.training.worker import TrainRequest
+    from hepfm.training.request import TrainRequest
 
 
 def run_on_ray(request: TrainRequest, cluster: Cluster) -> None:
@@ -63,7 +63,8 @@ def run_on_ray(request: TrainRequest, cluster: Cluster) -> None:
 
 def _train(config: dict[str, Any]) -> None:
     from hepfm.training.output import output_to
-    from hepfm.training.worker import TrainRequest, train
+    from hepfm.training.request import TrainRequest
+    from hepfm.training.worker import train
 
     request = TrainRequest.from_json(config)
     with output_to(Path(request.run_dir) / "log.txt"):
