@@ -125,7 +125,7 @@ def test_a_kill_while_writing_never_leaves_a_partial_checkpoint_to_be_taken(tmp_
     assert json.loads((found / "model.json").read_text())["step"] == newest
     assert damaged == []
     make(tmp_path, 3)  # what the kill left does not stand in the way
-    assert sorted(path.name for path in tmp_path.iterdir())[0] == "step-00000001"
+    assert min(path.name for path in tmp_path.iterdir()) == "step-00000001"
 
 
 def test_a_damaged_checkpoint_is_replaced_when_its_step_comes_again(tmp_path):

@@ -71,7 +71,12 @@ def test_biases_norms_and_embeddings_do_not_decay(toy):
     from hepfm.training.engine import _decay_groups
 
     module = nn.ModuleDict(
-        {"matrix": nn.Linear(4, 3), "norm": nn.LayerNorm(4), "table": nn.Embedding(5, 4), "conv": nn.Conv1d(2, 3, 3)}
+        {
+            "matrix": nn.Linear(4, 3),
+            "norm": nn.LayerNorm(4),
+            "table": nn.Embedding(5, 4),
+            "conv": nn.Conv1d(2, 3, 3),
+        }
     )
     module.token = nn.Parameter(torch.zeros(1, 4))
     decayed, free = _decay_groups(module, 0.1)

@@ -38,7 +38,9 @@ def test_cosine_a_quarter_of_the_way():
     schedule=st.sampled_from(["cosine", "linear", "constant"]),
 )
 def test_the_rate_stays_between_its_bounds_whatever_the_lengths(steps, warmup, schedule):
-    train = Train(steps=steps, warmup_steps=warmup, learning_rate=1.0, final_learning_rate=0.1, schedule=schedule)
+    train = Train(
+        steps=steps, warmup_steps=warmup, learning_rate=1.0, final_learning_rate=0.1, schedule=schedule
+    )
     rates = [learning_rate(step, train) for step in range(1, steps + 1)]
     assert all(0 < rate <= 1 for rate in rates)
     after = rates[warmup:]

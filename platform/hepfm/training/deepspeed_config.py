@@ -11,7 +11,7 @@ from hepfm.recipe.schema import Recipe
 
 
 def zero_stage(recipe: Recipe) -> int:
-    """What ZeRO splits over ranks: 0 nothing, 1 optimiser states (default), 2 and gradients, 3 and weights."""
+    """What ZeRO splits over ranks: 0 nothing, 1 optimiser state (default), 2 and gradients, 3 and weights."""
     return int(recipe.deepspeed.get("zero_optimization", {}).get("stage", 1))
 
 

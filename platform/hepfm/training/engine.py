@@ -6,6 +6,7 @@ moving average and checkpoints are float32 at every ZeRO stage.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import warnings
@@ -35,6 +36,11 @@ with warnings.catch_warnings():
 # Its shared-memory helper for CPUs is compiled at the first use: a compiler and a minute for each machine.
 deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
+# What it says goes where hepfm's log goes, not on the screen.
+_chatter = logging.getLogger("DeepSpeed")
+_chatter.handlers.clear()
+_chatter.parent, _chatter.propagate = logging.getLogger("hepfm"), True
+
 # What ZeRO 3 calls in torch is deprecated there; nothing that a user could act on.
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed\.c10d_logger")
 
@@ -48,6 +54,10 @@ class Engine:
         module: Moved to the ranks' device; its parameters belong to the engine from here on.
         recipe: Its sections ``train`` and ``deepspeed``.
         ranks: The processes that train together.
+
+    Attributes:
+        stage: Of ZeRO.
+        n_parameters: That are trained.
 
     Raises:
         RecipeError: DeepSpeed refuses its configuration.
@@ -68,7 +78,8 @@ class Engine:
         self._hyperparameters = [
             {key: group[key] for key in ("betas", "weight_decay")} for group in optimizer.param_groups
         ]
-        config = deepspeed_config(recipe, sum(p.numel() for p in self._parameters))
+        self.n_parameters = sum(p.numel() for p in self._parameters)
+        config = deepspeed_config(recipe, self.n_parameters)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -162,6 +173,9 @@ class Engine:
         self._deepspeed.save_checkpoint(
             str(folder), tag=_TAG, client_state={UNIVERSAL_CHECKPOINT_INFO: universal}, save_latest=False
         )
+        if self.ranks.rank == 0:
+            for script in folder.glob("zero_to_*.py"):  # to convert it without us: weights lie beside it
+                script.unlink()
 
     def load(self, folder: Path) -> None:
         """Restores what `save` wrote at the same world size and ZeRO stage. Pickles: only our own.

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from hepfm.api import Modality, PartSchema, Plan
+from hepfm.api import Modality, Plan
 from hepfm.nn.encoder import Encoder
 from hepfm.recipe.components import config_of
 from hepfm.recipe.schema import Recipe
@@ -75,20 +75,6 @@ def build(recipe: Recipe, modalities: Mapping[str, Modality], precision: Precisi
     encoder = Encoder(modalities, backbone)
     cls, config = config_of("objective", recipe.objective)
     return PretrainModule(encoder, cls(config, modalities=modalities, d_model=backbone.d_model), precision)
-
-
-def modalities_of(recipe: Recipe, schemas: Mapping[str, PartSchema]) -> dict[str, Modality]:
-    """The recipe's parts, each with its modality for the schema that the data has.
-
-    Raises:
-        DataError: A modality cannot work with the schema.
-        PluginError: A modality that is missing or broken.
-    """
-    modalities: dict[str, Modality] = {}
-    for name, part in recipe.data.parts.items():
-        cls, config = config_of("modality", part)
-        modalities[name] = cls(config, schemas[name])
-    return modalities
 
 
 def resolve_precision(asked: str, device: torch.device) -> Precision:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import pickle
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
 import torch
 from torch import distributed
+
+from hepfm.errors import HepfmError, TrainingError
 
 T = TypeVar("T")
 
@@ -22,11 +25,13 @@ class Ranks:
         rank: From 0; rank 0 records the run.
         world: Number of processes.
         device: Where this process computes.
+        joined_here: Whether `join` made the group, rather than a launcher.
     """
 
     rank: int
     world: int
     device: torch.device
+    joined_here: bool = False
 
     def sum(self, values: torch.Tensor | Sequence[float]) -> list[float]:
         """The values summed over all ranks, in float64. All ranks call this, with as many values."""
@@ -49,18 +54,50 @@ class Ranks:
         distributed.broadcast_object_list(values, device=self.device)
         return values[0]
 
-    def gather(self, value: T) -> list[T]:
-        """Every rank's value, on all ranks, in their order; anything that pickles."""
+    def on_first(self, make: Callable[[], T]) -> T:
+        """What rank 0 makes, on all ranks; or the `HepfmError` that it raised, raised on all."""
+        made: T | HepfmError
+        try:
+            made = self.from_first(make() if self.rank == 0 else None)  # type: ignore[assignment]
+        except HepfmError as error:
+            made = self.from_first(error)
+        if isinstance(made, HepfmError):
+            raise made
+        return made
+
+    def first_failure(self, run: str, error: BaseException) -> BaseException:
+        """Of what went wrong on several ranks, what went wrong first; the others' errors follow from it.
+
+        Args:
+            run: The run's folder, which keeps failures of several runs apart.
+            error: What went wrong here.
+        """
         if self.world == 1:
-            return [value]
-        values: list[T] = [value] * self.world
-        distributed.all_gather_object(values, value)
-        return values
+            return error
+        mine = (
+            error
+            if isinstance(error, HepfmError)
+            else TrainingError(
+                f"Rank {self.rank}: {type(error).__name__}: {error}", where="log.txt has the traceback"
+            )
+        )
+        try:
+            store = distributed.distributed_c10d._get_default_store()  # noqa: SLF001 - there is no other way
+            first = store.compare_set(f"hepfm/failure/{run}", "", pickle.dumps(mine).hex())
+            failure: BaseException = pickle.loads(bytes.fromhex(first.decode()))  # noqa: S301 - our own ranks'
+        except (RuntimeError, ValueError, OSError):  # rank 0, where the store lives, is gone
+            return error
+        return error if str(failure) == str(mine) else failure
 
     def wait(self) -> None:
         """Until all ranks have come here."""
         if self.world > 1:
             distributed.barrier()
+
+    def leave(self) -> None:
+        """Ends the exchange, where `join` began it."""
+        if self.joined_here and self.world > 1:
+            distributed.destroy_process_group()
 
 
 def join(timeout_s: float) -> Ranks:
@@ -76,11 +113,12 @@ def join(timeout_s: float) -> Ranks:
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         torch.cuda.set_device(device)
-    if not distributed.is_initialized():
+    joined_here = not distributed.is_initialized()
+    if joined_here:
         backend, timeout = "nccl" if device.type == "cuda" else "gloo", timedelta(seconds=timeout_s)
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             store = distributed.HashStore()  # type: ignore[attr-defined]
             distributed.init_process_group(backend, store=store, rank=0, world_size=1, timeout=timeout)
         else:
             distributed.init_process_group(backend, timeout=timeout)
-    return Ranks(rank=distributed.get_rank(), world=distributed.get_world_size(), device=device)
+    return Ranks(distributed.get_rank(), distributed.get_world_size(), device, joined_here)

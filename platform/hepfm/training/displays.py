@@ -1,0 +1,48 @@
+"""Pictures at a validation: what was visible, hidden and predicted in a few validation events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from hepfm.data.tensors import to_torch
+from hepfm.display.event import reconstruction_panels
+from hepfm.display.html import write_html
+from hepfm.display.png import write_png
+from hepfm.training.session import Session
+from hepfm.training.validate import validation_plan
+
+
+@torch.no_grad()
+def draw(session: Session) -> list[Path]:
+    """Draws the first validation events as HTML and PNG, in place of those of the validation before.
+
+    All ranks call this: at ZeRO 3 none has the whole model.
+
+    Returns:
+        The files, on rank 0.
+    """
+    count = min(session.recipe.tracking.displays, len(session.val) if session.val is not None else 0)
+    if not count or session.val is None:
+        return []
+    module, ranks, step = session.engine.module, session.ranks, session.state.step
+    batch = to_torch(session.val.read(range(count)))
+    module.eval()
+    plan = validation_plan(module, batch, session.recipe.seed, ranks.device)
+    with torch.autocast(ranks.device.type, torch.bfloat16, enabled=module.precision == "bf16"):
+        parts = module.objective.reconstruct(module.encoder, plan)
+    module.train()
+    if ranks.rank > 0:
+        return []
+    folder = session.run.path / "displays"
+    folder.mkdir(exist_ok=True)
+    files = []
+    for i, event_id in enumerate(batch.event_ids.tolist()):
+        panels = reconstruction_panels(parts, session.val.parts, i)
+        title = f"event {event_id & 0xFFFFFFFFFFFFFFFF:016x}, step {step}"
+        for suffix, write in ((".html", write_html), (".png", write_png)):
+            path = folder / f"event-{i}{suffix}"
+            write(panels, path, title)
+            files.append(path)
+    return files

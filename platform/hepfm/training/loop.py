@@ -1,0 +1,171 @@
+"""The training loop: plain Python that knows nothing of who started it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+import psutil
+import torch
+
+from hepfm.api import Batch
+from hepfm.data.loader import Loader, Step, validation_batches
+from hepfm.data.source import EventSource
+from hepfm.data.tensors import to_device
+from hepfm.errors import TrainingError
+from hepfm.failpoints import failpoint
+from hepfm.random import Draws
+from hepfm.training import displays, snapshot
+from hepfm.training.schedule import learning_rate
+from hepfm.training.session import Session
+from hepfm.training.step import StepResult, train_step
+from hepfm.training.validate import validate
+
+
+def run_loop(session: Session) -> bool:
+    """Trains to the recipe's last step, with a validation and a checkpoint at the end.
+
+    Returns:
+        Whether the last step was reached; False where a rank asked to stop.
+
+    Raises:
+        TrainingError: Too many steps in a row had a loss or gradient that was not finite.
+    """
+    recipe, state = session.recipe, session.state
+    stopped = False
+    with closing(iter(_loader(session))) as steps:
+        while state.step < recipe.train.steps and not stopped:
+            stopped = _step(session, steps)
+            failpoint("after-step")
+            if state.step % recipe.train.validate_every == 0:
+                _validate(session)
+            if state.step % recipe.checkpoint.every == 0:
+                snapshot.save(session)
+    if not stopped and state.validated != state.step:
+        _validate(session)
+    if session.saved_at != state.step:
+        snapshot.save(session)
+    return not stopped
+
+
+def observe_marginals(session: Session) -> None:
+    """Collects what the no-learning baseline predicts with, from the first training events."""
+    objective, ranks = session.engine.module.objective, session.ranks
+    for buffer in objective.marginals():
+        buffer.zero_()
+    for batch in _each_once(session, session.train, session.recipe.train.marginal_events):
+        moved = to_device(batch, ranks.device)
+        draws = Draws(seed=session.recipe.seed, epoch="marginals", event_ids=moved.event_ids)
+        objective.observe(objective.plan(moved, draws, augment=False))
+    ranks.add_up(objective.marginals())
+
+
+def _loader(session: Session) -> Loader:
+    data = session.recipe.data
+    return Loader(
+        session.train,
+        seed=session.recipe.seed,
+        batch_cost=data.batch_cost,
+        micro_batch_cost=data.micro_batch_cost,
+        rank=session.ranks.rank,
+        world=session.ranks.world,
+        workers=session.recipe.cluster.loader_workers,
+        start=session.state.cursor,
+    )
+
+
+def _each_once(session: Session, source: EventSource, events: int | None) -> Iterator[Batch]:
+    """This rank's share of a source's first events (or all), as many batches on every rank."""
+    return validation_batches(
+        source,
+        rank=session.ranks.rank,
+        world=session.ranks.world,
+        micro_batch_cost=session.recipe.data.micro_batch_cost,
+        events=events,
+    )
+
+
+def _step(session: Session, steps: Iterator[Step]) -> bool:
+    """One step, with its figures; returns whether a rank asked to stop after it."""
+    recipe, state, device = session.recipe, session.state, session.ranks.device
+    started = time.perf_counter()
+    batch = next(steps)
+    objective = session.engine.module.objective
+    plans = []
+    for micro in batch.micro_batches:
+        moved = to_device(micro, device)
+        draws = Draws(seed=recipe.seed, epoch=batch.epoch, event_ids=moved.event_ids)
+        plans.append(objective.plan(moved, draws, augment=recipe.data.augment))
+    rate = learning_rate(state.step + 1, recipe.train)
+    late = session.deadline is not None and time.monotonic() > session.deadline
+    result = train_step(session.engine, plans, objective.weights, learning_rate=rate, stop=late)
+    state.step += 1
+    state.cursor = batch.cursor
+    if result.taken and session.ema is not None:
+        session.ema.update()
+        state.averaged = session.ema.updates
+    seconds = time.perf_counter() - started
+    _count(session, result)
+    session.record(
+        {
+            "train/loss": result.loss,
+            **{f"train/{term}": value for term, value in result.terms.items()},
+            "train/bad_steps": state.bad_steps,
+            "lr": rate,
+            "grad_norm": result.grad_norm,
+            "throughput/events_per_s": batch.n_events / seconds,
+            "throughput/tokens_per_s": result.tokens / seconds,
+            "data/wait_fraction": batch.wait_s / seconds,
+            **_memory(device),
+        }
+    )
+    _refuse_to_go_on(session)
+    return result.asked_to_stop
+
+
+def _count(session: Session, result: StepResult) -> None:
+    state = session.state
+    if result.taken:
+        state.train_loss = result.loss
+        state.bad_in_a_row = 0
+    else:
+        state.bad_steps += 1
+        state.bad_in_a_row += 1
+
+
+def _refuse_to_go_on(session: Session) -> None:
+    state = session.state
+    if state.bad_in_a_row >= session.recipe.train.max_bad_steps:
+        raise TrainingError(
+            f"{state.bad_in_a_row} steps in a row had a loss or gradient that is not finite.",
+            where=f"step {state.step}, epoch {state.cursor.epoch}",
+            fix="see train/loss and grad_norm before it; lower train.learning_rate, or set "
+            "train.precision=fp32, or look for bad events with hepfm data check",
+        )
+
+
+def _validate(session: Session) -> None:
+    if session.val is None:
+        return
+    recipe, state = session.recipe, session.state
+    with session.averaged_weights():
+        batches = _each_once(session, session.val, recipe.train.validate_events)
+        result = validate(session.engine.module, batches, recipe.seed, session.ranks)
+        files = displays.draw(session)
+    state.val_loss, state.val_loss_baseline, state.validated = result.loss, result.baseline, state.step
+    figures = {"val/loss": result.loss, "val/loss_baseline": result.baseline}
+    figures |= {f"val/{term}": value for term, value in result.terms.items()}
+    session.record(figures)
+    for path in files:
+        assert session.recorder is not None  # rank 0 alone draws
+        session.recorder.artifact(path, "displays")
+    for callback in session.callbacks:
+        callback.on_validation(state.step, figures)
+
+
+def _memory(device: torch.device) -> dict[str, float]:
+    figures = {"memory/rss_gib": psutil.Process().memory_info().rss / 2**30}
+    if device.type == "cuda":
+        figures["memory/cuda_gib"] = torch.cuda.max_memory_allocated(device) / 2**30
+    return figures

@@ -1,0 +1,69 @@
+"""A run in this process: all that the loop, its validations and its checkpoints work on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from hepfm.api import Callback
+from hepfm.data.source import EventSource
+from hepfm.nn.ema import Ema
+from hepfm.recipe.schema import Recipe
+from hepfm.tracking.recorder import Recorder
+from hepfm.tracking.runs import RunDir
+from hepfm.training.engine import Engine
+from hepfm.training.ranks import Ranks
+from hepfm.training.state import State
+
+
+@dataclass(kw_only=True)
+class Session:
+    """A run in this process.
+
+    Attributes:
+        recipe: What to do.
+        run: Its folder.
+        ranks: The processes that train together.
+        engine: Model and optimiser.
+        ema: Moving average of the weights, if the recipe asks for one.
+        train: Training events.
+        val: Validation events, if there are any.
+        about: What ``model.json`` says of the model.
+        state: Where the run is.
+        saved_at: Step of the run's newest checkpoint.
+        recorder: On rank 0.
+        callbacks: On rank 0, those of plugins.
+        deadline: `time.monotonic` at which this rank asks to stop.
+    """
+
+    recipe: Recipe
+    run: RunDir
+    ranks: Ranks
+    engine: Engine
+    ema: Ema | None
+    train: EventSource
+    val: EventSource | None
+    about: Mapping[str, Any]
+    state: State = field(default_factory=State)
+    saved_at: int | None = None
+    recorder: Recorder | None = None
+    callbacks: Sequence[Callback] = ()
+    deadline: float | None = None
+
+    def record(self, figures: Mapping[str, float]) -> None:
+        """Records figures of the current step, on rank 0."""
+        if self.recorder is not None:
+            self.recorder.metrics(self.state.step, figures)
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Within, the model has the averaged weights, where the recipe asks for them."""
+        if self.ema is None:
+            yield
+            return
+        with self.ema.swap():
+            self.engine.refresh()
+            yield
+        self.engine.refresh()

@@ -1,0 +1,173 @@
+"""What a checkpoint of a run holds, and how a run is restored from it.
+
+::
+
+    step-00001000/
+      manifest.json         step, validation loss, world size, and the hash of each file
+      model.json            recipe, schemas, digests, versions: all that is needed to use the weights
+      model.safetensors     float32 weights and buffers
+      model_ema.safetensors the same with averaged weights, where the recipe asks for them
+      engine/               for resume and fork alone: DeepSpeed's state, the run's, the marginals
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hepfm import __version__
+from hepfm.api import PartSchema
+from hepfm.errors import CheckpointError
+from hepfm.plugins import plugins
+from hepfm.recipe.diff import Change, diff, render
+from hepfm.recipe.load import NOT_HASHED
+from hepfm.recipe.schema import Recipe
+from hepfm.training import checkpoint
+from hepfm.training.session import Session
+from hepfm.training.state import State
+from hepfm.training.weights import read_weights, weights_sha256, write_weights
+
+_PATHS = {"data.train", "data.val"}
+"""Where data lies may change; what it holds is compared by digest."""
+
+
+def describe(
+    recipe: Recipe, schemas: Mapping[str, PartSchema], digests: Mapping[str, str], precision: str
+) -> dict[str, Any]:
+    """The content of ``model.json``, but for the step.
+
+    Args:
+        recipe: Resolved.
+        schemas: Part name to its schema, with the units of its columns.
+        digests: Of the data of each split.
+        precision: Of matrix products.
+    """
+    return {
+        "hepfm": __version__,
+        "recipe": recipe.model_dump(mode="json"),
+        "parts": {name: asdict(schemas[name]) for name in recipe.data.parts},
+        "data_digests": dict(digests),
+        "plugins": plugins_of(recipe),
+        "precision": precision,
+    }
+
+
+def plugins_of(recipe: Recipe) -> dict[str, dict[str, str]]:
+    """Name, distribution and version of the plugins whose components the recipe names."""
+    used = [("modalities", part.kind) for part in recipe.data.parts.values()]
+    used += [("backbones", recipe.model.backbone.name), ("objectives", recipe.objective.name)]
+    if recipe.data.reader is not None:
+        used.append(("readers", recipe.data.reader))
+    providers = [plugins().provider(hook, name) for hook, name in used]
+    return {info.name: {"distribution": info.distribution, "version": info.version} for info in providers}
+
+
+def save(session: Session) -> None:
+    """Makes a checkpoint of a run, and deletes those that need not be kept. All ranks call this."""
+    recipe, run, state = session.recipe, session.run, session.state
+    weights = session.engine.weights()
+    facts = {
+        "world": session.ranks.world,
+        "zero_stage": session.engine.stage,
+        "val_loss": state.val_loss if state.validated == state.step else None,
+        "weights_sha256": weights_sha256(weights) if weights else None,
+    }
+    path = checkpoint.save(
+        run.checkpoints, state.step, lambda folder: _write(session, weights, folder), facts, session.ranks
+    )
+    session.saved_at = state.step
+    if session.ranks.rank > 0:
+        return
+    checkpoint.retain(run.checkpoints, keep=recipe.checkpoint.keep, keep_best=recipe.checkpoint.keep_best)
+    run.update(
+        checkpoint=str(path),
+        steps=state.step,
+        train_loss=state.train_loss,
+        val_loss=state.val_loss,
+        val_loss_baseline=state.val_loss_baseline,
+        weights_sha256=facts["weights_sha256"],
+    )
+    for callback in session.callbacks:
+        callback.on_checkpoint(state.step, path)
+
+
+def _write(session: Session, weights: Mapping[str, torch.Tensor], folder: Path) -> None:
+    """Writes this rank's files."""
+    session.engine.save(folder / "engine")
+    averaged: dict[str, torch.Tensor] = {}
+    if session.ema is not None:
+        with session.averaged_weights():
+            averaged = session.engine.weights()
+    if session.ranks.rank > 0:
+        return
+    write_weights(weights, folder / "model.safetensors")
+    if averaged:
+        write_weights(averaged, folder / "model_ema.safetensors")
+    content = {**session.about, "step": session.state.step}
+    (folder / "model.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    session.state.write(folder / "engine" / "state.json")
+    marginals = session.engine.module.objective.marginals()
+    write_weights({str(i): m.detach().cpu() for i, m in enumerate(marginals)}, _marginals(folder))
+
+
+def restore(session: Session, folder: Path) -> None:
+    """Restores a run from a checkpoint that was verified. All ranks call this.
+
+    Raises:
+        CheckpointError: It was made with another number of workers, or does not fit the model.
+    """
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    if manifest["world"] != session.ranks.world:
+        raise CheckpointError(
+            f"The checkpoint was made with {manifest['world']} workers, this run has {session.ranks.world}.",
+            where=str(folder),
+            fix=f"resume with --workers {manifest['world']}",
+        )
+    session.engine.load(folder / "engine")
+    session.state = State.read(folder / "engine" / "state.json")
+    session.saved_at = session.state.step
+    saved = read_weights(_marginals(folder))
+    with torch.no_grad():
+        for i, buffer in enumerate(session.engine.module.objective.marginals()):
+            buffer.copy_(saved[str(i)])
+        if session.ema is not None and (folder / "model_ema.safetensors").exists():
+            averaged = read_weights(folder / "model_ema.safetensors")
+            local = {
+                name: session.engine.local_part(name, averaged[name])
+                for name, _ in session.engine.local_parameters()
+            }
+            session.ema.load_state_dict({"updates": session.state.averaged, "average": local})
+
+
+def changes(folder: Path, recipe: Recipe, digests: Mapping[str, str]) -> list[str]:
+    """What differs between a checkpoint's run and this one, of all that changes numbers; one line each."""
+    about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    then = Recipe.model_validate(about["recipe"])
+    found = [
+        change
+        for change in diff(then, recipe)
+        if change.key.split(".")[0] not in NOT_HASHED and change.key not in _PATHS
+    ]
+    now = plugins_of(recipe)
+    for kind, before, after in (("data", about["data_digests"], digests), ("plugin", about["plugins"], now)):
+        found += [
+            Change(f"({kind} {name})", before.get(name), after.get(name))
+            for name in sorted({*before, *after})
+            if before.get(name) != after.get(name)
+        ]
+    return render(found).splitlines()
+
+
+def data_differs(folder: Path, digests: Mapping[str, str]) -> bool:
+    """Whether a checkpoint's run trained on other events."""
+    about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    return bool(about["data_digests"]["train"] != digests["train"])
+
+
+def _marginals(folder: Path) -> Path:
+    return folder / "engine" / "marginals.safetensors"

@@ -1,0 +1,180 @@
+"""Putting a run together: data, model, engine, and the checkpoint that it goes on from."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hepfm.api import Callback
+from hepfm.data.order import Cursor
+from hepfm.data.source import EventSource, check_apart, open_source
+from hepfm.errors import CheckpointError, DataError
+from hepfm.nn.ema import Ema
+from hepfm.plugins import plugins
+from hepfm.readers.writer import schema_differences
+from hepfm.recipe.load import Resolved
+from hepfm.recipe.schema import Recipe
+from hepfm.tracking.recorder import Recorder
+from hepfm.tracking.runs import RunDir
+from hepfm.tracking.versions import code_version
+from hepfm.training import checkpoint, snapshot
+from hepfm.training.engine import Engine
+from hepfm.training.loop import observe_marginals
+from hepfm.training.model import build, resolve_precision
+from hepfm.training.ranks import Ranks
+from hepfm.training.request import TrainRequest
+from hepfm.training.session import Session
+
+_log = logging.getLogger(__name__)
+
+
+def start(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) -> Session:
+    """A run, ready for its next step. All ranks call this.
+
+    Raises:
+        HepfmError: What a user can do something about.
+    """
+    recipe = resolved.recipe
+    train, val = _open_data(recipe)
+    digests = {"train": train.digest} | ({"val": val.digest} if val is not None else {})
+    folder = ranks.on_first(lambda: _starting_point(request, run, recipe, digests))
+    precision = ranks.from_first(resolve_precision(recipe.train.precision, ranks.device))
+    engine = Engine(build(recipe, train.modalities, precision), recipe, ranks)
+    limit = recipe.train.time_limit_minutes
+    session = Session(
+        recipe=recipe,
+        run=run,
+        ranks=ranks,
+        engine=engine,
+        ema=Ema(engine.local_parameters(), recipe.train.ema_decay) if recipe.train.ema_decay else None,
+        train=train,
+        val=val,
+        about=snapshot.describe(recipe, train.parts, digests, precision),
+        deadline=None if limit is None else time.monotonic() + 60 * limit,
+    )
+    if folder is not None:
+        _log.info("going on from %s", folder)
+        snapshot.restore(session, folder)
+    if folder is not None and folder.parent == run.checkpoints:
+        session.saved_at = session.state.step
+    elif folder is None or snapshot.data_differs(folder, digests):
+        # Data that the run has not seen: from the beginning of an epoch of its own.
+        session.state.cursor = Cursor(session.state.cursor.epoch + 1, 0) if folder else Cursor()
+        observe_marginals(session)
+    if ranks.rank == 0:
+        _describe_run(session)
+        session.recorder = _recorder(session, resolved, None if folder is None else session.state.step)
+        session.callbacks = _callbacks()
+    return session
+
+
+def _effective(session: Session) -> dict[str, Any]:
+    """With what the run computes, whatever the recipe left open."""
+    return {
+        "world": session.ranks.world,
+        "device": str(session.ranks.device),
+        "threads": torch.get_num_threads(),
+        "precision": session.engine.module.precision,
+        "zero_stage": session.engine.stage,
+        "parameters": session.engine.n_parameters,
+        "train_events": len(session.train),
+        "val_events": 0 if session.val is None else len(session.val),
+    }
+
+
+def _describe_run(session: Session) -> None:
+    """Says so in ``run.json`` and in the log."""
+    effective = _effective(session)
+    session.run.update(
+        effective=effective,
+        data_digest=session.train.digest,
+        plugins=session.about["plugins"],
+        code=code_version(),
+    )
+    _log.info(
+        "step %d; %s", session.state.step, ", ".join(f"{key} {value}" for key, value in effective.items())
+    )
+
+
+def _open_data(recipe: Recipe) -> tuple[EventSource, EventSource | None]:
+    """Training and validation events, which must be apart and of one schema."""
+    open_split = partial(
+        open_source,
+        parts=recipe.data.parts,
+        reader=recipe.data.reader,
+        max_event_cost=recipe.data.max_event_cost,
+    )
+    train = open_split(recipe.data.train)
+    if recipe.data.val is None:
+        return train, None
+    val = open_split(recipe.data.val)
+    if different := schema_differences(train.parts, val.parts):
+        raise DataError(
+            "Training and validation data describe a part differently.",
+            where=f"data.train (there) and data.val (here): {'; '.join(different)}",
+            fix="use files of one kind, or convert them alike with hepfm data convert",
+        )
+    check_apart(train, val)
+    return train, val
+
+
+def _starting_point(
+    request: TrainRequest, run: RunDir, recipe: Recipe, digests: Mapping[str, str]
+) -> Path | None:
+    """The checkpoint to go on from: the run's newest complete one, else the one asked for."""
+    found, damaged = checkpoint.find_newest(run.checkpoints)
+    for error in damaged:
+        _log.warning("%s", error)
+    if found is not None:
+        changed = snapshot.changes(found, recipe, digests)
+        if changed and not request.allow_change:
+            raise CheckpointError(
+                "What is computed has changed since the checkpoint:\n    " + "\n    ".join(changed),
+                where=str(found),
+                fix=f"'hepfm fork {run.name} --set ...' starts a child run; or allow it with --allow-change",
+            )
+        return found
+    if damaged:
+        raise damaged[0]
+    if request.resume_from in (None, "newest"):
+        return None
+    elsewhere = Path(request.resume_from)
+    checkpoint.verify(elsewhere)
+    return elsewhere
+
+
+def _recorder(session: Session, resolved: Resolved, resume_step: int | None) -> Recorder:
+    recipe = resolved.recipe
+    headlines = {
+        "seed": recipe.seed,
+        "backbone": recipe.model.backbone.name,
+        "objective": recipe.objective.name,
+        "parts": ", ".join(f"{name}: {part.kind}" for name, part in recipe.data.parts.items()),
+        **_effective(session),
+        **{f"data.{key}": getattr(recipe.data, key) for key in ("batch_cost", "micro_batch_cost", "augment")},
+        **{f"train.{key}": value for key, value in recipe.train.model_dump(mode="json").items()},
+    }
+    source = recipe.data.train
+    return Recorder(
+        session.run,
+        uri=recipe.tracking.uri,
+        experiment=recipe.tracking.experiment,
+        params=headlines,
+        tags={"hepfm.recipe_hash": resolved.hash},
+        dataset={
+            "name": recipe.name,
+            "digest": session.train.digest,
+            "source": source if isinstance(source, str) else ", ".join(source),
+        },
+        resume_step=resume_step,
+    )
+
+
+def _callbacks() -> list[Callback]:
+    return [plugins().load("callbacks", spec.name)() for spec in plugins().specs("callbacks")]

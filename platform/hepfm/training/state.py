@@ -1,0 +1,47 @@
+"""What a run knows beside its engine, and how it lies in a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from hepfm.data.order import Cursor
+
+
+@dataclass(kw_only=True)
+class State:
+    """Where a run is.
+
+    Attributes:
+        step: Optimiser steps tried so far.
+        cursor: Where the next global batch starts.
+        bad_in_a_row: Steps up to here that were not taken, without one between that was.
+        bad_steps: All steps that were not taken.
+        averaged: Updates of the averaged weights.
+        train_loss: Of the last step.
+        val_loss: Of the last validation, if there was one.
+        val_loss_baseline: The same for what learns nothing.
+        validated: Step of the last validation.
+    """
+
+    step: int = 0
+    cursor: Cursor = field(default_factory=Cursor)
+    bad_in_a_row: int = 0
+    bad_steps: int = 0
+    averaged: int = 0
+    train_loss: float | None = None
+    val_loss: float | None = None
+    val_loss_baseline: float | None = None
+    validated: int | None = None
+
+    def write(self, path: Path) -> None:
+        """Writes JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> State:
+        """What `write` wrote."""
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["cursor"] = Cursor(**content["cursor"])
+        return cls(**{f.name: content[f.name] for f in fields(cls)})

@@ -1,0 +1,75 @@
+"""Validation: the loss over all validation events, with masks that never change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from hepfm.api import Batch, Plan
+from hepfm.data.tensors import to_device
+from hepfm.random import Draws
+from hepfm.training.model import PretrainModule
+from hepfm.training.ranks import Ranks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """Losses over all validation events, the same on all ranks.
+
+    Attributes:
+        loss: Sum over terms of weight * sum / count.
+        terms: Of each term that had predictions, sum / count.
+        baseline: The loss with the training set's marginals as prediction: what learning nothing gets.
+    """
+
+    loss: float
+    terms: Mapping[str, float]
+    baseline: float
+
+
+def validation_plan(module: PretrainModule, batch: Batch, seed: int, device: torch.device) -> Plan:
+    """The plan of validation events: not augmented, and the same in every validation."""
+    batch = to_device(batch, device)
+    draws = Draws(seed=seed, epoch="validation", event_ids=batch.event_ids)
+    plan: Plan = module.objective.plan(batch, draws, augment=False)
+    return plan
+
+
+@torch.no_grad()
+def validate(module: PretrainModule, batches: Iterable[Batch], seed: int, ranks: Ranks) -> Validation:
+    """Validates. All ranks call this, with as many batches each.
+
+    Args:
+        module: Model and objective.
+        batches: This rank's share of the validation events.
+        seed: The run's.
+        ranks: The processes that train together.
+    """
+    weights: Mapping[str, float] = module.objective.weights
+    counts, sums, baselines = (dict.fromkeys(weights, 0.0) for _ in range(3))
+    encoded = module.tokens
+    module.eval()
+    for batch in batches:
+        plan = validation_plan(module, batch, seed, ranks.device)
+        _, parts = module(plan, dict.fromkeys(weights, 1.0))
+        baseline = module.objective.baseline(plan)
+        for term in weights:
+            counts[term] += plan.counts.get(term, 0)
+            sums[term] += float(parts[term])
+            baselines[term] += float(baseline[term])
+    module.train()
+    module.tokens = encoded  # throughput is that of training
+    total = ranks.sum([*counts.values(), *sums.values(), *baselines.values()])
+    n = len(weights)
+    means = [
+        (term, total[n + i] / total[i], total[2 * n + i] / total[i])
+        for i, term in enumerate(weights)
+        if total[i]
+    ]
+    return Validation(
+        loss=sum(weights[term] * mean for term, mean, _ in means),
+        terms={term: mean for term, mean, _ in means},
+        baseline=sum(weights[term] * mean for term, _, mean in means),
+    )

@@ -1,0 +1,109 @@
+"""What each rank of a training does, whoever started it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from hepfm.errors import PluginError
+from hepfm.plugins import plugins
+from hepfm.training.request import TrainRequest
+
+if TYPE_CHECKING:
+    from hepfm.recipe.load import Resolved
+    from hepfm.tracking.runs import RunDir
+    from hepfm.training.ranks import Ranks
+
+__all__ = ["TrainRequest", "train"]
+
+_log = logging.getLogger(__name__)
+
+
+def train(request: TrainRequest) -> None:
+    """Trains, as one of the ranks that RANK, WORLD_SIZE, LOCAL_RANK and MASTER_* name, or alone.
+
+    Rank 0 records the run and keeps ``run.json``; what any rank raises ends there and in the log.
+
+    Raises:
+        HepfmError: What a user can do something about; the same error on all ranks where one failed.
+    """
+    found = plugins()  # before anything else: what the recipe names comes from them
+    if request.plugins is not None and found.versions() != request.plugins:
+        raise PluginError(
+            "This worker has other plugins than the command that launched it.",
+            where=f"here {found.versions()}, there {dict(request.plugins)}",
+            fix="install the same packages on every node",
+        )
+    from hepfm.recipe.load import from_dict
+    from hepfm.tracking.runs import RunDir
+    from hepfm.training.ranks import join
+
+    resolved = from_dict(request.recipe)
+    run = RunDir(Path(request.run_dir))
+    ranks = join(request.timeout_s)
+    with ExitStack() as stack:
+        stack.enter_context(_logging_to(run, ranks))
+        ranks.on_first(lambda: stack.enter_context(run.lock()))
+        with _told_of_failure(run, ranks):
+            _train(request, resolved, run, ranks)
+    ranks.leave()
+
+
+def _train(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) -> None:
+    from hepfm.training.loop import run_loop
+    from hepfm.training.start import start
+
+    if ranks.rank == 0:
+        run.update(status="running", reason=None, recipe_hash=resolved.hash, seed=resolved.recipe.seed)
+    session = start(request, resolved, run, ranks)
+    for callback in session.callbacks:
+        callback.on_start(run.json())
+    status: Literal["done", "stopped", "failed"] = "failed"
+    try:
+        status = "done" if run_loop(session) else "stopped"
+    finally:
+        if session.recorder is not None:
+            session.recorder.close(status)
+    if ranks.rank == 0:
+        run.update(status=status, reason="its time limit was reached" if status == "stopped" else None)
+    for callback in session.callbacks:
+        callback.on_end(run.json())
+
+
+@contextmanager
+def _told_of_failure(run: RunDir, ranks: Ranks) -> Iterator[None]:
+    """Sees to it that an error is in the log, known to all ranks, and in ``run.json``."""
+    try:
+        yield
+    except BaseException as error:
+        _log.exception("training ended")
+        cause = ranks.first_failure(str(run.path), error)
+        if ranks.rank == 0:
+            status = "stopped" if isinstance(cause, KeyboardInterrupt) else "failed"
+            run.update(status=status, reason=str(cause) or type(cause).__name__)
+        if cause is not error:
+            raise cause from error
+        raise
+
+
+@contextmanager
+def _logging_to(run: RunDir, ranks: Ranks) -> Iterator[None]:
+    """Appends to the run's log what hepfm and DeepSpeed say: rank 0 all of it, the others their warnings."""
+    handler = logging.FileHandler(run.log_path, encoding="utf-8")
+    handler.setFormatter(
+        logging.Formatter(f"%(asctime)s rank {ranks.rank} %(levelname)s %(name)s: %(message)s")
+    )
+    handler.setLevel(logging.INFO if ranks.rank == 0 else logging.WARNING)
+    logger = logging.getLogger("hepfm")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()
