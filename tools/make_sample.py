@@ -3,18 +3,18 @@
 ``python tools/make_sample.py DATA`` with DATA the folder that holds ``geant4_lartpc``. The result depends on
 the events alone: the same command makes the same digests.
 """
+# ruff: noqa: INP001  a script, not a package
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from hepfm_image3d.pilarnet import PilarnetReader
-from hepfm_image3d.schema import image3d_schema
-
 from hepfm.readers.hilbert import order_rows
 from hepfm.readers.sniff import SAMPLE
 from hepfm.readers.store import StoreWriter
+from hepfm_image3d.pilarnet import PilarnetReader
+from hepfm_image3d.schema import image3d_schema
 
 EVENTS = {"train": 128, "val": 32}
 COLUMNS = ("voxel", "energy_mev", "time_ns", "semantic", "fragment", "group", "interaction")

@@ -12,19 +12,19 @@ from typing import Any
 
 import h5py
 import numpy as np
-from hepfm_image3d.pilarnet_writer import write_pilarnet
-from hepfm_image3d.schema import image3d_schema
 from pydantic import BaseModel, ConfigDict
 
 from hepfm.api import Batch, PartSchema, Sample
 from hepfm.errors import DataError
 from hepfm.random import stable_id
 from hepfm.readers import safety
-from hepfm.readers.checks import bad_values
+from hepfm.readers.checks import bad_values, event_indices
 from hepfm.readers.digest import file_digest
 from hepfm.readers.handle import Handle
 from hepfm.readers.pack import pack
 from hepfm.readers.vlen import vlen_lengths
+from hepfm_image3d.pilarnet_writer import write_pilarnet
+from hepfm_image3d.schema import image3d_schema
 
 POINT = ("voxel", "energy_mev", "de_mev", "time_ns", "electrons", "dx_mm")
 CLUSTER = ("n_voxels", "fragment_id", "group_id", "interaction_id", "semantic", "pid")
@@ -56,7 +56,7 @@ class PilarnetReader:
     def sniff(cls, path: Path) -> bool:
         """Whether the file has the datasets ``point`` and ``cluster``."""
         try:
-            with h5py.File(path, "r", locking=False) as file:
+            with h5py.File(path, "r", locking="best-effort") as file:
                 return "point" in file and "cluster" in file
         except OSError:
             return False
@@ -156,7 +156,7 @@ class PilarnetReader:
         digest = self.digest()
         return np.array([stable_id(digest, int(i)) for i in indices], np.uint64)
 
-    def lengths(self, part: str) -> np.ndarray[Any, Any]:
+    def lengths(self, part: str) -> np.ndarray[Any, Any]:  # noqa: ARG002  there is one part
         """``(len,)`` int64 points of each event, without reading them."""
         if self._lengths is None:
             self._lengths = vlen_lengths(self._handle.file()["point"], path=self.path) // 8
@@ -168,8 +168,9 @@ class PilarnetReader:
         Raises:
             DataError: An event's tables do not fit each other, or hold what they cannot.
         """
-        ids = self._ids(indices)
-        events = [self._event(int(i), int(e), labels=labels) for i, e in zip(indices, ids, strict=True)]
+        wanted = event_indices(indices, self._n, path=self.path).tolist()
+        ids = self._ids(wanted).tolist()
+        events = [self._event(i, e, labels=labels) for i, e in zip(wanted, ids, strict=True)]
         return pack(events, self.parts, labels=labels)
 
     def _row(self, name: str, event: int) -> np.ndarray[Any, Any]:

@@ -24,7 +24,7 @@ def write_pilarnet(
     """Writes events as one PILArNet-M v2 file, aside first, under its name when complete.
 
     Points are put into the order of their clusters, as the format wants. A column that the events lack is
-    written as PILArNet marks what is unknown: dE as the voxel's energy, other point columns as 0, extras as -1.
+    written as PILArNet marks the unknown: dE as the voxel's energy, other point columns as 0, extras as -1.
 
     Args:
         path: The file.
@@ -104,7 +104,8 @@ def event_rows(inputs: Tables, labels: Tables, *, where: str = "") -> dict[str, 
     counts = np.bincount(row, minlength=len(cluster))
     if not np.array_equal(counts, cluster[:, 0]):
         bad = int(np.flatnonzero(counts != cluster[:, 0])[0])
-        what = f"fragment {cluster[bad, 1]} has {cluster[bad, 0]} voxels in its table, {counts[bad]} in the image"
+        have = f"{cluster[bad, 0]} voxels in its table, {counts[bad]} in the image"
+        what = f"fragment {cluster[bad, 1]} has {have}"
         raise DataError(what, where=where, fix="write the events before any cut")
     return {"point": point[np.argsort(row, kind="stable")], "cluster": cluster, "cluster_extra": extra}
 

@@ -14,7 +14,7 @@ SEMANTIC = (
     ClassName(value=3, name="delta", colour="#009E73"),
     ClassName(value=4, name="LED", colour="#999999"),
 )
-"""PILArNet's semantic classes; LED are low-energy deposits. Colours: Okabe and Ito's, safe for the colour-blind."""
+"""PILArNet's semantic classes; LED are low-energy deposits. Colours: Okabe and Ito's."""
 
 PID = (
     ClassName(value=-1, name="none"),
@@ -36,6 +36,7 @@ VOXELS = {
     "fragment": Column(dtype="int32", label=True, doc="fragment_id; -1 for low-energy deposits"),
     "group": Column(dtype="int32", label=True, doc="group_id: the particle; -1 for low-energy deposits"),
     "interaction": Column(dtype="int32", label=True, doc="interaction_id; -1 for low-energy deposits"),
+    "pdg": Column(dtype="int32", label=True, doc="PDG code of the particle that left most energy"),
 }
 """Columns of the table ``voxels``; a file may lack any but ``voxel`` and ``energy_mev``."""
 
@@ -54,7 +55,7 @@ FRAGMENTS = {
     "parent_pdg": Column(dtype="int32", label=True),
     "parent_track_id": Column(dtype="int32", label=True),
 }
-"""Columns of the table ``fragments``, in the file's order; row 0 of PILArNet holds the low-energy deposits."""
+"""Columns of the table ``fragments``, in the file's order; PILArNet's row 0 is the low-energy deposits."""
 
 INTERACTIONS = {
     "interaction_id": Column(dtype="int32", label=True),
@@ -72,7 +73,7 @@ def image3d_schema(
     origin_mm: tuple[float, float, float] = (-1152.0, -1152.0, -1152.0),
     **attributes: Any,
 ) -> PartSchema:
-    """The schema of an image with these columns, on a grid of cubes of ``voxel_mm`` that starts at ``origin_mm``."""
+    """The schema of an image with these columns, on a grid of cubes of ``voxel_mm`` from ``origin_mm`` on."""
     tables = {"voxels": {name: VOXELS[name] for name in voxels}}
     if columns := {name: FRAGMENTS[name] for name in fragments}:
         tables["fragments"] = columns

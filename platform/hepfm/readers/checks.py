@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hepfm.api import Batch, Column, PartSchema
+from hepfm.errors import DataError
+
+
+def event_indices(
+    indices: Sequence[int] | np.ndarray[Any, Any], n: int, *, path: Path
+) -> np.ndarray[Any, Any]:
+    """Indices ``(B,)`` int64 of events of a file with ``n``.
+
+    Raises:
+        DataError: One is negative or too large.
+    """
+    index = np.asarray(indices, np.int64)
+    if len(outside := index[(index < 0) | (index >= n)]):
+        have = f"has events 0 to {n - 1}" if n else "has no events"
+        raise DataError(f"there is no event {outside[0]}: the file {have}", where=str(path))
+    return index
 
 
 def bad_values(batch: Batch, parts: Mapping[str, PartSchema], *, path: Path, first: int = 0) -> Iterator[str]:
@@ -35,11 +52,10 @@ def bad_values(batch: Batch, parts: Mapping[str, PartSchema], *, path: Path, fir
 def _bad(
     values: np.ndarray[Any, Any], column: Column, schema: PartSchema
 ) -> tuple[np.ndarray[Any, Any], str]:
+    rows = values.reshape(len(values), math.prod(column.shape))
     if values.dtype.kind == "f":
-        return ~np.isfinite(values).reshape(len(values), -1).all(1), "are not finite (NaN or infinite)"
+        return ~np.isfinite(rows).all(1), "are not finite (NaN or infinite)"
     if column.vocabulary in schema.vocabularies:
         known = [c.value for c in schema.vocabularies[column.vocabulary]]
-        return ~np.isin(values, known).reshape(len(values), -1).all(
-            1
-        ), f"are of no class of '{column.vocabulary}'"
+        return ~np.isin(rows, known).all(1), f"are of no class of '{column.vocabulary}'"
     return np.zeros(len(values), bool), ""

@@ -31,13 +31,14 @@ class Handle:
             DataError: It cannot be opened.
         """
         if self._h5 is None or self._pid != os.getpid():
-            self._h5 = open_h5(self.path)
-            self._fd, self._pid = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC), os.getpid()
+            self._h5, self._pid = open_h5(self.path), os.getpid()
+            if self._fd < 0:
+                self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         return self._h5
 
     def descriptor(self) -> int:
-        """The file as a descriptor, for reads past HDF5."""
-        if self._pid != os.getpid():
+        """The file as a descriptor, for reads past HDF5 at given offsets, which a fork does not disturb."""
+        if self._fd < 0:
             self.file()
         return self._fd
 
@@ -45,8 +46,9 @@ class Handle:
         """Closes what this process opened."""
         if self._h5 is not None and self._pid == os.getpid():
             self._h5.close()
+        if self._fd >= 0:
             os.close(self._fd)
-        self._h5, self._pid = None, 0
+        self._h5, self._pid, self._fd = None, 0, -1
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "_pid": 0, "_h5": None, "_fd": -1}

@@ -62,12 +62,12 @@ def _spread(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def hilbert_order(voxel: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """``(N,)`` int64: the order that sorts voxels ``(N, 3)`` uint16 along the curve; equal voxels keep theirs."""
+    """``(N,)`` int64: sorts voxels ``(N, 3)`` uint16 along the curve; equal voxels keep theirs."""
     return np.argsort(hilbert_index(voxel), kind="stable")
 
 
 def order_rows(batch: Batch, parts: Mapping[str, PartSchema]) -> Batch:
-    """The batch with primary tables sorted within each event along the curve, where a part's schema asks for it.
+    """The batch with primary tables in Hilbert order within each event, where a part's schema asks for it.
 
     A part asks with the attribute ``hilbert_column``, the name of a ``(N, 3)`` uint16 column. Labels of the
     table move with it.

@@ -9,9 +9,9 @@
     /blocks/000000/PART/TABLE/offsets   (n+1,) uint32, rows of the table within the block
     /blocks/000000/PART/TABLE/COLUMN    (N, ...) little-endian, as the schema says
 
-A part's column may be named ``offsets`` in no table. Datasets are contiguous, or chunked with zstd after a byte
-shuffle. A store is one such file, or a folder of them in the order of their names (shards). A file is
-written aside and renamed when it is complete, so it is complete or it does not exist.
+No column may be named ``offsets``. Datasets are contiguous, or chunked and compressed with zstd after a
+shuffle. A store is one such file, or a folder of them in the order of their names (shards). A file is written
+aside and renamed when it is complete, so it is complete or it does not exist.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from hepfm.errors import DataError
 VERSION = 1
 PARTIAL = ".partial"
 """Ending of a shard that is being written."""
+PLAN = "convert.json"
+"""File in a folder of shards that says what is converted into it; a restart compares it."""
 MAX_BLOCK_ROWS = 1 << 26
 """Rows of a table after which a block ends early; keeps a block's memory below a few GB."""
 
@@ -53,7 +55,7 @@ def disk_dtype(column: Column) -> np.dtype[Any]:
 
 def parts_to_json(parts: Mapping[str, PartSchema]) -> str:
     """Schemas as JSON that `parts_from_json` reads back."""
-    return json.dumps({name: dataclasses.asdict(schema) for name, schema in parts.items()}, sort_keys=True)
+    return json.dumps({name: dataclasses.asdict(schema) for name, schema in parts.items()})
 
 
 def parts_from_json(text: str, *, path: Path) -> dict[str, PartSchema]:

@@ -14,7 +14,7 @@ Parts = dict[str, dict[str, RaggedTable]]
 
 
 def columns_of(schema: PartSchema, *, label: bool) -> dict[str, list[str]]:
-    """Table name to the names of its input columns (or of its label columns); tables without any are left out."""
+    """Table name to its input (or label) columns; tables without any are left out."""
     named = {
         table: [name for name, column in columns.items() if column.label == label]
         for table, columns in schema.tables.items()
@@ -56,7 +56,7 @@ def _pack_part(
         rows: list[Mapping[str, Any]] = []
         for sample in samples:
             tables: Tables = (sample.labels if label else sample.parts).get(part, {})
-            rows.append(tables.get(table) or {name: () for name in names})
+            rows.append(tables.get(table) or dict.fromkeys(names, ()))
         columns, offsets = {}, None
         for name in names:
             where = f"part {part}, table {table}, column {name}"

@@ -36,7 +36,7 @@ def open_h5(path: Path) -> h5py.File:
     if head != _SIGNATURE:
         raise DataError("the file is not HDF5", where=str(path), fix="check the path, or name its reader")
     try:
-        return h5py.File(path, "r", libver="latest", locking=False)
+        return h5py.File(path, "r", libver="latest", locking="best-effort")
     except OSError as error:
         what = (
             "the file is truncated" if "truncated" in str(error) else f"HDF5 cannot open the file ({error})"

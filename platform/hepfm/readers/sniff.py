@@ -44,7 +44,7 @@ def resolve_paths(spec: str | Path | list[str]) -> list[Path]:
     if path.is_dir():
         return _in_folder(path)
     if glob.has_magic(text):
-        if found := sorted(glob.glob(str(path), recursive=True)):
+        if found := sorted(glob.glob(str(path), recursive=True)):  # noqa: PTH207  Path.glob needs a fixed root
             return [p for one in found for p in resolve_paths(Path(one))]
         raise DataError("no file fits the pattern", where=text, fix="check the pattern; quote it in a shell")
     near = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
@@ -98,7 +98,7 @@ def open_reader(
 
 
 def _recognise(path: Path) -> tuple[Any, list[str]]:
-    """The class of the reader that recognises the path, or None; and which readers could not be asked, and why."""
+    """The class of the reader that recognises the path, or None; and why some could not be asked."""
     broken = []
     for spec in plugins().specs("readers"):
         suffixes = spec.suffixes if isinstance(spec, ReaderSpec) else ()

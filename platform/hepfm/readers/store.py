@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -12,9 +14,9 @@ from pydantic import BaseModel, ConfigDict
 
 from hepfm.api import Batch, PartSchema, RaggedTable
 from hepfm.errors import DataError
-from hepfm.readers.checks import bad_values
+from hepfm.readers.checks import bad_values, event_indices
 from hepfm.readers.digest import json_digest
-from hepfm.readers.layout import disk_dtype
+from hepfm.readers.layout import PARTIAL, PLAN, disk_dtype
 from hepfm.readers.pack import columns_of, offsets_of
 from hepfm.readers.shard import Shard
 from hepfm.readers.writer import StoreWriter, schema_differences
@@ -60,7 +62,7 @@ class StoreReader:
         """Whether the path is a store file, or a folder whose first HDF5 file is one."""
         files = _shards(path) if path.is_dir() else [path]
         try:
-            with h5py.File(files[0], "r", locking=False) as file:
+            with h5py.File(files[0], "r", locking="best-effort") as file:
                 return "hepfm_store" in file.attrs
         except (OSError, IndexError):
             return False
@@ -85,6 +87,7 @@ class StoreReader:
         ends = offsets_of([len(s) for s in self._shards])
         starts = [s.starts[:-1] + e for s, e in zip(self._shards, ends[:-1], strict=True)]
         self._starts = np.concatenate([*starts, ends[-1:]]).astype(np.int64)
+        _refuse_unfinished(path, len(self))
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -111,12 +114,7 @@ class StoreReader:
         Raises:
             DataError: An index is out of range, or the file is damaged where they are.
         """
-        index = np.asarray(indices, np.int64)
-        if len(index) and (index.min() < 0 or index.max() >= len(self)):
-            raise DataError(
-                f"the store has events 0 to {len(self) - 1}, wanted {index.min()} to {index.max()}",
-                where=str(self.path),
-            )
+        index = event_indices(indices, len(self), path=self.path)
         runs = list(self._runs(index))
         wanted = {(p, t) for p, s in self.parts.items() for t in columns_of(s, label=False)}
         wanted |= {(p, s.primary) for p, s in self.parts.items()}
@@ -147,7 +145,7 @@ class StoreReader:
         shards, numbers = self._block_shard[block].tolist(), self._block_first[block].tolist()
         edges = [0, *cuts.tolist(), len(index)] if len(index) else []
         rows = row.tolist()
-        for a, b in zip(edges, edges[1:], strict=False):
+        for a, b in pairwise(edges):
             yield self._shards[shards[a]], numbers[a], rows[a], rows[a] + b - a
 
     def _tables(
@@ -175,6 +173,8 @@ class StoreReader:
 
     def check(self) -> Iterator[str]:
         """Reads everything: digests, offsets, values that are not finite, classes outside the vocabulary."""
+        for left in sorted(self.path.glob(f"*{PARTIAL}")) if self.path.is_dir() else ():
+            yield f"{left}: the shard was not finished; its events are missing"
         first = 0
         for shard, k in self._blocks():
             last = first + int(shard.starts[k + 1] - shard.starts[k])
@@ -211,6 +211,21 @@ def _spans(runs: list[_Run], part: str, table: str) -> _Spans:
         else:
             lengths.extend(np.diff(offsets[first : last + 1]).tolist())
     return _Spans(starts, stops, offsets_of(lengths))
+
+
+def _refuse_unfinished(folder: Path, events: int) -> None:
+    """A conversion into the folder that was stopped leaves whole shards, which are not all events."""
+    if not (folder / PLAN).is_file():
+        return
+    try:
+        wanted = sum(source["events"] for source in json.loads((folder / PLAN).read_text())["sources"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(
+            f"the conversion's plan makes no sense ({error})", where=str(folder / PLAN)
+        ) from error
+    if events < wanted:
+        what = f"the conversion is not finished: {events} of {wanted} events are there"
+        raise DataError(what, where=str(folder), fix="run the same hepfm data convert again: it goes on")
 
 
 def _shards(folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ import numpy as np
 from hepfm.errors import DataError
 
 _DESCRIPTOR = np.dtype([("length", "<u4"), ("address", "<u8"), ("index", "<u4")])
-"""What HDF5 stores in place of a row: its length and where its values are (file format specification, III.C)."""
+"""What HDF5 stores in place of a row: its length and where its values are (file format specification)."""
 
 
 def vlen_lengths(found: h5py.Dataset, *, path: Path) -> np.ndarray[Any, Any]:

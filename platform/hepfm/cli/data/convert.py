@@ -1,0 +1,70 @@
+"""``hepfm data convert``: events of any format to the event store, or to a format that can be written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from hepfm.cli.data.options import ReaderName, ReaderOptions, Sources, progress_bar, reader_options
+from hepfm.errors import DataError, HepfmError
+
+
+def convert(
+    sources: Sources,
+    target: Annotated[Path, typer.Argument(help="A folder of shards, or one file by its ending .h5.")],
+    *,
+    to: Annotated[str, typer.Option(help="store, or a reader that can write (pilarnet).")] = "store",
+    reader: ReaderName = None,
+    option: ReaderOptions = None,
+    compression: Annotated[Literal["none", "zstd"], typer.Option(help="Of an event store.")] = "none",
+    shard_events: Annotated[int, typer.Option(min=1, help="Events of a file, in a folder.")] = 16_384,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Worker processes of Ray; 0 for none. Default: one a core for many files."),
+    ] = None,
+) -> None:
+    """Convert events. A conversion that was stopped goes on where it was: run the same command again."""
+    from hepfm.readers.convert import Settings, Unit, plan
+    from hepfm.readers.convert import convert as convert_unit
+    from hepfm.readers.sniff import resolve_paths
+
+    settings = Settings(
+        reader=reader,
+        options=reader_options(option),
+        to=to,
+        compression=compression,
+        shard_events=shard_events,
+    )
+    units = plan(resolve_paths(sources), target, settings)
+    events = sum(unit.events for unit in units)
+    if workers is None:
+        workers = min(len(units), os.cpu_count() or 1) if len(units) > 1 else 0
+    failed: list[HepfmError] = []
+
+    def here(unit: Unit) -> None:
+        try:
+            convert_unit(unit, advance)
+        except HepfmError as error:
+            failed.append(error)
+
+    with progress_bar("convert", events) as advance:
+        if workers and units:
+            from hepfm.data.ray_jobs import convert_all
+
+            for unit, result in convert_all(units, workers=workers):
+                if isinstance(result, HepfmError):
+                    failed.append(result)
+                else:
+                    advance(unit.events)
+        else:
+            for unit in units:
+                here(unit)
+    if failed:
+        others = "".join(f"\n{error}" for error in failed[1:])
+        what = f"{len(failed)} of {len(units)} files were not written. {failed[0]}{others}"
+        fix = "mend or leave out what is named, and run the same command again: finished files are kept"
+        raise DataError(what, where=str(target), fix=fix)
+    typer.echo(f"{target}: {events} events written" if units else f"{target}: complete, nothing to do")

@@ -1,0 +1,167 @@
+"""Conversion of events from any format to the event store, or to a format whose reader can write.
+
+The work is cut into units, one for each file that comes out. A file is complete or it does not exist, so a
+conversion that was stopped goes on with the units whose files are missing: no event is lost or doubled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hepfm.api import Batch, PartSchema, Reader
+from hepfm.errors import DataError, RecipeError
+from hepfm.plugins import plugins
+from hepfm.readers.hilbert import order_rows
+from hepfm.readers.layout import PARTIAL, PLAN
+from hepfm.readers.sniff import SUFFIXES, open_reader
+from hepfm.readers.writer import Compression, StoreWriter, schema_differences
+
+_READ = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How events are read and written.
+
+    Attributes:
+        reader: The reader's name; None to recognise the format.
+        options: The reader's options.
+        to: ``store``, or a reader that can write.
+        compression: Of an event store.
+        shard_events: Events of a file, where a folder of files is written.
+    """
+
+    reader: str | None = None
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    to: str = "store"
+    compression: Compression = "none"
+    shard_events: int = 16_384
+
+    def open(self, path: Path) -> Reader:
+        """The reader of a source."""
+        return open_reader(path, self.reader, self.options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """One file to write: events ``start`` to ``stop`` of each piece ``(source, start, stop)``, in order."""
+
+    target: Path
+    pieces: tuple[tuple[Path, int, int], ...]
+    settings: Settings
+
+    @property
+    def events(self) -> int:
+        return sum(stop - start for _, start, stop in self.pieces)
+
+
+def plan(sources: Sequence[Path], target: Path, settings: Settings) -> list[Unit]:
+    """The units of a conversion that are still to be done; writes the plan into a target folder.
+
+    Args:
+        sources: Files or stores, whose order is the order of events.
+        target: A file (by its ending), or a folder of files.
+        settings: How.
+
+    Raises:
+        DataError: A source is broken, sources have different schemas, or the target holds something else.
+        RecipeError: The target format cannot be written.
+    """
+    if settings.to != "store" and not hasattr(plugins().load("readers", settings.to), "write"):
+        raise RecipeError(f"the reader '{settings.to}' cannot write", where="--to", fix="use --to store")
+    first: Mapping[str, PartSchema] | None = None
+    known: list[dict[str, Any]] = []
+    for source in sources:
+        reader = settings.open(source)
+        first = first or reader.parts
+        if differences := schema_differences(first, reader.parts):
+            what = f"the sources have different schemas; from {sources[0].name}: " + "; ".join(
+                differences[:3]
+            )
+            fix = "convert them apart, or set the reader's options (--option) so that they agree"
+            raise DataError(what, where=str(source), fix=fix)
+        known.append({"name": source.name, "digest": reader.digest(), "events": len(reader)})
+        reader.close()
+    counts = [source["events"] for source in known]
+    if target.suffix in SUFFIXES:
+        if target.exists():
+            raise DataError("the target exists already", where=str(target), fix="remove it, or give another")
+        pieces = tuple((source, 0, n) for source, n in zip(sources, counts, strict=True))
+        return [Unit(target=target, pieces=pieces, settings=settings)]
+    _agree(target, {"sources": known, "settings": dataclasses.asdict(settings)})
+    cuts = [
+        (source, start, min(start + settings.shard_events, n))
+        for source, n in zip(sources, counts, strict=True)
+        for start in range(0, n, settings.shard_events)
+    ] or [(sources[0], 0, 0)]
+    units = [
+        Unit(target=target / f"{k:05d}.h5", pieces=(cut,), settings=settings) for k, cut in enumerate(cuts)
+    ]
+    return [unit for unit in units if not unit.target.exists()]
+
+
+def _agree(folder: Path, wanted: Mapping[str, Any]) -> None:
+    """Puts the plan into an empty folder, or compares it with the one that is there."""
+    wanted = json.loads(json.dumps(wanted))
+    path = folder / PLAN
+    if path.exists():
+        if json.loads(path.read_text()) != wanted:
+            what = "the folder holds the result of another conversion (other sources, order or options)"
+            raise DataError(what, where=str(path), fix="give another folder, or remove this one")
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise DataError("the target folder is not empty", where=str(folder), fix="give another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(PLAN + PARTIAL)
+    aside.write_text(json.dumps(wanted, indent=2) + "\n")
+    aside.replace(path)
+
+
+def convert(unit: Unit, progress: Callable[[int], None] = lambda _: None) -> int:
+    """Writes one unit's file; returns its events.
+
+    Args:
+        unit: What to write.
+        progress: Told of the number of events after each read.
+
+    Raises:
+        DataError: A source cannot be read.
+    """
+    settings = unit.settings
+    readers = {source: settings.open(source) for source, _, _ in unit.pieces}
+    first = next(iter(readers.values()))
+    whole = [dict(readers[source].provenance) for source, _, _ in unit.pieces]
+    provenance = {
+        **whole[0],
+        "sources": [{**p, "digest": r.digest()} for p, r in zip(whole, readers.values(), strict=True)],
+    }
+
+    def batches() -> Iterator[Batch]:
+        for source, start, stop in unit.pieces:
+            for at in range(start, stop, _READ):
+                batch = readers[source].read(range(at, min(at + _READ, stop)))
+                yield batch
+                progress(len(batch))
+
+    unit.target.parent.mkdir(parents=True, exist_ok=True)
+    if settings.to == "store":
+        provenance["converted_by"] = _version()
+        with StoreWriter(unit.target, first.parts, provenance, compression=settings.compression) as writer:
+            for batch in batches():
+                writer.write(order_rows(batch, first.parts))
+    else:
+        plugins().load("readers", settings.to).write(unit.target, batches(), first.parts, provenance)
+    for reader in readers.values():
+        reader.close()
+    return unit.events
+
+
+def _version() -> str:
+    from hepfm import __version__
+
+    return f"hepfm {__version__}"
