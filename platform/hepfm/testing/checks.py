@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,8 @@ def run_checks(contract: str, checks: Sequence[Callable[..., None]], *subject: A
             failed.append(f"- {rule}\n    found: {cause}")
     if failed:
         raise AssertionError(
-            f"{len(failed)} of {len(checks)} rules of a {contract} broken:\n" + "\n".join(failed)
+            f"{len(failed)} of {len(checks)} rules of the {contract} contract are broken:\n"
+            + "\n".join(failed)
         )
 
 
@@ -53,7 +55,7 @@ def assert_sums_close(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor],
     """Same terms with the same sums, each to the tolerance relative to its own size."""
     assert set(found) == set(wanted), f"{what}: terms {sorted(found)} instead of {sorted(wanted)}"
     for term in wanted:
-        a, b = float(found[term]), float(wanted[term])
+        a, b = found[term].item(), wanted[term].item()
         assert abs(a - b) <= TOLERANCE * max(abs(b), TOLERANCE), (
             f"{what}: term '{term}' is {a:.8g}, not {b:.8g}"
         )
@@ -80,26 +82,22 @@ def assert_connected(module: nn.Module, loss: Tensor) -> None:
 
 
 def batch_of(samples: Sequence[Sample], parts: Mapping[str, PartSchema]) -> Batch:
-    """A torch batch of these events."""
-    batch: Batch = to_torch(pack(samples, parts))
-    return batch
+    """A torch batch of the inputs of these events."""
+    return to_torch(pack(samples, {part: _without_labels(schema) for part, schema in parts.items()}))
 
 
 def tables_of(events: Sequence[Tables], schema: PartSchema) -> RaggedTables:
     """The input tables (torch) of a batch of events of one part."""
     samples = [Sample(event_id=i, parts={PART: event}) for i, event in enumerate(events)]
+    return batch_of(samples, {PART: schema}).parts[PART]
+
+
+def _without_labels(schema: PartSchema) -> PartSchema:
     inputs = {
         table: {name: column for name, column in columns.items() if not column.label}
         for table, columns in schema.tables.items()
     }
-    unlabelled = PartSchema(
-        kind=schema.kind,
-        primary=schema.primary,
-        tables={table: columns for table, columns in inputs.items() if columns},
-        vocabularies=schema.vocabularies,
-        attributes=schema.attributes,
-    )
-    return batch_of(samples, {PART: unlabelled}).parts[PART]
+    return replace(schema, tables={table: columns for table, columns in inputs.items() if columns})
 
 
 def empty_event(schema: PartSchema) -> Tables:

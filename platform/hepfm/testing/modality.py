@@ -304,7 +304,7 @@ def losses_add_up(subject: _Subject) -> None:
     for term, value in whole.items():
         assert value.shape == (), f"term '{term}' has shape {tuple(value.shape)}"
         assert value.dtype == torch.float32, f"term '{term}' is {value.dtype}"
-        assert bool(torch.isfinite(value)), f"term '{term}' is {float(value)}"
+        assert bool(torch.isfinite(value)), f"term '{term}' is {value.item()}"
     assert_sums_close(
         added([subject.losses(subject.decoder, [e]) for e in subject.events]), whole, "events alone"
     )
@@ -375,7 +375,7 @@ def nothing_is_no_trouble(subject: _Subject) -> None:
         tokens = subject.tokenizer(units, _all(units))
         decoded = subject.decoder(subject.tokenizer.position(units.positions))
         sums = subject.decoder.loss(decoded, target)
-        assert all(float(value) == 0 for value in sums.values()), f"loss {sums} of empty events"
+        assert all(value.item() == 0 for value in sums.values()), f"loss {sums} of empty events"
         both = nn.ModuleDict({"tokenizer": subject.tokenizer, "decoder": subject.decoder})
         assert_connected(both, tokens.sum() + total(sums))
 

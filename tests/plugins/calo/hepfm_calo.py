@@ -197,7 +197,7 @@ class HideLayers(nn.Module):
             torch.zeros(len(count), tokens.x.shape[1]).index_add(0, event_index(tokens.offsets), tokens.x)
             / count
         )
-        place = encoder.tokenizers[self.part].position(units.positions[hidden])
+        place = encoder.tokenizers[0].position(units.positions[hidden])
         return self.decoder(place + pooled[event_index(units.offsets)[hidden]])
 
     def observe(self, plan):
