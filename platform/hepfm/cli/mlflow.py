@@ -42,7 +42,8 @@ def ui(
     try:
         typer.echo(f"Starting MLflow for {without_secrets(uri)} ...", err=True)
         with mlflow_server(uri, host=host, port=port) as (address, server):
-            typer.echo(f"MLflow: {address}  (Ctrl-C ends it)")
+            # MLflow 3 opens on its pages for language models unless told otherwise.
+            typer.echo(f"MLflow: {address}/#/experiments?workflowType=machine_learning  (Ctrl-C ends it)")
             if host not in {"127.0.0.1", "localhost", "::1"}:
                 typer.echo(f"Whoever reaches port {port} of this machine can read and delete runs.", err=True)
             code = server.wait()

@@ -56,11 +56,14 @@ def reconstruction_panels(
 
 def _rows(tables: RaggedTables, event: int) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
     return {
-        name: {
-            column: np.asarray(
-                rows.detach().cpu() if hasattr(rows := table[column][event], "detach") else rows
-            )
-            for column in table.columns
-        }
+        name: {column: _numpy(table[column][event]) for column in table.columns}
         for name, table in tables.items()
     }
+
+
+def _numpy(rows: Any) -> np.ndarray[Any, Any]:
+    if isinstance(rows, np.ndarray):
+        return rows
+    # numpy has no bfloat16.
+    rows = rows.detach().cpu()
+    return np.asarray(rows.float() if rows.is_floating_point() else rows)

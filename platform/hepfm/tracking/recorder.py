@@ -130,14 +130,17 @@ class Recorder:
     def close(self, status: Literal["done", "failed", "stopped"]) -> str:
         """Ends the record, in bounded time.
 
+        Sets ``tracking_pending`` in ``run.json``: how many entries MLflow did not take.
+
         Returns:
-            An empty text, or a sentence on what MLflow did not take and how to send it.
+            An empty text, or a sentence on what MLflow did not take and how to send it; also in the log.
         """
         self._append("end", status=status)
         self._closing = True
         self._wake.set()
         self._thread.join(self._close_timeout)
         pending = self._spool.pending
+        self.run.update(tracking_pending=pending)
         self._metrics.close()
         if not self._thread.is_alive():
             self._spool.close()
@@ -175,6 +178,8 @@ class Recorder:
 def replay(run: RunDir, uri: str | None = None) -> int:
     """Sends to MLflow what it does not have of a run; returns how many entries that were.
 
+    A run without a record (killed before it began) has nothing to send.
+
     Raises:
         Exception: Whatever MLflow raises when the store does not answer.
     """
@@ -182,8 +187,10 @@ def replay(run: RunDir, uri: str | None = None) -> int:
     try:
         shipper = Shipper(run, spool, uri or store_uri(run.path.parent))
         before = spool.pending
-        while shipper.ship():
-            pass
+        if before:
+            while shipper.ship():
+                pass
+            run.update(tracking_pending=0)
         return before
     finally:
         spool.close()

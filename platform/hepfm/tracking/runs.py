@@ -14,7 +14,7 @@ import re
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -87,18 +87,19 @@ class RunDir:
             TrainingError: Another process holds it.
         """
         path = self.path / "lock"
-        try:
-            with locked(path, wait=False) as descriptor:
-                holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
-                os.truncate(descriptor, 0)
-                os.pwrite(descriptor, json.dumps(holder).encode(), 0)
-                yield
-        except BlockingIOError:
-            raise TrainingError(
-                f"run {self.name} is being trained already",
-                where=f"{path}: {path.read_text() or 'just locked'}",
-                fix="wait for it or stop it; or 'hepfm fork' the run to train a copy",
-            ) from None
+        with ExitStack() as stack:
+            try:
+                descriptor = stack.enter_context(locked(path, wait=False))
+            except BlockingIOError:
+                raise TrainingError(
+                    f"run {self.name} is being trained already",
+                    where=f"{path}: {path.read_text() or 'just locked'}",
+                    fix="wait for it or stop it; or 'hepfm fork' the run to train a copy",
+                ) from None
+            holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
+            os.truncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+            yield
 
 
 def create_run(out: Path, name: str, recipe_yaml: str, parent: str | None = None) -> RunDir:
