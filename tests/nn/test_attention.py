@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hepfm.nn import attention
 from hepfm.nn.attention import packed_attention
 from hepfm.nn.layout import PackedLayout
 from hepfm.nn.ragged import offsets_of
@@ -42,14 +41,14 @@ def ragged_qkv(
     return q, k, v, offsets_q, offsets_k
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(PAIRS)
 def test_cross_attention_equals_brute_force(lengths: list[tuple[int, int]]) -> None:
     arguments = ragged_qkv(lengths)
     torch.testing.assert_close(packed_attention(*arguments), brute_force(*arguments), rtol=1e-10, atol=1e-12)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(st.lists(st.integers(0, 70), max_size=7))
 def test_self_attention_equals_brute_force(lengths: list[int]) -> None:
     q, k, v, offsets, _ = ragged_qkv([(n, n) for n in lengths])
@@ -57,12 +56,25 @@ def test_self_attention_equals_brute_force(lengths: list[int]) -> None:
     torch.testing.assert_close(packed_attention(q, k, v, offsets), expected, rtol=1e-10, atol=1e-12)
 
 
-def test_long_events_take_the_path_without_stored_scores_and_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hepfm.nn.layout.STORED_SCORES", 400)
-    arguments = ragged_qkv([(25, 30), (0, 50), (10, 12), (3, 200), (25, 30), (40, 0)])
-    layout = PackedLayout(*arguments[3:])
-    assert sorted(g.stored for g in layout.groups) == [False, False, True]
-    torch.testing.assert_close(packed_attention(*arguments[:3], layout), brute_force(*arguments))
+@pytest.mark.parametrize("run_scores", [1, 100, 10_000])
+def test_long_events_keep_no_scores_and_agree(monkeypatch: pytest.MonkeyPatch, run_scores: int) -> None:
+    monkeypatch.setattr("hepfm.nn.explicit.KEPT_SCORES", 1000)
+    monkeypatch.setattr("hepfm.nn.explicit.RUN_SCORES", run_scores)
+    q, k, v, *offsets = ragged_qkv([(25, 30), (0, 50), (10, 12), (3, 200), (25, 30), (40, 0)])
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: (kept.append(x), x)[1], lambda x: x):
+        inputs = [x.requires_grad_() for x in (q, k, v)]
+        out = packed_attention(*inputs, *offsets)
+    assert (
+        max(x.numel() for x in kept if x.is_floating_point() and x.dim() == 3 and x.shape[-1] > 4) <= 2 * 1000
+    )
+    expected = brute_force(q, k, v, *offsets)
+    torch.testing.assert_close(out, expected)
+    weight = torch.linspace(-1, 1, q.numel(), dtype=torch.float64).view_as(q)
+    torch.testing.assert_close(
+        torch.autograd.grad((out * weight).sum(), inputs),
+        torch.autograd.grad((expected * weight).sum(), inputs),
+    )
 
 
 @pytest.mark.parametrize("lengths", [[], [(0, 0)], [(0, 3)], [(3, 0)], [(3, 2), (0, 0), (2, 5), (4, 1)]])
@@ -106,7 +118,7 @@ def test_autocast_computes_in_bfloat16_close_to_float32(monkeypatch: pytest.Monk
     )
     seen = []
     bmm = torch.bmm
-    monkeypatch.setattr(attention.torch, "bmm", lambda a, b: (seen.append(a.dtype), bmm(a, b))[1])
+    monkeypatch.setattr(torch, "bmm", lambda a, b: (seen.append(a.dtype), bmm(a, b))[1])
     expected = packed_attention(q, k, v, *offsets)
     seen.clear()
     with torch.autocast("cpu", torch.bfloat16):

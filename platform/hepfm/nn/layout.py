@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from hepfm.nn.ragged import event_index
+from hepfm.nn.rows import RowMap
 
-STORED_SCORES = 800 * 800
-"""Events with more scores (queries times keys) than this do not store them for the backward pass."""
+STEP = 16
+"""Padded lengths are multiples of this: as many as a vector register holds."""
 
 GROUP_SCORES = 512 * 512
 """Largest number of scores of a group, for each head: more leave the processor's cache."""
@@ -33,34 +34,11 @@ class Group:
         events: Their indices, G of them.
         padded: Padded length of queries and keys.
         lengths_k: Number of keys of each event.
-        stored: Whether the scores are stored; if not, nothing is padded.
     """
 
     events: tuple[int, ...]
     padded: tuple[int, int]
     lengths_k: tuple[int, ...]
-    stored: bool
-
-
-@dataclass(frozen=True)
-class RowMap:
-    """Rows of one arrangement in another: those without a source are zero.
-
-    Attributes:
-        source: ``(R,)`` old row of each new row.
-        empty: New rows that have no old row (their ``source`` is 0).
-        target: ``(N,)`` new row of each old row.
-        unused: Old rows that have no new row (their ``target`` is 0).
-    """
-
-    source: Tensor
-    empty: Tensor
-    target: Tensor
-    unused: Tensor
-
-    def inverse(self) -> RowMap:
-        """The way back."""
-        return RowMap(self.target, self.unused, self.source, self.empty)
 
 
 class PackedLayout:
@@ -93,20 +71,18 @@ class PackedLayout:
     def groups(self) -> list[Group]:
         """Groups of the events that have both queries and keys."""
 
-        def shape(event: int) -> tuple[int, int]:
+        def padded(event: int) -> tuple[int, int]:
             q, k = self.lengths[event]
-            return (_padded(q), _padded(k)) if q * k <= STORED_SCORES else (q, k)
+            return -(-q // STEP) * STEP, -(-k // STEP) * STEP
 
         events = [event for event, (q, k) in enumerate(self.lengths) if q and k]
         groups = []
-        for padded, same in groupby(sorted(events, key=shape), key=shape):
+        for shape, same in groupby(sorted(events, key=padded), key=padded):
             members = list(same)
-            size = max(1, GROUP_SCORES // (padded[0] * padded[1]))
+            size = max(1, GROUP_SCORES // (shape[0] * shape[1]))
             for start in range(0, len(members), size):
                 chunk = tuple(members[start : start + size])
-                lengths = [self.lengths[event] for event in chunk]
-                stored = lengths[0][0] * lengths[0][1] <= STORED_SCORES
-                groups.append(Group(chunk, padded, tuple(k for _, k in lengths), stored))
+                groups.append(Group(chunk, shape, tuple(self.lengths[event][1] for event in chunk)))
         return groups
 
     def maps(self, heads: int) -> tuple[RowMap, RowMap]:
@@ -117,11 +93,6 @@ class PackedLayout:
             k = q if same else _row_map(self.offsets_k, [(g.events, g.padded[1]) for g in self.groups], heads)
             self._maps[heads] = q, k
         return self._maps[heads]
-
-
-def _padded(length: int) -> int:
-    step = 16 if length <= 128 else 32
-    return -(-length // step) * step
 
 
 def _row_map(offsets: Tensor, groups: list[tuple[tuple[int, ...], int]], heads: int) -> RowMap:
