@@ -93,6 +93,14 @@ def test_other_readers_take_text_for_text_and_numbers_for_numbers(tree):
     assert yaml.safe_load(dump(tree)) == tree
 
 
+@pytest.mark.parametrize(
+    "text", ["1e-3", "1E5", "no", "on", "1:30", "007", "0x1f", "2026-01-01", "null", "", "~", ".inf"]
+)
+def test_text_that_looks_like_something_else_stays_text_for_every_reader(text):
+    assert parse(dump({"a": text}), "x")[0] == {"a": text}
+    assert yaml.safe_load(dump({"a": text})) == {"a": text}
+
+
 @given(st.dictionaries(TEXT, VALUES, min_size=1, max_size=4))
 def test_each_value_is_written_on_the_line_of_its_key(tree):
     lines = dump(tree).split("\n")

@@ -101,6 +101,7 @@ def _lay(merged: Merged, layer: Layer, below: dict[str, Any], above: Mapping[str
             if not isinstance(below.get(name), dict):
                 _forget(merged, here)
                 below[name] = {}
+            merged.labels.pop(here, None)  # an empty section was a leaf
             _lay(merged, layer, below[name], value, here)
         elif not (isinstance(value, Mapping) and isinstance(below.get(name), dict)):
             _forget(merged, here)
