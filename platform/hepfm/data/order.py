@@ -66,7 +66,8 @@ class Order:
                 where=f"position {cursor.position} of {size} events in epoch {cursor.epoch}",
                 fix="resume with the data that the run was started with.",
             )
-        position, left, runs = cursor.position, self.batch_cost, []
+        position, left = cursor.position, self.batch_cost
+        runs: list[Indices] = []
         while position < size:
             self._load_chunk(cursor.epoch, position // _CHUNK)
             start = position % _CHUNK

@@ -1,0 +1,210 @@
+"""Training steps and validation batches, read by background processes or in the foreground.
+
+What a step holds depends on (seed, cursor) alone. Ranks share it out by the same rule, without talking.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections import deque
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from hepfm.api import Batch
+from hepfm.data.deal import deal
+from hepfm.data.order import Cursor, Indices, Order
+from hepfm.data.source import EventSource
+from hepfm.data.tensors import Parcel, to_torch
+from hepfm.errors import DataError, HepfmError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One rank's share of a global batch.
+
+    Attributes:
+        epoch: The epoch that the events belong to.
+        cursor: Where the next step starts; saved with a checkpoint taken after this step.
+        micro_batches: This rank's torch batches, as many as on every rank; some may be empty.
+        n_events: Events of the global batch.
+        cost: Stored rows of the global batch.
+        wait_s: Time that the step waited for it.
+    """
+
+    epoch: int
+    cursor: Cursor
+    micro_batches: list[Batch]
+    n_events: int
+    cost: int
+    wait_s: float
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A global batch before it is read: what goes to a background process."""
+
+    epoch: int
+    after: Cursor
+    indices: Indices
+    costs: np.ndarray[Any, Any]
+
+
+class _Share(torch.utils.data.Dataset[Any]):
+    """Deals planned batches, and reads one rank's share, in any process.
+
+    Errors for people are returned, not raised: torch would bury their message in a traceback's text.
+    """
+
+    def __init__(
+        self, source: EventSource, rank: int, world: int, micro_batch_cost: int, *, labels: bool
+    ) -> None:
+        self._source, self._rank, self._world = source, rank, world
+        self._micro_batch_cost, self._labels = micro_batch_cost, labels
+
+    def __getitem__(self, planned: _Planned) -> Parcel | HepfmError:
+        try:
+            return Parcel.wrap(self.read(planned))
+        except HepfmError as error:
+            return error
+
+    def read(self, planned: _Planned) -> list[Batch]:
+        """This rank's micro-batches, numpy, each with its events in the order of the files."""
+        share = deal(planned.costs, self._world, self._micro_batch_cost)[self._rank]
+        return [self._source.read(np.sort(planned.indices[rows]), labels=self._labels) for rows in share]
+
+
+class Loader:
+    """Steps of training from a cursor on, endless over epochs.
+
+    Each iteration starts at ``start`` again; closing it (or dropping it) ends its background processes.
+
+    Args:
+        source: Training events.
+        seed: The run's seed.
+        batch_cost: Budget of a global batch, in stored rows.
+        micro_batch_cost: Budget of a micro-batch.
+        rank: This process among ``world``.
+        world: Number of processes that train together.
+        workers: Background processes that read; 0 reads in the foreground.
+        start: The cursor of the last step that was done, or the beginning.
+        labels: Whether labels are read too.
+
+    Raises:
+        DataError: Fewer events than ranks.
+    """
+
+    def __init__(
+        self,
+        source: EventSource,
+        *,
+        seed: int,
+        batch_cost: int,
+        micro_batch_cost: int,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
+        start: Cursor = Cursor(),  # noqa: B008  frozen
+        labels: bool = False,
+    ) -> None:
+        if len(source) < world:
+            raise DataError(
+                f"There are fewer training events ({len(source)}) than workers ({world}).",
+                where="data.train, cluster.workers",
+                fix="train with fewer workers or more events.",
+            )
+        self._order = Order(source.costs, seed, batch_cost)
+        self._share = _Share(source, rank, world, micro_batch_cost, labels=labels)
+        self._start = start
+        self._workers = workers
+
+    def __iter__(self) -> Generator[Step, None, None]:
+        read = self._read_in_background() if self._workers else self._read_here()
+        while True:
+            began = time.perf_counter()
+            planned, micro_batches = next(read)
+            wait_s = time.perf_counter() - began
+            yield Step(
+                epoch=planned.epoch,
+                cursor=planned.after,
+                micro_batches=micro_batches,
+                n_events=len(planned.indices),
+                cost=int(planned.costs.sum(dtype=np.int64)),
+                wait_s=wait_s,
+            )
+
+    def _plan(self) -> Iterator[_Planned]:
+        cursor = self._start
+        while True:
+            indices, after = self._order.batch(cursor)
+            yield _Planned(cursor.epoch, after, indices, self._order.costs[indices])
+            cursor = after
+
+    def _read_here(self) -> Iterator[tuple[_Planned, list[Batch]]]:
+        for planned in self._plan():
+            yield planned, [to_torch(batch) for batch in self._share.read(planned)]
+
+    def _read_in_background(self) -> Iterator[tuple[_Planned, list[Batch]]]:
+        # A fork would copy locks that threads of gloo and Ray hold. The fork server has none; it imports once.
+        in_flight: deque[_Planned] = deque()
+
+        def noting(plans: Iterator[_Planned]) -> Iterator[_Planned]:
+            for planned in plans:
+                in_flight.append(planned)
+                yield planned
+
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        loader = torch.utils.data.DataLoader(
+            self._share,
+            batch_size=None,
+            sampler=noting(self._plan()),
+            num_workers=self._workers,
+            collate_fn=_as_it_is,
+            multiprocessing_context=context,
+            prefetch_factor=2,
+        )
+        try:
+            for item in loader:
+                if isinstance(item, HepfmError):
+                    raise item
+                yield in_flight.popleft(), item.unwrap()
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise DataError(
+                f"A process that reads events ended unexpectedly ({str(error).splitlines()[0]})",
+                where="cluster.loader_workers",
+                fix="look for memory or /dev/shm running full; loader_workers=0 reads without it.",
+            ) from error
+
+
+def _as_it_is(item: Any) -> Any:
+    return item
+
+
+def validation_batches(
+    source: EventSource,
+    *,
+    rank: int = 0,
+    world: int = 1,
+    micro_batch_cost: int,
+    events: int | None = None,
+    labels: bool = False,
+) -> Iterator[Batch]:
+    """One rank's torch batches of all validation events, each event once; as many batches on every rank.
+
+    Args:
+        source: Validation events.
+        rank: This process among ``world``.
+        world: Number of processes that validate together.
+        micro_batch_cost: Budget of a batch, in stored rows.
+        events: Only the first so many events.
+        labels: Whether labels are read too.
+    """
+    for rows in deal(source.costs[:events], world, micro_batch_cost)[rank]:
+        yield to_torch(source.read(rows, labels=labels))
