@@ -113,7 +113,7 @@ class EdepsimReader:
         }
 
     def _scan(self, source: h5py.Dataset, names: set[str]) -> tuple[Any, Any, bool]:
-        """Finds each event's runs of rows; returns the bounding box in mm, and whether there are electrons."""
+        """Finds each event's runs of rows; returns the bounding box in mm, and if there are electrons."""
         low, high, ionised = np.full(3, np.inf), np.full(3, -np.inf), False
         events: list[np.ndarray[Any, Any]] = []
         for rows in self._chunks(source):

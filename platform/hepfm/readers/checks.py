@@ -51,7 +51,7 @@ def bad_values(batch: Batch, parts: Mapping[str, PartSchema], *, path: Path, fir
 
 def _bad(
     values: np.ndarray[Any, Any], column: Column, schema: PartSchema
-) -> tuple[np.ndarray[Any, Any], str]:
+) -> tuple[Any, str]:
     rows = values.reshape(len(values), math.prod(column.shape))
     if values.dtype.kind == "f":
         return ~np.isfinite(rows).all(1), "are not finite (NaN or infinite)"
