@@ -1,0 +1,94 @@
+"""A run that was killed and resumed equals the one that was never disturbed, to the last bit."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_kill_and_resume_in_process(hepfm: Any, losses: Any, small: tuple[str, ...], stage: int) -> None:
+    sets = ("train.steps=8", f"deepspeed.zero_optimization.stage={stage}", "train.ema_decay=0.9")
+    golden = hepfm.pretrain("--in-process", sets=sets)
+    killed = hepfm(
+        "pretrain",
+        "image3d/masked-tiny",
+        "--in-process",
+        sets=small + sets,
+        HEPFM_FAILPOINT="after-step:5:kill",
+    )
+    assert killed.returncode == -signal.SIGKILL
+    run = hepfm.runs[-1]
+    assert max(losses(run)) == 5
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000003"]
+
+    resumed = hepfm.result(hepfm("resume", run.name, "--in-process", "--json"))
+
+    assert losses(run) == losses(golden["run_dir"])
+    assert resumed["weights_sha256"] == golden["weights_sha256"]
+    assert (resumed["val_loss"], resumed["steps"]) == (golden["val_loss"], 8)
+
+
+def test_resume_refuses_another_recipe_and_fork_takes_it(hepfm: Any, losses: Any) -> None:
+    parent = hepfm.pretrain("--in-process", sets=("train.steps=3",))
+    name = Path(parent["run_dir"]).name
+
+    refused = hepfm("resume", name, "--in-process", sets=("train.learning_rate=5e-4",))
+    assert refused.returncode == 1
+    assert "train.learning_rate" in refused.stderr
+    assert "0.002" in refused.stderr
+    assert "0.0005" in refused.stderr
+    assert "hepfm fork" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+    child = hepfm.result(
+        hepfm("fork", name, "--in-process", "--json", sets=("train.learning_rate=5e-4", "train.steps=5"))
+    )
+    assert child["parent"] == name
+    assert child["steps"] == 5
+    assert sorted(losses(child["run_dir"])) == [4, 5]
+    assert json.loads((Path(parent["run_dir"]) / "run.json").read_text())["steps"] == 3
+
+    missing = hepfm("fork", name, "--step", "2")
+    assert missing.returncode == 1
+    assert "it has step-00000003" in missing.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.parametrize("stage", [1, 2])
+def test_kill_the_driver_and_resume_on_ray(
+    hepfm: Any, losses: Any, small: tuple[str, ...], stage: int
+) -> None:
+    sets = ("train.steps=8", f"deepspeed.zero_optimization.stage={stage}")
+    golden = hepfm.pretrain("--workers", "2", sets=sets)
+
+    driver = hepfm.start("pretrain", "image3d/masked-tiny", "--workers", "2", sets=small + sets)
+    _wait_until_step(hepfm, 4, runs=2)
+    driver.kill()
+    driver.communicate()
+    run = hepfm.runs[-1]
+
+    resumed = hepfm.result(hepfm("resume", run.name, "--json"))  # the recipe remembers the two workers
+
+    assert losses(run) == losses(golden["run_dir"])
+    assert resumed["weights_sha256"] == golden["weights_sha256"]
+
+
+def _wait_until_step(hepfm: Any, step: int, *, runs: int) -> None:
+    end = time.monotonic() + 240
+    while time.monotonic() < end:
+        if len(hepfm.runs) == runs:
+            metrics = hepfm.runs[-1] / "metrics.jsonl"
+            lines = metrics.read_text().splitlines() if metrics.exists() else []
+            if lines and json.loads(lines[-1])["step"] >= step:
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"the run did not come to step {step}")
