@@ -149,7 +149,6 @@ class Loader:
             yield planned, [to_torch(batch) for batch in self._share.read(planned)]
 
     def _read_in_background(self) -> Iterator[tuple[_Planned, list[Batch]]]:
-        # A fork would copy locks that threads of gloo and Ray hold. The fork server has none; it imports once.
         in_flight: deque[_Planned] = deque()
 
         def noting(plans: Iterator[_Planned]) -> Iterator[_Planned]:
@@ -157,6 +156,7 @@ class Loader:
                 in_flight.append(planned)
                 yield planned
 
+        # A fork would copy locks that threads of gloo and Ray hold. The fork server has no threads.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
         loader = torch.utils.data.DataLoader(

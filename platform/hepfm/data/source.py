@@ -138,7 +138,8 @@ class EventSource:
             A numpy batch with the tables of all parts; ``cost`` is before the cut.
 
         Raises:
-            DataError: A file cannot be read, or an input is NaN or infinite (names file, event and field).
+            DataError: A file cannot be read, an input is NaN or infinite, or a modality refuses an event
+                (names file, event and field).
         """
         indices = np.asarray(indices, np.int64)
         if not len(indices):
@@ -161,7 +162,15 @@ class EventSource:
                 where=f"{self.place(int(indices[row]))}, field {field}",
                 fix="leave the event out or mend the file; hepfm data check lists every bad value.",
             )
-        return self._cut(batch)
+        try:
+            return self._cut(batch)
+        except DataError as error:
+            if len(indices) == 1:
+                where = f"{self.place(int(indices[0]))}, {error.where}"
+                raise DataError(error.what, where=where, fix=error.fix) from error
+            for index in indices:
+                self.read([index])  # the event that is refused says where it is
+            raise
 
     def _cut(self, batch: Batch) -> Batch:
         for part, modality in self.modalities.items():

@@ -53,7 +53,7 @@ def to_device(batch: Batch, device: torch.device | str) -> Batch:
 
 @dataclass(frozen=True)
 class Parcel:
-    """Numpy batches in one piece of memory: between processes, a tensor costs a connection, whatever its size."""
+    """Numpy batches in one piece of memory: each tensor sent to another process costs a connection."""
 
     memory: torch.Tensor
     batches: Sequence[Batch]
