@@ -49,7 +49,7 @@ class _Subject:
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / self.path.name
             if self.path.is_dir():
-                shutil.copytree(self.path, copy)
+                shutil.copytree(self.path, copy, copy_function=shutil.copyfile)
             else:
                 shutil.copyfile(self.path, copy)
             yield copy, copy if copy.is_file() else min(file for file in copy.rglob("*") if file.is_file())

@@ -1,0 +1,87 @@
+"""The built-in plugins keep to the contracts that a stranger's have to keep."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hepfm import api
+from hepfm.nn.transformer import Transformer, TransformerConfig
+from hepfm.objectives.masked import Masked, MaskedConfig
+from hepfm.readers.pack import pack
+from hepfm.readers.store import StoreReader
+from hepfm.readers.writer import StoreWriter
+from hepfm.testing import backbone_contract, modality_contract, objective_contract, reader_contract
+from hepfm_image3d.edepsim import EdepsimReader
+from hepfm_image3d.modality import Image3D, Image3DConfig
+from hepfm_image3d.pilarnet import PilarnetReader
+from hepfm_image3d.schema import image3d_schema
+
+GRID = (96, 96, 96)
+TINY = TransformerConfig(d_model=48, n_layers=2, n_heads=3, drop_path=0.2)
+
+
+def image(**options):
+    config = Image3DConfig(voxel_width=8, point_width=16, **options)
+    return Image3D(config, image3d_schema(voxels=("voxel", "energy_mev", "time_ns", "semantic"), grid=GRID))
+
+
+def tracks(count):
+    """Events of two straight tracks with noise: voxels, energies, times, classes."""
+    rng = np.random.default_rng(5)
+    samples = []
+    for i in range(count):
+        n = int(rng.integers(80, 160))
+        start, direction = rng.uniform(20, 76, (2, 3)), rng.normal(size=(2, 3))
+        direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+        which, along = rng.integers(0, 2, n), rng.uniform(-18, 18, n)
+        voxel = start[which] + along[:, None] * direction[which] + rng.normal(0, 0.5, (n, 3))
+        voxel = np.unique(voxel.clip(0, 95).astype(np.uint16), axis=0)
+        tables = {
+            "voxel": voxel,
+            "energy_mev": rng.exponential(1.0, len(voxel)).astype(np.float32) + np.float32(0.2),
+            "time_ns": rng.uniform(0, 10, len(voxel)).astype(np.float32),
+        }
+        labels = {"voxels": {"semantic": rng.integers(0, 5, len(voxel)).astype(np.int8)}}
+        samples.append(
+            api.Sample(event_id=100 + i, parts={"lar": {"voxels": tables}}, labels={"lar": labels})
+        )
+    return samples
+
+
+@pytest.mark.parametrize("options", [{}, {"voxel_layers": 0}, {"cell_voxels": 4, "shift_cells": False}])
+def test_image3d(options):
+    modality_contract(image(**options), [s.parts["lar"] for s in tracks(4)], content=("energy_mev",))
+
+
+@pytest.mark.parametrize("drop_path", [0.0, 0.3])
+def test_transformer(drop_path):
+    backbone_contract(Transformer, TINY.model_copy(update={"drop_path": drop_path}))
+
+
+@pytest.mark.parametrize("options", [{}, {"block_units": 3.0, "hide": 0.8}])
+def test_masked(options):
+    objective_contract(
+        Masked,
+        MaskedConfig(decoder_layers=1, decoder_heads=3, **options),
+        modalities={"lar": image()},
+        backbone=Transformer(TINY, n_positions=3),
+        samples=tracks(4),
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zstd"}, {"shard_events": 5}])
+def test_store(tmp_path, options):
+    parts = {"lar": image().schema}
+    path = tmp_path / ("store" if "shard_events" in options else "store.h5")
+    with StoreWriter(path, parts, {"source": "test"}, block_events=3, **options) as writer:
+        writer.write(pack(tracks(12), parts))
+    reader_contract(StoreReader, path)
+
+
+def test_pilarnet(real_data):
+    reader_contract(PilarnetReader, real_data / "geant4_lartpc" / "val" / "generic_v2_200_v1.h5")
+
+
+def test_edepsim(real_data):
+    reader_contract(EdepsimReader, real_data / "edepsim" / "edepsim_70_events.h5")
