@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# The time of an example tells of the machine's other work, not of the code.
+hypothesis.settings.register_profile("hepfm", deadline=None)
+hypothesis.settings.load_profile("hepfm")
 
 
 @pytest.fixture(scope="session")
