@@ -11,7 +11,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 # The time of an example tells of the machine's other work, not of the code.
-hypothesis.settings.register_profile("hepfm", deadline=None)
+hypothesis.settings.register_profile(
+    "hepfm", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("hepfm")
 
 
