@@ -1,0 +1,1 @@
+"""The performance scoreboard, one file a row."""

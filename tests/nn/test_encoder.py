@@ -1,0 +1,117 @@
+"""The encoder over two parts of different width of position, with a small tokenizer that is all there is to it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hepfm.api import Ragged, Units
+from hepfm.nn.encoder import Encoder
+from hepfm.nn.ragged import event_index, offsets_of
+from hepfm.nn.transformer import Transformer, TransformerConfig
+from hepfm.random import Draws
+
+
+class PointTokenizer(nn.Module):
+    """A unit is a point with two features; its points are the units themselves."""
+
+    point_width = 2
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(2, d_model)
+
+    def forward(self, units: Units, visible: Tensor) -> Tensor:
+        return self.project(units.payload[visible])
+
+    def points(self, units: Units, x: Tensor) -> Ragged:
+        return Ragged(torch.cat([x, units.payload], 1), units.offsets)
+
+
+def units_of(lengths: list[int], n_positions: int, seed: int) -> Units:
+    generator = torch.Generator().manual_seed(seed)
+    n = sum(lengths)
+    return Units(
+        positions=torch.rand(n, n_positions, generator=generator) * 50,
+        offsets=offsets_of(torch.tensor(lengths, dtype=torch.int64)),
+        payload=torch.randn(n, 2, generator=generator),
+    )
+
+
+@pytest.fixture
+def encoder() -> Encoder:
+    torch.manual_seed(0)
+    backbone = Transformer(TransformerConfig(d_model=24, n_layers=2, n_heads=2, drop_path=0.2), n_positions=3)
+    modality = SimpleNamespace(tokenizer=PointTokenizer)
+    return Encoder({"image": modality, "trace": modality}, backbone)
+
+
+UNITS = {"image": units_of([5, 0, 3, 0], 3, 1), "trace": units_of([2, 4, 0, 0], 1, 2)}
+
+
+def cut(units: Units, event: int, keep: Tensor | None = None) -> Units:
+    mine = event_index(units.offsets) == event
+    mine = mine if keep is None else mine & keep
+    return Units(
+        positions=units.positions[mine],
+        offsets=torch.tensor([0, int(mine.sum())]),
+        payload=units.payload[mine],
+    )
+
+
+def test_tokens_of_an_event_lie_together_parts_in_order(encoder: Encoder) -> None:
+    tokens = encoder(UNITS)
+    assert tokens.offsets.tolist() == [0, 7, 11, 14, 14]
+    assert tokens.part.tolist() == [0] * 5 + [1] * 2 + [1] * 4 + [0] * 3
+    assert tokens.x.shape == (14, 24)
+    assert encoder(UNITS, layers=(1, 2)).x.shape == (14, 48)
+
+
+def test_an_event_alone_equals_the_event_in_a_batch(encoder: Encoder) -> None:
+    ids = torch.tensor([5, 6, 7, 8])
+    together = encoder(UNITS, draws=Draws(seed=0, epoch=0, event_ids=ids))
+    for event in range(4):
+        alone = encoder(
+            {part: cut(units, event) for part, units in UNITS.items()},
+            draws=Draws(seed=0, epoch=0, event_ids=ids[event : event + 1]),
+        )
+        rows = slice(int(together.offsets[event]), int(together.offsets[event + 1]))
+        torch.testing.assert_close(alone.x, together.x[rows], rtol=0, atol=1e-5)
+
+
+def test_hidden_units_have_no_influence(encoder: Encoder) -> None:
+    visible = {"image": torch.tensor([1, 0, 1, 1, 0, 0, 0, 1]).bool()}
+    seen = encoder(UNITS, visible)
+    assert seen.offsets.tolist() == [0, 5, 9, 10, 10]
+    only = {"image": cut(UNITS["image"], 0, visible["image"]), "trace": cut(UNITS["trace"], 0)}
+    torch.testing.assert_close(encoder(only).x, seen.x[:5], rtol=0, atol=1e-5)
+
+
+def test_parts_see_one_another_and_are_told_apart(encoder: Encoder) -> None:
+    trace = UNITS["trace"]
+    changed = Units(positions=trace.positions, offsets=trace.offsets, payload=trace.payload * 100)
+    out, other = encoder(UNITS).x, encoder({**UNITS, "trace": changed}).x
+    assert (out[:5] - other[:5]).abs().max() > 1e-5
+    torch.testing.assert_close(out[11:], other[11:])
+    with torch.no_grad():
+        encoder.part_embedding.weight[1] += torch.linspace(-1, 1, 24)
+    assert (encoder(UNITS).x[5:7] - out[5:7]).abs().max() > 1e-3
+
+
+def test_points_are_the_features_of_each_row_with_the_units_of_all_layers(encoder: Encoder) -> None:
+    points = encoder.points(UNITS, layers=(1, 2))
+    encoded = encoder(UNITS, layers=(1, 2))
+    for index, (part, units) in enumerate(UNITS.items()):
+        assert points[part].values.shape == (len(units.payload), 50)
+        assert torch.equal(points[part].offsets, units.offsets)
+        assert torch.equal(points[part].values[:, :48], encoded.x[encoded.part == index])
+
+
+def test_no_events_reach_every_parameter(encoder: Encoder) -> None:
+    empty = {"image": units_of([], 3, 0), "trace": units_of([], 1, 0)}
+    draws = Draws(seed=0, epoch=0, event_ids=torch.empty(0, dtype=torch.int64))
+    encoder(empty, draws=draws).x.sum().backward()
+    assert [name for name, p in encoder.named_parameters() if p.grad is None] == []
