@@ -118,7 +118,7 @@ class EdepsimReader:
         events: list[np.ndarray[Any, Any]] = []
         for rows in self._chunks(source):
             ends = self._ends(rows)
-            if len(bad := np.flatnonzero(~np.isfinite(ends).all(1))):
+            if len(bad := np.flatnonzero(~np.isfinite(ends).all((1, 2)))):
                 where = f"{self.path}, event {rows[self._event][bad[0]]}, field segments"
                 raise DataError("a segment's position is not finite", where=where)
             both = ends.reshape(-1, 3)

@@ -33,7 +33,10 @@ PARTS = {
     "light": PartSchema(
         kind="toy-trace",
         primary="samples",
-        tables={"samples": {"adc": Column(dtype="int16")}, "pulses": {"length": Column(dtype="uint32", lengths_of="samples")}},
+        tables={
+            "samples": {"adc": Column(dtype="int16")},
+            "pulses": {"length": Column(dtype="uint32", lengths_of="samples")},
+        },
     ),
 }
 
@@ -50,7 +53,10 @@ def make_events(n: int, seed: int = 0) -> list[Sample]:
             "energy_mev": rng.exponential(size=hits).astype(np.float32),
         }
         truth = {"kind": rng.integers(0, 2, hits).astype(np.int8)}
-        more = {"pdg": rng.integers(-2212, 2212, particles).astype(np.int32), "p_gev": rng.normal(size=(particles, 3))}
+        more = {
+            "pdg": rng.integers(-2212, 2212, particles).astype(np.int32),
+            "p_gev": rng.normal(size=(particles, 3)),
+        }
         light = {
             "samples": {"adc": rng.integers(-9, 9, traces).astype(np.int16)},
             "pulses": {"length": np.array([traces], np.uint32)},

@@ -40,4 +40,6 @@ def test_rows_move_with_their_labels_and_stay_in_their_event(parts, events):
             for name, values in old["image"]["hits"].items():
                 np.testing.assert_array_equal(new["image"]["hits"][name], values[order])
         again = order_rows(take(batch, [row]), parts).event(0)
-        np.testing.assert_array_equal(again.parts["image"]["hits"]["voxel"], after.parts["image"]["hits"]["voxel"])
+        np.testing.assert_array_equal(
+            again.parts["image"]["hits"]["voxel"], after.parts["image"]["hits"]["voxel"]
+        )

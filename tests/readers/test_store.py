@@ -64,7 +64,9 @@ def test_the_file_does_not_depend_on_the_batches_written(store, events, parts, t
 def test_appending_keeps_what_is_there(store, events, parts, same, shards):
     path = store(20, shard_events=shards)
     more = pack(events(9, seed=5), parts)
-    with StoreWriter(path, parts, {"made_by": "later"}, block_events=8, shard_events=shards, append=True) as writer:
+    with StoreWriter(
+        path, parts, {"made_by": "later"}, block_events=8, shard_events=shards, append=True
+    ) as writer:
         writer.write(more)
     with StoreReader(path) as reader:
         same(reader.read(range(20)), pack(events(20), parts))
@@ -84,9 +86,14 @@ def test_another_schema_is_refused_with_what_differs(store, parts):
 def test_a_wrong_batch_is_refused(tmp_path, events, parts):
     batch = pack(events(5), parts)
     hits = batch.parts["image"]["hits"]
-    wide = dataclasses.replace(hits, columns={**hits.columns, "energy_mev": hits.columns["energy_mev"].astype("f8")})
+    wide = dataclasses.replace(
+        hits, columns={**hits.columns, "energy_mev": hits.columns["energy_mev"].astype("f8")}
+    )
     wrong = dataclasses.replace(batch, parts={**batch.parts, "image": {"hits": wide}})
-    with StoreWriter(tmp_path / "x.h5", parts, {}) as writer, pytest.raises(DataError, match="wanted rows of float32"):
+    with (
+        StoreWriter(tmp_path / "x.h5", parts, {}) as writer,
+        pytest.raises(DataError, match="wanted rows of float32"),
+    ):
         writer.write(wrong)
 
 
@@ -104,13 +111,16 @@ def test_a_killed_writer_leaves_the_store_as_it_was(store, events, parts, same, 
     import pickle
 
     (tmp_path / "batch").write_bytes(pickle.dumps((parts, pack(events(20, seed=3), parts))))
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script), path, tmp_path / "batch"], check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), path, tmp_path / "batch"], check=False
+    )
     assert done.returncode == -signal.SIGKILL
     assert list(tmp_path.glob("*.partial")), "the kill came before anything was written"
     same(StoreReader(path).read(range(10)), pack(events(10), parts))
-    with pytest.warns(UserWarning, match="was not finished and is dropped"), StoreWriter(
-        path, parts, {"made_by": "test"}, block_events=8, append=True
-    ) as writer:
+    with (
+        pytest.warns(UserWarning, match="was not finished and is dropped"),
+        StoreWriter(path, parts, {"made_by": "test"}, block_events=8, append=True) as writer,
+    ):
         writer.write(pack(events(4, seed=3), parts))
     assert len(StoreReader(path)) == 14
     assert not list(tmp_path.glob("*.partial"))
@@ -121,9 +131,10 @@ def test_a_block_without_digest_is_dropped_when_appending(store, events, parts, 
     with h5py.File(path, "r+") as file:
         del file["blocks/000002"].attrs["digest"]
     assert "not finished" in next(iter(StoreReader(path).check()))
-    with pytest.warns(UserWarning, match="block 000002 was not finished"), StoreWriter(
-        path, parts, {"made_by": "test"}, append=True
-    ) as writer:
+    with (
+        pytest.warns(UserWarning, match="block 000002 was not finished"),
+        StoreWriter(path, parts, {"made_by": "test"}, append=True) as writer,
+    ):
         writer.write(pack(events(2), parts))
     with StoreReader(path) as reader:
         assert len(reader) == 18
@@ -205,5 +216,7 @@ def test_resident_memory_is_flat(tmp_path):
     with StoreWriter(tmp_path / "big.h5", parts, {}) as writer:
         writer.write(batch)
     command = [sys.executable, "-c", textwrap.dedent(script), tmp_path / "big.h5"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     assert float(done.stdout) <= 8
