@@ -3,6 +3,9 @@ resume at any step, and errors that people can read."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from itertools import islice
 
 import numpy as np
@@ -94,6 +97,33 @@ def test_background_processes_end_with_the_iteration(source):
     iteration.close()
     left = {child for child in children if child.is_running()}
     assert len(left) == len(children) - 1  # the fork server stays, for the next iteration
+
+
+def test_killed_training_process_leaves_no_readers():
+    script = (
+        "import os, psutil\n"
+        "from hepfm.data.loader import Loader\n"
+        "from hepfm.data.source import open_source\n"
+        "from hepfm.recipe.schema import Part\n"
+        "source = open_source('sample:val', parts={'image3d': Part(kind='image3d')})\n"
+        "next(steps := iter(Loader(source, seed=1, batch_cost=9000, micro_batch_cost=9000, workers=1)))\n"
+        "print(*[p.pid for p in psutil.Process().children(recursive=True)], flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        pids = [int(pid) for pid in process.stdout.readline().split()]
+    assert len(pids) == 3
+    deadline = time.monotonic() + 30
+    while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [pid for pid in pids if alive(pid)]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_fewer_events_than_ranks(source):

@@ -6,6 +6,8 @@ What a step holds depends on (seed, cursor) alone. Ranks share it out by the sam
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -167,6 +169,7 @@ class Loader:
             collate_fn=_as_it_is,
             multiprocessing_context=context,
             prefetch_factor=2,
+            worker_init_fn=_end_with_parent,
         )
         try:
             for item in loader:
@@ -181,6 +184,19 @@ class Loader:
                 where="cluster.loader_workers",
                 fix="look for memory or /dev/shm running full; loader_workers=0 reads without it.",
             ) from error
+
+
+def _end_with_parent(_worker: int) -> None:
+    # torch watches the parent by getppid, which is the fork server here, and that one waits for its children:
+    # after kill -9 of a training process its readers would stay for ever.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="end-with-parent").start()
 
 
 def _as_it_is(item: Any) -> Any:
