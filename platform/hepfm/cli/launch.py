@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from hepfm.cli.progress import Follower
 from hepfm.errors import RecipeError
@@ -96,22 +95,23 @@ def _report(run: RunDir, out: TextIO, *, as_json: bool) -> None:
     if as_json:
         out.write(json.dumps(result) + "\n")
         return
-    table = Table.grid(padding=(0, 2))
-    runs = run.path.parent
-    shown = runs.relative_to(Path.cwd()) if runs.is_relative_to(Path.cwd()) else runs
-    for name, value in (
-        ("Run", str(shown / run.path.name)),
-        ("Status", f"{result['status']} after {result['steps']} steps"),
-        ("Checkpoint", result["checkpoint"] or "none"),
-        ("Training loss", _figure(result["train_loss"])),
-        ("Validation loss", _figure(result["val_loss"])),
-        ("  learning nothing", _figure(result["val_loss_baseline"])),
-        ("Weights", f"sha256 {result['weights_sha256']}"),
-        ("MLflow", f"hepfm mlflow ui --out {shown}"),
-        ("Go on", f"hepfm fork {run.path.name} --set train.steps={2 * result['steps']}"),
-    ):
-        table.add_row(f"[bold]{name}[/bold]", value)
-    Console(file=out, width=200 if not out.isatty() else None, highlight=False).print(table)
+    shown = {
+        "Run": _near(run.path),
+        "Status": f"{result['status']} after {result['steps']} steps",
+        "Checkpoint": _near(Path(result["checkpoint"])) if result["checkpoint"] else "none",
+        "Training loss": _figure(result["train_loss"]),
+        "Validation loss": _figure(result["val_loss"]),
+        "learning nothing": _figure(result["val_loss_baseline"]),
+        "Weights": f"sha256 {result['weights_sha256']}",
+        "MLflow": f"hepfm mlflow ui --out {_near(run.path.parent)}",
+        "Go on": f"hepfm fork {run.path.name} --set train.steps={2 * result['steps']}",
+    }
+    out.writelines(f"{name:<18}{value}\n" for name, value in shown.items())
+
+
+def _near(path: Path) -> Path:
+    """The path as seen from the current folder, where it lies in it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _figure(value: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hepfm.errors import HepfmError
 
@@ -34,13 +34,15 @@ def agree(prepare: Callable[[], TrainRequest]) -> TrainRequest:
     import torch
 
     torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    made: list[Any] = [None]
+    made: list[TrainRequest | HepfmError | None] = [None]
     if torch.distributed.get_rank() == 0:
         try:
             made = [prepare()]
         except HepfmError as error:
             made = [error]
     torch.distributed.broadcast_object_list(made)
-    if isinstance(made[0], HepfmError):
-        raise made[0]
-    return made[0]
+    agreed = made[0]
+    assert agreed is not None
+    if isinstance(agreed, HepfmError):
+        raise agreed
+    return agreed

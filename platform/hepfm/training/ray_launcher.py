@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,10 @@ from hepfm.errors import HepfmError, RecipeError, TrainingError
 if TYPE_CHECKING:
     from hepfm.recipe.schema import Cluster
     from hepfm.training.request import TrainRequest
+
+
+_STORAGE = "ray"
+"""Folder in the run's own that Ray Train asks for; nothing is kept in it."""
 
 
 def run_on_ray(request: TrainRequest, cluster: Cluster) -> None:
@@ -46,7 +51,7 @@ def run_on_ray(request: TrainRequest, cluster: Cluster) -> None:
             ),
             torch_config=TorchConfig(backend="nccl" if resources["GPU"] else "gloo"),
             run_config=train.RunConfig(
-                name="ray",
+                name=_STORAGE,
                 storage_path=request.run_dir,
                 worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": threads}},
                 failure_config=train.FailureConfig(max_failures=0),
@@ -59,6 +64,7 @@ def run_on_ray(request: TrainRequest, cluster: Cluster) -> None:
     finally:
         if started_here:
             ray.shutdown()
+        shutil.rmtree(Path(request.run_dir, _STORAGE), ignore_errors=True)  # ours are the checkpoints
 
 
 def _train(config: dict[str, Any]) -> None:
