@@ -61,7 +61,7 @@ class Recorder:
         tags: Mapping[str, str] | None = None,
         dataset: Mapping[str, str] | None = None,
         resume_step: int | None = None,
-        close_timeout: float = 20.0,
+        close_timeout: float = 60.0,
     ) -> None:
         self.run = run
         self.uri = uri or store_uri(run.path.parent)
@@ -186,12 +186,11 @@ def replay(run: RunDir, uri: str | None = None) -> int:
     spool = Spool(run.spool)
     try:
         shipper = Shipper(run, spool, uri or store_uri(run.path.parent))
-        before = spool.pending
-        if before:
-            while shipper.ship():
-                pass
-            run.update(tracking_pending=0)
-        return before
+        sent = 0
+        while not spool.empty and (more := shipper.ship()):
+            sent += more
+        run.update(tracking_pending=0)
+        return sent
     finally:
         spool.close()
 

@@ -41,8 +41,8 @@ class Shipper:
         self._client: MlflowClient | None = None
         self._sent_files: dict[tuple[str, str], tuple[int, int]] = {}
 
-    def ship(self) -> bool:
-        """Sends up to 200 entries; True if there may be more.
+    def ship(self) -> int:
+        """Sends up to 200 entries; returns how many, 0 when the store has them all.
 
         Raises:
             Exception: Whatever MLflow raises when the store does not answer; the cursor stays where it was.
@@ -60,7 +60,7 @@ class Shipper:
                 assert cursor.run_id is not None
                 self._send(self._client, cursor.run_id, [entry for entry, _ in found])
                 self.spool.cursor = Cursor(found[-1][1], cursor.run_id)
-            return len(found) == _ENTRIES_PER_ROUND
+            return len(found)
 
     def _find_or_create(self, client: MlflowClient) -> Cursor:
         """The MLflow run of this training: by its id, else by its tag (an answer may have been lost)."""

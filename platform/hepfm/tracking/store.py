@@ -21,6 +21,7 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 
@@ -47,9 +48,10 @@ def connect(uri: str) -> MlflowClient:
     """A client of the store. A new database is made by one process while others wait (1.7 s measured)."""
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
-    logging.getLogger("alembic").setLevel(logging.ERROR)
     from mlflow import MlflowClient
 
+    for library in ("alembic", "mlflow"):  # they tell of each step of making a database
+        logging.getLogger(library).setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])
     file = database(uri)
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
