@@ -59,3 +59,65 @@ def run_ranks():
         return codes, output, json.loads(report.read_text()) if report.exists() else None
 
     return run
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """One MLflow store for all runs; making one takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+@pytest.fixture
+def make_run(store, tmp_path):
+    """A new run of a small recipe with changes (``train__steps=3``), and the request to train it."""
+
+    from hepfm.recipe.load import from_dict
+    from hepfm.tracking.runs import create_run
+    from hepfm.training.request import TrainRequest
+
+    def make(**changes):
+        tree = {
+            "name": "small",
+            "data": {
+                "train": "sample:train",
+                "val": "sample:val",
+                "parts": {"image3d": {"kind": "image3d"}},
+                "batch_cost": 6000,
+                "micro_batch_cost": 2500,
+            },
+            "model": {"backbone": {"name": "transformer", "d_model": 32, "n_layers": 1, "n_heads": 2}},
+            "objective": {"name": "masked", "decoder_layers": 1},
+            "train": {
+                "steps": 6,
+                "warmup_steps": 2,
+                "validate_every": 3,
+                "validate_events": 4,
+                "marginal_events": 16,
+                "ema_decay": 0.9,
+                "precision": "fp32",
+            },
+            "checkpoint": {"every": 3},
+            "tracking": {"uri": store, "displays": 0},
+        }
+        for key, value in changes.items():
+            *sections, last = key.split("__")
+            at = tree
+            for section in sections:
+                at = at.setdefault(section, {})
+            at[last] = value
+        resolved = from_dict(tree)
+        run = create_run(tmp_path, "small", resolved.yaml())
+        return run, TrainRequest(recipe=resolved.recipe.model_dump(mode="json"), run_dir=str(run.path))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def figures():
+    """Of each step of a run that has a figure, its value as recorded last."""
+
+    def read(run, name):
+        lines = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
+        return {line["step"]: float(line["metrics"][name]) for line in lines if name in line["metrics"]}
+
+    return read

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from hepfm.recipe.load import from_dict
-from hepfm.tracking.runs import create_run
-from hepfm.training.request import TrainRequest
+from hepfm.errors import CheckpointError, DataError, TrainingError
 from hepfm.training.weights import read_weights, weights_sha256
 from hepfm.training.worker import train
 
@@ -17,81 +19,22 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::ResourceWarning"
 )
 
-STEPS = 6
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """One MLflow store for all runs; making one takes seconds."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
-@pytest.fixture
-def make_run(store, tmp_path):
-    """A new run of a small recipe with changes (``{"train.steps": 3}``), and the request to train it."""
-
-    def make(**changes):
-        tree = {
-            "name": "small",
-            "data": {
-                "train": "sample:train",
-                "val": "sample:val",
-                "parts": {"image3d": {"kind": "image3d"}},
-                "batch_cost": 6000,
-                "micro_batch_cost": 2500,
-            },
-            "model": {"backbone": {"name": "transformer", "d_model": 32, "n_layers": 1, "n_heads": 2}},
-            "objective": {"name": "masked", "decoder_layers": 1},
-            "train": {
-                "steps": STEPS,
-                "warmup_steps": 2,
-                "validate_every": 3,
-                "validate_events": 4,
-                "marginal_events": 16,
-                "ema_decay": 0.9,
-                "precision": "fp32",
-            },
-            "checkpoint": {"every": 3},
-            "tracking": {"uri": store, "displays": 0},
-        }
-        for key, value in changes.items():
-            *sections, last = key.split("__")
-            at = tree
-            for section in sections:
-                at = at.setdefault(section, {})
-            at[last] = value
-        resolved = from_dict(tree)
-        run = create_run(tmp_path, "small", resolved.yaml())
-        return run, TrainRequest(recipe=resolved.recipe.model_dump(mode="json"), run_dir=str(run.path))
-
-    return make
-
-
-def figures(run, name):
-    """Of each step that has the figure, the last one recorded."""
-    lines = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
-    return {line["step"]: line["metrics"][name] for line in lines if name in line["metrics"]}
-
-
-def without(request, **fields):
-    return TrainRequest(**{**request.to_json(), **fields})
-
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
-def test_a_resumed_run_is_bitwise_the_run_without_a_stop(make_run, monkeypatch, stage):
+def test_a_resumed_run_is_bitwise_the_run_without_a_stop(make_run, figures, monkeypatch, stage):
     zero = {"deepspeed__zero_optimization": {"stage": stage}}
     golden, request = make_run(**zero)
     train(request)
 
     broken, request = make_run(**zero)
+    monkeypatch.setattr("hepfm.failpoints._passed", Counter())
     monkeypatch.setenv("HEPFM_FAILPOINT", "after-step:5:raise")
-    monkeypatch.setattr("hepfm.failpoints._passed", type(__import__("hepfm").failpoints._passed)())
     with pytest.raises(RuntimeError, match="failpoint"):
         train(request)
     assert broken.json()["status"] == "failed"
     assert Path(broken.json()["checkpoint"]).name == "step-00000003"
     monkeypatch.delenv("HEPFM_FAILPOINT")
-    train(without(request, resume_from="newest"))
+    train(replace(request, resume_from="newest"))
 
     for name in ("train/loss", "grad_norm", "val/loss", "val/loss_baseline", "lr"):
         assert figures(broken, name) == figures(golden, name)
@@ -101,3 +44,159 @@ def test_a_resumed_run_is_bitwise_the_run_without_a_stop(make_run, monkeypatch, 
     ]
     assert weights_sha256(averaged[0]) == weights_sha256(averaged[1])
     assert broken.json()["status"] == "done"
+
+
+def test_the_model_is_built_from_its_checkpoint_alone_and_gives_the_recorded_loss(make_run):
+    from hepfm.data.loader import validation_batches
+    from hepfm.data.source import open_source
+    from hepfm.recipe.schema import Recipe
+    from hepfm.training.model import build
+    from hepfm.training.ranks import join
+    from hepfm.training.validate import validate
+    from hepfm.training.weights import load_weights
+
+    run, request = make_run()
+    train(request)
+    checkpoint = Path(run.json()["checkpoint"])
+    about = json.loads((checkpoint / "model.json").read_text())
+    assert about["step"] == 6
+    assert about["parts"]["image3d"]["tables"]["voxels"]["energy_mev"]["unit"] == "MeV"
+    recipe = Recipe.model_validate(about["recipe"])
+    val = open_source(recipe.data.val, parts=recipe.data.parts)
+    module = build(recipe, val.modalities, about["precision"])
+    load_weights(module, checkpoint / "model_ema.safetensors")
+    one_by_one = validation_batches(val, micro_batch_cost=3000, events=recipe.train.validate_events)
+    again = validate(module, one_by_one, recipe.seed, join(60.0))
+    assert again.loss == pytest.approx(run.json()["val_loss"], rel=1e-5)
+    assert again.baseline == pytest.approx(run.json()["val_loss_baseline"], rel=1e-5)
+    weights = read_weights(checkpoint / "model.safetensors")
+    assert weights_sha256(weights) == run.json()["weights_sha256"]
+
+
+def test_a_damaged_checkpoint_is_named_and_the_run_goes_on_from_the_one_before(make_run):
+    golden, request = make_run()
+    train(request)
+    damaged, request = make_run()
+    train(request)
+    with (damaged.checkpoints / "step-00000006" / "model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x00" if file.read(1) != b"\x00" else b"\x01")
+    train(replace(request, resume_from="newest"))
+    assert "model.safetensors of the checkpoint has sha256" in damaged.log_path.read_text()
+    assert damaged.json()["weights_sha256"] == golden.json()["weights_sha256"]
+    (damaged.checkpoints / "step-00000003" / "engine" / "state.json").unlink()
+    (damaged.checkpoints / "step-00000006" / "engine" / "state.json").unlink()
+    with pytest.raises(CheckpointError, match="is missing"):
+        train(replace(request, resume_from="newest"))
+
+
+def test_what_changed_since_the_checkpoint_is_refused_with_a_diff_unless_allowed(
+    make_run, figures, monkeypatch
+):
+    run, request = make_run(train__steps=1)
+    train(request)
+    more = json.loads(json.dumps(request.recipe))
+    more["train"]["steps"], more["train"]["learning_rate"], more["tracking"]["displays"] = 2, 0.5, 3
+    with pytest.raises(CheckpointError) as refused:
+        train(replace(request, recipe=more))
+    assert "train.steps: 1 -> 2" in refused.value.what
+    assert "train.learning_rate: 0.001 -> 0.5" in refused.value.what
+    assert "displays" not in refused.value.what
+    assert "hepfm fork" in refused.value.fix
+    train(replace(request, recipe=more, allow_change=True))
+    assert run.json()["steps"] == 2
+    assert figures(run, "lr")[2] == 0.5
+
+    from hepfm.data.source import EventSource
+
+    monkeypatch.setattr(EventSource, "digest", "0" * 64)
+    with pytest.raises(CheckpointError, match=r"\(data train\)"):
+        train(replace(request, recipe=more))
+
+
+def test_a_fork_goes_on_from_another_runs_checkpoint_and_leaves_it_alone(make_run, figures):
+    parent, request = make_run(train__steps=2)
+    train(request)
+    before = parent.json()
+    checkpoint = Path(before["checkpoint"])
+    child, request = make_run(train__steps=3)
+    train(replace(request, resume_from=str(checkpoint)))
+    assert child.json()["steps"] == 3
+    assert list(figures(child, "train/loss")) == [3]
+    assert child.json()["val_loss_baseline"] == pytest.approx(before["val_loss_baseline"], rel=1e-6)
+    assert parent.json() == before
+    assert [path.name for path in child.checkpoints.iterdir()] == ["step-00000003"]
+
+
+def test_it_stops_at_its_time_limit_with_a_checkpoint_and_goes_on_later(make_run):
+    golden, request = make_run(train__steps=3)
+    train(request)
+    run, request = make_run(train__steps=3, train__time_limit_minutes=1e-9)
+    for step in (1, 2, 3):
+        train(request)
+        assert run.json()["steps"] == step
+        assert run.json()["status"] == "stopped"
+        assert Path(run.json()["checkpoint"]).name == f"step-{step:08d}"
+    train(request)
+    assert run.json()["status"] == "done"
+    assert run.json()["weights_sha256"] == golden.json()["weights_sha256"]
+    assert run.json()["val_loss"] == golden.json()["val_loss"]
+
+
+def test_losses_that_are_not_finite_are_skipped_and_end_the_run_after_too_many(make_run, figures):
+    run, request = make_run(train__learning_rate=1e30, train__warmup_steps=0, train__max_bad_steps=3)
+    with pytest.raises(TrainingError, match="3 steps in a row"):
+        train(request)
+    losses, skipped = figures(run, "train/loss"), figures(run, "train/bad_steps")
+    last = max(losses)
+    assert [skipped[step] for step in (last - 2, last - 1, last)] == [1, 2, 3]
+    assert not math.isfinite(losses[last]) or not math.isfinite(figures(run, "grad_norm")[last])
+    assert run.json()["status"] == "failed"
+    assert "3 steps in a row" in run.json()["reason"]
+    assert run.json()["steps"] != last
+
+
+def test_validation_events_that_are_trained_on_are_refused(make_run):
+    run, request = make_run(data__val="sample:train")
+    with pytest.raises(DataError, match="training events too"):
+        train(request)
+    assert run.json()["status"] == "failed"
+
+
+def test_a_run_is_not_trained_twice_at_a_time(make_run):
+    run, request = make_run()
+    with run.lock(), pytest.raises(TrainingError, match="being trained already"):
+        train(request)
+    assert run.json()["status"] == "created"
+
+
+def test_without_steps_there_is_a_validated_checkpoint_of_the_initial_weights(make_run):
+    run, request = make_run(train__steps=0, train__warmup_steps=0)
+    train(request)
+    assert run.json()["steps"] == 0
+    assert run.json()["val_loss"] > 0
+    assert Path(run.json()["checkpoint"]).name == "step-00000000"
+
+
+def test_displays_are_drawn_at_validation_and_recorded(make_run):
+    run, request = make_run(train__steps=1, tracking__displays=2)
+    train(request)
+    drawn = sorted(path.name for path in (run.path / "displays").iterdir())
+    assert drawn == ["event-0.html", "event-0.png", "event-1.html", "event-1.png"]
+    assert (run.path / "displays" / "event-0.png").read_bytes().startswith(b"\x89PNG")
+    spooled = "".join(path.read_text() for path in run.spool.glob("*.jsonl"))
+    assert "displays/event-1.html" in spooled
+
+
+def test_bf16_stays_close_to_fp32(make_run, figures):
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        run, request = make_run(train__steps=3, train__precision=precision)
+        train(request)
+        losses[precision] = figures(run, "train/loss")
+        weights = read_weights(Path(run.json()["checkpoint"]) / "model.safetensors")
+        assert {tensor.dtype for name, tensor in weights.items() if name.startswith("encoder.")} == {
+            torch.float32
+        }
+    assert losses["bf16"] != losses["fp32"]
+    assert list(losses["bf16"].values()) == pytest.approx(list(losses["fp32"].values()), rel=0.02)
