@@ -177,3 +177,19 @@ def test_impossible_configurations_are_refused() -> None:
         TransformerConfig(widht=3)
     with pytest.raises(RecipeError, match="width 2 cannot hold 3 position axes"):
         Transformer(TransformerConfig(d_model=8, n_heads=4), n_positions=3)
+
+
+def test_the_two_branches_of_a_block_are_dropped_independently() -> None:
+    torch.manual_seed(0)
+    block = Block(8, 2, drop_path=0.5)
+    layout, rotation = PackedLayout(torch.arange(401)), rotations(torch.zeros(400, 1), 4)
+    x, dropped = torch.randn(1, 8).repeat(400, 1), []
+    for silent in (block.mlp[2], block.attention.out):
+        weight = silent.weight.detach().clone()
+        with torch.no_grad():
+            silent.weight.zero_()
+            out = block(x, layout, rotation, draws=draws_of(*range(400)))
+            silent.weight.copy_(weight)
+        dropped.append((out == x).all(1))
+    # Independent fair coins differ in half of the events; the standard deviation of the share is .025.
+    assert abs((dropped[0] != dropped[1]).float().mean().item() - 0.5) < 0.1
