@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from hepfm.data.local_ray import init_options
 from hepfm.errors import HepfmError
 from hepfm.readers.convert import Unit, convert
 
@@ -20,21 +22,21 @@ def convert_all(units: Sequence[Unit], *, workers: int) -> Iterator[tuple[Unit, 
     Yields:
         Each unit as it is done, with its events or what went wrong; others go on.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    options = init_options(os.environ.get("RAY_ADDRESS"), cpus=workers)
     import ray
     import ray.data
 
     started_here = not ray.is_initialized()
     if started_here:
-        address = os.environ.get("RAY_ADDRESS")
-        local: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **local)
+        ray.init(**options)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     try:
         rows = ray.data.from_items([{"unit": k} for k in range(len(units))], override_num_blocks=len(units))
-        done = rows.map(_convert, fn_args=(list(units),), concurrency=workers)
+        pool = ray.data.TaskPoolStrategy(size=workers)
+        done = rows.map(_convert, fn_args=(list(units),), compute=pool)
         for row in done.iter_rows():
             yield units[row["unit"]], row["error"] or row["events"]
     finally:

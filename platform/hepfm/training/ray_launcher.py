@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hepfm.data.local_ray import init_options
 from hepfm.errors import HepfmError, RecipeError, TrainingError
 
 if TYPE_CHECKING:
@@ -27,17 +26,25 @@ def run_on_ray(request: TrainRequest, cluster: Cluster) -> None:
         HepfmError: What a worker raised, as itself; `TrainingError` where a worker was lost.
         RecipeError: The cluster has less than what was asked for.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-    if cluster.address is None:
-        _own_token()
+    cores = max((cluster.cpus_per_worker or 1) * cluster.workers, os.cpu_count() or 1)
+    options = init_options(cluster.address, cpus=cores)
     import ray
     from ray import train
     from ray.train.torch import TorchConfig, TorchTrainer
 
     started_here = not ray.is_initialized()
     if started_here:
-        _connect(ray, cluster)
+        try:
+            ray.init(**options)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            if cluster.address is None:
+                raise
+            raise RecipeError(
+                f"No Ray cluster answers at '{cluster.address}': {error}",
+                where="cluster.address",
+                fix="start one (ray start --head), correct the address, or leave it out for a local Ray",
+            ) from error
     try:
         resources = _resources_per_worker(ray.cluster_resources(), cluster)
         threads = str(max(1, int(resources["CPU"])))
@@ -75,48 +82,6 @@ def _train(config: dict[str, Any]) -> None:
     request = TrainRequest.from_json(config)
     with output_to(Path(request.run_dir) / "log.txt"):
         train(request)
-
-
-def _connect(ray: Any, cluster: Cluster) -> None:
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    if cluster.address is not None:
-        try:
-            ray.init(address=cluster.address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise RecipeError(
-                f"No Ray cluster answers at '{cluster.address}': {error}",
-                where="cluster.address",
-                fix="start one (ray start --head), correct the address, or leave it out for a local Ray",
-            ) from error
-        return
-    # Sockets live below this folder: its path must stay short, and others must not read it.
-    scratch = Path(tempfile.gettempdir()) / f"hepfm-ray-{os.getuid()}"
-    scratch.mkdir(mode=0o700, exist_ok=True)
-    if scratch.stat().st_uid != os.getuid():
-        raise HepfmError(f"{scratch} belongs to another user.", fix="set TMPDIR to a folder of your own")
-    cores = (cluster.cpus_per_worker or 1) * cluster.workers
-    ray.init(
-        num_cpus=max(cores, os.cpu_count() or 1),
-        include_dashboard=False,
-        _temp_dir=str(scratch),
-        **quiet,
-    )
-
-
-def _own_token() -> None:
-    """Requests to our local Ray need a token from a file that only the user can read."""
-    if "RAY_AUTH_MODE" in os.environ:
-        return
-    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hepfm"
-    folder.mkdir(parents=True, exist_ok=True)
-    token = folder / "ray-token"
-    if not token.exists():
-        aside = folder / f".ray-token-{os.getpid()}"
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
-        aside.replace(token)
-    os.environ["RAY_AUTH_MODE"] = "token"
-    os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
 
 
 def _resources_per_worker(available: dict[str, float], cluster: Cluster) -> dict[str, float]:

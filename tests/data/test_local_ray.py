@@ -1,0 +1,49 @@
+"""A Ray of our own is closed to others: token file and scratch folder are the user's alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hepfm.data.local_ray import init_options
+from hepfm.errors import HepfmError
+
+
+@pytest.fixture(autouse=True)
+def _empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.setenv(name, "")  # restored after the test, whatever it sets
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
+def test_token_and_folder_are_private(tmp_path: Path) -> None:
+    options = init_options(None, cpus=3)
+    token = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+    assert token.is_relative_to(tmp_path)
+    assert token.stat().st_mode & 0o777 == 0o600
+    assert len(token.read_text()) == 64
+    assert Path(options["_temp_dir"]).stat().st_mode & 0o777 == 0o700
+    assert (options["num_cpus"], options["include_dashboard"]) == (3, False)
+
+    first = token.read_text()
+    del os.environ["RAY_AUTH_MODE"]
+    init_options(None, cpus=3)
+    assert token.read_text() == first, "a second run must reach what the first one started"
+
+
+def test_a_running_cluster_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    assert init_options("ray://head:10001", cpus=3)["address"] == "ray://head:10001"
+    assert os.environ["RAY_AUTH_MODE"] == "disabled"
+
+
+def test_a_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / f"hepfm-ray-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(HepfmError, match="somebody else"):
+        init_options(None, cpus=1)
