@@ -46,8 +46,8 @@ def write_html(panels: Sequence[Panel], path: Path, title: str = "") -> None:
         for panel in panels
     ]
     page = files("hepfm.display").joinpath("page.html").read_text(encoding="utf-8")
-    # Inside a script element only "</" could end it early.
-    data = json.dumps(drawn, allow_nan=False).replace("</", "<\\/")
+    # Without "<", nothing in the data can end the script element or open a comment in it.
+    data = json.dumps(drawn, allow_nan=False).replace("<", "\\u003c")
     content = {"@TITLE@": html.escape(title), "@PLOTLY@": _plotly(), "@PANELS@": data}
     page = re.sub("|".join(content), lambda mark: content[mark[0]], page)
     aside = path.with_name(f".{path.name}.{os.getpid()}")

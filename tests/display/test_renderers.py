@@ -1,0 +1,120 @@
+"""The files that are drawn: the HTML holds the points and needs nothing else; the PNG shows their colours."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from plotly.offline import get_plotlyjs
+
+from hepfm.api import ClassName
+from hepfm.display.html import write_html
+from hepfm.display.panels import PointCloud
+from hepfm.display.png import write_png
+
+WORDS = (
+    ClassName(value=0, name="shower", colour="#E69F00"),
+    ClassName(value=1, name="track", colour="#0072B2"),
+)
+XYZ = np.random.default_rng(1).uniform(-500, 500, (60, 3))
+ENERGY = np.geomspace(0.1, 20, 60)
+
+
+def two_panels() -> list[PointCloud]:
+    return [
+        PointCloud(title="energy", xyz=XYZ, unit="mm", values=ENERGY, value_label="energy", value_unit="MeV"),
+        PointCloud(
+            title="class", xyz=XYZ, unit="mm", classes=np.arange(60) % 2, vocabulary=WORDS, point_size=6
+        ),
+    ]
+
+
+def script(page: str, name: str) -> str:
+    return re.search(rf'<script id="{name}"[^>]*>(.*?)</script>', page, re.DOTALL)[1]
+
+
+def numbers(packed: dict[str, str]) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(packed["bdata"]), "<f4")
+
+
+def test_the_page_holds_the_points_with_their_values(tmp_path):
+    path = tmp_path / "event.html"
+    write_html(two_panels(), path, "an event")
+    energy, classes = json.loads(script(path.read_text(), "panels"))
+    (trace,) = energy["traces"]
+    for axis, column in zip("xyz", XYZ.T, strict=True):
+        np.testing.assert_allclose(numbers(trace[axis]), column, rtol=1e-6)
+    np.testing.assert_allclose(numbers(trace["customdata"]), ENERGY, rtol=1e-6)
+    np.testing.assert_allclose(10 ** numbers(trace["marker"]["color"]), ENERGY, rtol=1e-5)
+    bar = trace["marker"]["colorbar"]
+    assert bar["title"]["text"] == "energy [MeV]"
+    assert (
+        [f"{10**value:.3g}" for value in bar["tickvals"]]
+        == bar["ticktext"]
+        == ["0.1", "0.2", "0.5", "1", "2", "5", "10", "20"]
+    )
+    assert "%{customdata:.3g} MeV" in trace["hovertemplate"]
+    assert "z %{z:.4g} mm" in trace["hovertemplate"]
+    assert [axis["title"] for axis in energy["axes"]] == ["x [mm]", "y [mm]", "z [mm]"]
+    assert [(t["name"], t["marker"]["color"]) for t in classes["traces"]] == [
+        (w.name, w.colour) for w in WORDS
+    ]
+    assert energy["axes"] == classes["axes"]
+
+
+def test_the_page_needs_nothing_else(tmp_path):
+    path = tmp_path / "event.html"
+    write_html(two_panels(), path)
+    page = path.read_text()
+    assert gzip.decompress(base64.b64decode(script(page, "plotly"))).decode() == get_plotlyjs()
+    assert not re.search(r"(src|href)\s*=|@import|url\(|fetch\(|import\(", page)
+    assert path.stat().st_size < 2_500_000
+    assert [file.name for file in tmp_path.iterdir()] == ["event.html"]
+
+
+def test_titles_cannot_become_markup(tmp_path):
+    path = tmp_path / "event.html"
+    evil = "</script><script>alert(1)</script>@PANELS@"
+    cloud = PointCloud(
+        title=evil, xyz=XYZ, unit=evil, classes=np.zeros(60), vocabulary=(ClassName(value=0, name=evil),)
+    )
+    write_html([cloud], path, evil)
+    page = path.read_text()
+    assert "<script>alert" not in page
+    (panel,) = json.loads(script(page, "panels"))
+    assert panel["title"] == evil
+    assert "<" not in panel["traces"][0]["name"]
+
+
+@pytest.mark.parametrize("write", [write_html, write_png])
+def test_events_without_points_or_with_odd_values_are_drawn(tmp_path, write):
+    none = PointCloud(title="none", xyz=np.zeros((0, 3)), unit="mm", values=np.zeros(0), value_label="energy")
+    one = PointCloud(
+        title="one", xyz=np.zeros((1, 3)), unit="mm", values=np.array([0.0]), value_label="energy"
+    )
+    odd = PointCloud(
+        title="odd", xyz=XYZ[:3], unit="mm", values=np.array([np.nan, -1, np.inf]), value_label="energy"
+    )
+    for panels in ([none], [one], [odd], [none, one, odd]):
+        write(panels, tmp_path / "out", "odd")
+        assert (tmp_path / "out").stat().st_size > 1000
+
+
+def test_the_picture_shows_each_class_in_its_colour(tmp_path):
+    path = tmp_path / "event.png"
+    write_png(two_panels(), path, "an event")
+    pixels = (imread(path)[..., :3] * 255).round().astype(int)
+    assert pixels.shape[1] > 1.8 * pixels.shape[0]
+    left, right = np.array_split(pixels, 2, axis=1)
+
+    def drawn(picture, colour: str) -> int:
+        return int((picture == [int(colour[i : i + 2], 16) for i in (1, 3, 5)]).all(-1).sum())
+
+    for word in WORDS:
+        assert drawn(right, word.colour) > 100
+        assert drawn(left, word.colour) < 20
