@@ -17,7 +17,8 @@ def install(tmp_path):
         info.mkdir(exist_ok=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: hepfm-{name}\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(f"[hepfm]\n{name} = hepfm_{name}\n")
-        fixed = {"PYTHONPATH": str(tmp_path), "HEPFM_DEBUG": "", "HEPFM_PLUGINS_STRICT": "", "COLUMNS": "140"}
+        path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+        fixed = {"PYTHONPATH": path, "HEPFM_DEBUG": "", "HEPFM_PLUGINS_STRICT": "", "COLUMNS": "140"}
         return {**os.environ, **fixed}
 
     return install
