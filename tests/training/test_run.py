@@ -200,3 +200,19 @@ def test_bf16_stays_close_to_fp32(make_run, figures):
         }
     assert losses["bf16"] != losses["fp32"]
     assert list(losses["bf16"].values()) == pytest.approx(list(losses["fp32"].values()), rel=0.02)
+
+
+def test_zero_3_with_nothing_kept_whole_trains_as_stage_0(make_run, figures):
+    """Tokens and other dataclasses pass between modules: gathering must not depend on seeing into them."""
+    whole = {"stage": 0}
+    split = {"stage": 3, "stage3_param_persistence_threshold": 0}
+    runs, averaged = [], []
+    for zero in (whole, split):
+        run, request = make_run(deepspeed__zero_optimization=zero, train__steps=4, tracking__displays=1)
+        train(request)
+        runs.append(run)
+        averaged.append(read_weights(Path(run.json()["checkpoint"]) / "model_ema.safetensors"))
+    for name in ("train/loss", "val/loss", "val/loss_baseline"):
+        assert figures(runs[1], name) == pytest.approx(figures(runs[0], name), rel=1e-5)
+    for name, tensor in averaged[0].items():
+        torch.testing.assert_close(averaged[1][name], tensor, rtol=1e-3, atol=1e-5)
