@@ -271,6 +271,8 @@ class Reader(Protocol):
     """Events of one file or folder, with random access by index. Handles are opened lazily, per process.
 
     ``Reader(path, options)`` refuses what it cannot read with `DataError` (what, where, what to do).
+    A class with a static method ``write(path, batches, parts, provenance) -> number of events`` beside these
+    can also be written to (``hepfm data convert --to NAME``).
     """
 
     Config: ClassVar[type[BaseModel]]

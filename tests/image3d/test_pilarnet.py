@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from hepfm.api import RaggedTable
 from hepfm.errors import DataError
 from hepfm.readers.hilbert import order_rows
 from hepfm.readers.sniff import open_reader
@@ -272,7 +274,7 @@ def test_wrong_files_are_refused_on_opening(make, tmp_path):
         assert str(path) in error.value.where
         return error.value
 
-    def replace(name, data, **create):
+    def put(name, data, **create):
         def spoil(file):
             del file[name]
             file.create_dataset(name, data=data, **create)
@@ -292,8 +294,8 @@ def test_wrong_files_are_refused_on_opening(make, tmp_path):
     assert missing.what == "a field is missing"
     assert "field /cluster" in missing.where
     assert "int32 or int64, found uint64" in spoiled("unsigned", unsigned).what
-    assert "found float32" in spoiled("flat", replace("point", np.zeros(3, "f4"))).what
-    assert "wanted shape (3,), found (2,)" in spoiled("short", replace("cluster_extra", np.zeros(2))).what
+    assert "found float32" in spoiled("flat", put("point", np.zeros(3, "f4"))).what
+    assert "wanted shape (3,), found (2,)" in spoiled("short", put("cluster_extra", np.zeros(2))).what
 
 
 def test_a_huge_event_is_known_before_it_is_read(make):
@@ -309,6 +311,34 @@ def test_a_huge_event_is_known_before_it_is_read(make):
     from hepfm.data.source import open_source
     from hepfm.recipe.schema import Part
 
-    with pytest.raises(DataError, match="1000001|1,000,001") as error:
+    with pytest.raises(DataError, match=r"1000001|1,000,001") as error:
         open_source(str(path), parts={"image3d": Part(kind="image3d")}, max_event_cost=1_000_000)
     assert "event 1" in str(error.value)
+
+
+def test_fragments_in_any_order_get_their_own_voxels(make, tmp_path):
+    def reversed_ids(tables, k):
+        cluster = tables["cluster"] = tables["cluster"].copy()
+        cluster[1:, 1] = 1000 - cluster[1:, 1]
+
+    path, events = make("v2", alter=reversed_ids)
+    reader = PilarnetReader(path)
+    write_pilarnet(tmp_path / "copy.h5", [order_rows(reader.read(range(N)), reader.parts)], reader.parts, {})
+    for (rows, cluster, _), (want_rows, want_cluster, _) in zip(
+        as_table(tmp_path / "copy.h5"), as_table(path), strict=True
+    ):
+        np.testing.assert_array_equal(rows, want_rows)
+        np.testing.assert_array_equal(cluster, want_cluster)
+    cut = reader.read([2])
+    table = cut.parts["image3d"]["voxels"]
+    few = {
+        "image3d": {
+            "voxels": RaggedTable({c: v[:-1] for c, v in table.columns.items()}, table.offsets - [0, 1])
+        }
+    }
+    truth = cut.labels["image3d"]["voxels"]
+    labels = {c: v[:-1] for c, v in truth.columns.items()}
+    kept = {"image3d": {**cut.labels["image3d"], "voxels": RaggedTable(labels, truth.offsets - [0, 1])}}
+    with pytest.raises(DataError, match="voxels in its table") as error:
+        write_pilarnet(tmp_path / "cut.h5", [replace(cut, parts=few, labels=kept)], reader.parts, {})
+    assert "event 0" in error.value.where

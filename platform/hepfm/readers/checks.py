@@ -28,6 +28,16 @@ def event_indices(
     return index
 
 
+def refuse_twins(digests: Mapping[Path, str]) -> None:
+    """Raises `DataError` for two sources ``{path: digest}`` of one content: their events would be doubled."""
+    seen: dict[str, Path] = {}
+    for path, digest in digests.items():
+        if digest in seen:
+            what = "two sources hold the same events"
+            raise DataError(what, where=f"{seen[digest]} and {path}", fix="name each one once")
+        seen[digest] = path
+
+
 def bad_values(batch: Batch, parts: Mapping[str, PartSchema], *, path: Path, first: int = 0) -> Iterator[str]:
     """One sentence for each event and column with numbers that are not finite or classes that have no name.
 
@@ -49,9 +59,7 @@ def bad_values(batch: Batch, parts: Mapping[str, PartSchema], *, path: Path, fir
                         yield f"{path}, event {first + e}, field {part}/{table}/{name}: {count} rows {why}"
 
 
-def _bad(
-    values: np.ndarray[Any, Any], column: Column, schema: PartSchema
-) -> tuple[Any, str]:
+def _bad(values: np.ndarray[Any, Any], column: Column, schema: PartSchema) -> tuple[Any, str]:
     rows = values.reshape(len(values), math.prod(column.shape))
     if values.dtype.kind == "f":
         return ~np.isfinite(rows).all(1), "are not finite (NaN or infinite)"

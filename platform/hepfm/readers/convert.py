@@ -16,6 +16,7 @@ from typing import Any
 from hepfm.api import Batch, PartSchema, Reader
 from hepfm.errors import DataError, RecipeError
 from hepfm.plugins import plugins
+from hepfm.readers.checks import refuse_twins
 from hepfm.readers.hilbert import order_rows
 from hepfm.readers.layout import PARTIAL, PLAN
 from hepfm.readers.sniff import SUFFIXES, open_reader
@@ -74,6 +75,8 @@ def plan(sources: Sequence[Path], target: Path, settings: Settings) -> list[Unit
     """
     if settings.to != "store" and not hasattr(plugins().load("readers", settings.to), "write"):
         raise RecipeError(f"the reader '{settings.to}' cannot write", where="--to", fix="use --to store")
+    if twice := [path for path in sources if sources.count(path) > 1]:
+        raise DataError("a source is named twice", where=str(twice[0]), fix="name each one once")
     first: Mapping[str, PartSchema] | None = None
     known: list[dict[str, Any]] = []
     for source in sources:
@@ -87,6 +90,7 @@ def plan(sources: Sequence[Path], target: Path, settings: Settings) -> list[Unit
             raise DataError(what, where=str(source), fix=fix)
         known.append({"name": source.name, "digest": reader.digest(), "events": len(reader)})
         reader.close()
+    refuse_twins({p: s["digest"] for p, s in zip(sources, known, strict=True) if s["events"]})
     counts = [source["events"] for source in known]
     if target.suffix in SUFFIXES:
         if target.exists():

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import hdf5plugin  # noqa: F401  registers zstd, blosc and others with HDF5
 import numpy as np
 
 from hepfm.errors import DataError

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import hdf5plugin  # noqa: F401  registers zstd with HDF5
 import numpy as np
 
 from hepfm.api import PartSchema

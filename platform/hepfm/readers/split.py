@@ -11,6 +11,7 @@ import numpy as np
 from hepfm.api import Reader
 from hepfm.errors import DataError, RecipeError
 from hepfm.random import Draws
+from hepfm.readers.checks import refuse_twins
 from hepfm.readers.hilbert import order_rows
 from hepfm.readers.layout import PARTIAL
 from hepfm.readers.writer import Compression, StoreWriter, schema_differences
@@ -81,6 +82,7 @@ def write_splits(
             raise DataError(
                 "the sources have different schemas: " + "; ".join(differences[:3]), where=str(reader.path)
             )
+    refuse_twins({reader.path: reader.digest() for reader in readers if len(reader)})
     for name in splits:
         for there in (out / name, out / (name + PARTIAL)):
             if there.exists():
