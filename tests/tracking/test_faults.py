@@ -37,7 +37,8 @@ def free_port() -> int:
 class Between(http.server.ThreadingHTTPServer):
     """Stands between the client and a store; ``mood`` says what it does with requests.
 
-    ``pass`` them on; ``fail`` with 500; ``hang``; or ``forget``: pass them on and answer 500 all the same.
+    ``pass`` them on; ``fail`` with 500; ``hang``; or ``forget``: pass on those that create a run or log a
+    batch, and answer 500 all the same.
     """
 
     daemon_threads = True
@@ -46,6 +47,7 @@ class Between(http.server.ThreadingHTTPServer):
     def __init__(self, behind: str = "") -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.behind, self.mood, self.calls = behind, "pass", 0
+        self.forgotten: list[str] = []
         self.released = threading.Event()
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
@@ -80,8 +82,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             except urllib.error.HTTPError as error:
                 with error:
                     status, content = error.code, error.read()
-        if server.mood == "forget":
+        if server.mood == "forget" and self.path.endswith(("/runs/create", "/runs/log-batch")):
             status, content = 500, b"{}"
+            server.forgotten.append(self.path.rsplit("/", 1)[1])
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
@@ -149,12 +152,14 @@ def test_a_store_that_comes_and_goes_has_each_step_once(out, history, capfd):
         run = create_run(out, "tiny", "name: tiny\n")
         store.mood = "forget"
         recorder = Recorder(run, uri=store.uri, params={"seed": 1})
+        wait_for(lambda: len(store.forgotten) > 1)
         for step in range(STEPS):
             if step % (STEPS // len(moods)) == 0:
                 calls, store.mood = store.calls, moods[min(step * len(moods) // STEPS, len(moods) - 1)]
                 wait_for(lambda calls=calls: store.calls > calls)
             recorder.metrics(step, {"train/loss": step / 7})
         store.mood = "pass"
+        assert {"create", "log-batch"} <= set(store.forgotten)
         assert recorder.close("done") == ""
         check_exact(run, address, history)
     assert capfd.readouterr() == ("", "")
