@@ -19,7 +19,7 @@ from hepfm.random import Draws
 from hepfm.training import displays, snapshot
 from hepfm.training.schedule import learning_rate
 from hepfm.training.session import Session
-from hepfm.training.step import StepResult, train_step
+from hepfm.training.step import train_step
 from hepfm.training.validate import validate
 
 
@@ -42,13 +42,15 @@ def run_loop(session: Session) -> bool:
                 _validate(session)
             if state.step % recipe.checkpoint.every == 0:
                 snapshot.save(session)
-    if not stopped and state.validated != state.step:
+    done = state.step >= recipe.train.steps
+    if done and state.validated != state.step:
         _validate(session)
     if session.saved_at != state.step:
         snapshot.save(session)
-    return not stopped
+    return done
 
 
+@torch.no_grad()
 def observe_marginals(session: Session) -> None:
     """Collects what the no-learning baseline predicts with, from the first training events."""
     objective, ranks = session.engine.module.objective, session.ranks
@@ -106,7 +108,7 @@ def _step(session: Session, steps: Iterator[Step]) -> bool:
         session.ema.update()
         state.averaged = session.ema.updates
     seconds = time.perf_counter() - started
-    _count(session, result)
+    state.count(taken=result.taken, loss=result.loss)
     session.record(
         {
             "train/loss": result.loss,
@@ -120,29 +122,14 @@ def _step(session: Session, steps: Iterator[Step]) -> bool:
             **_memory(device),
         }
     )
-    _refuse_to_go_on(session)
-    return result.asked_to_stop
-
-
-def _count(session: Session, result: StepResult) -> None:
-    state = session.state
-    if result.taken:
-        state.train_loss = result.loss
-        state.bad_in_a_row = 0
-    else:
-        state.bad_steps += 1
-        state.bad_in_a_row += 1
-
-
-def _refuse_to_go_on(session: Session) -> None:
-    state = session.state
-    if state.bad_in_a_row >= session.recipe.train.max_bad_steps:
+    if state.bad_in_a_row >= recipe.train.max_bad_steps:
         raise TrainingError(
             f"{state.bad_in_a_row} steps in a row had a loss or gradient that is not finite.",
-            where=f"step {state.step}, epoch {state.cursor.epoch}",
+            where=f"step {state.step}, epoch {batch.epoch}",
             fix="see train/loss and grad_norm before it; lower train.learning_rate, or set "
             "train.precision=fp32, or look for bad events with hepfm data check",
         )
+    return result.asked_to_stop
 
 
 def _validate(session: Session) -> None:

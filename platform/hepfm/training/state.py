@@ -19,7 +19,7 @@ class State:
         bad_in_a_row: Steps up to here that were not taken, without one between that was.
         bad_steps: All steps that were not taken.
         averaged: Updates of the averaged weights.
-        train_loss: Of the last step.
+        train_loss: Of the last step that was taken.
         val_loss: Of the last validation, if there was one.
         val_loss_baseline: The same for what learns nothing.
         validated: Step of the last validation.
@@ -34,6 +34,15 @@ class State:
     val_loss: float | None = None
     val_loss_baseline: float | None = None
     validated: int | None = None
+
+    def count(self, *, taken: bool, loss: float) -> None:
+        """Notes how a step ended."""
+        if taken:
+            self.train_loss = loss
+            self.bad_in_a_row = 0
+        else:
+            self.bad_steps += 1
+            self.bad_in_a_row += 1
 
     def write(self, path: Path) -> None:
         """Writes JSON."""

@@ -59,10 +59,10 @@ def _train(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks)
     if ranks.rank == 0:
         run.update(status="running", reason=None, recipe_hash=resolved.hash, seed=resolved.recipe.seed)
     session = start(request, resolved, run, ranks)
-    for callback in session.callbacks:
-        callback.on_start(run.json())
     status: Literal["done", "stopped", "failed"] = "failed"
     try:
+        for callback in session.callbacks:
+            callback.on_start(run.json())
         status = "done" if run_loop(session) else "stopped"
     finally:
         if session.recorder is not None:
