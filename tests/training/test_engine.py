@@ -28,10 +28,12 @@ def largest_difference(weights, exact):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_loss_and_the_weights_are_those_of_the_whole_batch_in_float64(report, toy, stage):
-    losses, weights = toy.full_batch(10)
+def test_loss_gradient_and_weights_are_those_of_the_whole_batch_in_float64(report, toy, stage):
+    losses, norms, weights = toy.full_batch(10)
     got = report[str(stage)]
     assert got["losses"] == pytest.approx(losses, rel=1e-5)
+    # Neither Adam nor a clipped gradient tells a factor: the norm does.
+    assert got["norms"] == pytest.approx(norms, rel=1e-5)
     assert largest_difference(got["weights"], weights) < 2e-6
 
 
@@ -44,7 +46,7 @@ def test_a_run_cut_in_two_by_a_checkpoint_is_bitwise_the_whole_run(report, stage
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_nan_on_one_rank_skips_the_step_on_all_and_leaves_no_trace(report, toy, stage):
-    losses, weights = toy.full_batch(10, skip=(4,))
+    losses, _, weights = toy.full_batch(10, skip=(4,))
     got = report[str(stage)]
     assert got["taken"] == [step != 4 for step in range(1, 11)]
     assert math.isnan(got["poisoned_losses"][3])

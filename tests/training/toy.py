@@ -122,7 +122,7 @@ def full_batch(steps, *, skip=(), **train):
         lr=settings.learning_rate,
         betas=settings.betas,
     )
-    losses = []
+    losses, norms = [], []
     for step in range(1, steps + 1):
         x, y, seen = (column.double() for column in rows_of_step(step))
         square = (module.objective.last(module.encoder(x)).squeeze(-1) - y) ** 2
@@ -132,9 +132,9 @@ def full_batch(steps, *, skip=(), **train):
             continue
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(module.parameters(), settings.clip_norm)
+        norms.append(float(torch.nn.utils.clip_grad_norm_(module.parameters(), settings.clip_norm)))
         optimizer.step()
-    return losses, {name: p.detach() for name, p in module.named_parameters()}
+    return losses, norms, {name: p.detach() for name, p in module.named_parameters()}
 
 
 def train(engine, first, last, *, poison=(), rate=0.05):
