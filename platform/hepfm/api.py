@@ -1,4 +1,4 @@
-"""The contracts between hepfm and its plugins. Stable and versioned; importing it loads neither numpy nor torch.
+"""The contracts between hepfm and its plugins: stable, versioned, and imported without numpy or torch.
 
 How an event flows, and which contract it meets on its way::
 
@@ -31,7 +31,7 @@ hookimpl = pluggy.HookimplMarker("hepfm")
 """Marks a plugin's functions as implementations of the hooks in ``hepfm.hookspecs``."""
 
 
-# --- What a plugin registers ----------------------------------------------------------------------------------
+# --- What a plugin registers ----------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,7 @@ class Finding:
     fix: str = ""
 
 
-# --- What the data is -----------------------------------------------------------------------------------------
+# --- What the data is -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,7 +318,7 @@ class Generator(Protocol):
     def event(self, index: int) -> Sample: ...
 
 
-# --- What a model is made of ----------------------------------------------------------------------------------
+# --- What a model is made of ----------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -407,7 +407,7 @@ class Decoder(Protocol):
         """The sum of each term over all its predictions, float32 scalars."""
 
     def observe(self, target: Target) -> None:
-        """Adds a target to the marginals that the baseline predicts with: all its buffers, sums that ranks add up."""
+        """Adds a target to the marginals of the baseline: all its buffers, sums that ranks add up."""
 
     def baseline(self, target: Target) -> dict[str, torch.Tensor]:
         """The same sums with the training set's marginals as the prediction."""
@@ -425,10 +425,10 @@ class Modality(Protocol):
     n_positions: int
 
     def __init__(self, config: Any, schema: PartSchema) -> None:
-        """Refuses a schema that it cannot work with (`DataError`: which column is missing, or of which type)."""
+        """Refuses a schema that it cannot work with (`DataError`: which column, and what is wrong)."""
 
     def select(self, tables: RaggedTables) -> Mapping[str, Any]:
-        """The cut applied on reading: for each table that it cuts, a bool mask of the rows to keep (numpy)."""
+        """The cut applied on reading: for each table that it cuts, a bool mask of rows to keep (numpy)."""
 
     def augment(self, tables: RaggedTables, draws: Draws) -> RaggedTables:
         """A random variant of each event (torch); draws depend on the event alone."""
@@ -465,7 +465,7 @@ class Backbone(Protocol):
         Args:
             tokens: Input.
             draws: For drop-path and dropout, per event; None switches them off.
-            layers: Layers (1 to n_layers) whose outputs are concatenated along the width; none for the output.
+            layers: Layers (1 to n_layers) whose outputs are concatenated in width; none for the output.
         """
 
 
@@ -519,7 +519,7 @@ class Objective(Protocol):
         """The buffers that `observe` adds to."""
 
     def baseline(self, plan: Plan) -> dict[str, torch.Tensor]:
-        """The sums with the training set's marginals as the prediction: what a model that learns nothing gets."""
+        """The sums with the training set's marginals as the prediction: without learning."""
 
     def reconstruct(self, encoder: Any, plan: Plan) -> dict[str, Reconstruction]:
         """What was visible, hidden and predicted of each part, for displays."""
@@ -558,5 +558,7 @@ class Callback(Protocol):
 class Display(Protocol):
     """Pictures of one event's part, described as panels that the core draws as HTML and as PNG."""
 
-    def __call__(self, tables: Tables, schema: PartSchema, *, labels: Tables | None = None, title: str = "") -> list[Any]:
+    def __call__(
+        self, tables: Tables, schema: PartSchema, *, labels: Tables | None = None, title: str = ""
+    ) -> list[Any]:
         """Panels of ``hepfm.display``."""

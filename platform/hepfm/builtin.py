@@ -56,7 +56,7 @@ def hepfm_commands() -> list[api.CommandSpec]:
             ("recipe", "app", "List, show, validate and compare recipes."),
             ("data", "app", "Inspect, convert, check and split event data."),
             ("plugin", "app", "List and show plugins."),
-            ("mlflow", "app", "Open the record of runs."),
+            ("mlflow", "app", "Open the record of runs, and complete it."),
             ("doctor", "doctor", "Check this machine, with a fix for each finding."),
         )
     ]

@@ -80,7 +80,8 @@ class Draws:
         """Float64 numbers in [0, 1), 53 bits each, for pairs of event row ``(N,)`` and index ``(N,)``."""
         a, b, _, _ = self.bits(purpose, event, index)
         mantissa = (a >> 5) * (1 << 26) + (b >> 6)
-        return (mantissa.astype(np.float64) if isinstance(mantissa, np.ndarray) else mantissa.double()) / (1 << 53)
+        exact = mantissa.astype(np.float64) if isinstance(mantissa, np.ndarray) else mantissa.double()
+        return exact / (1 << 53)
 
     def per_event(self, purpose: str, count: int) -> Any:
         """``(B, count)`` float64 numbers in [0, 1)."""
@@ -90,7 +91,7 @@ class Draws:
         return stack(columns, -1) if columns else rows[:, None][:, :0] / 1.0
 
     def per_item(self, purpose: str, offsets: Any) -> Any:
-        """``(N,)`` float64 numbers in [0, 1), one for each item of a ragged table with these offsets (B+1,)."""
+        """``(N,)`` float64 numbers in [0, 1), one for each row of a table with these offsets ``(B+1,)``."""
         lengths = offsets[1:] - offsets[:-1]
         rows = _arange_like(len(self.event_ids), self.event_ids)
         event = np.repeat(rows, lengths) if isinstance(rows, np.ndarray) else rows.repeat_interleave(lengths)

@@ -106,6 +106,8 @@ def _report(run: RunDir, out: TextIO, *, as_json: bool) -> None:
         "MLflow": f"hepfm mlflow ui --out {_near(run.path.parent)}",
         "Go on": f"hepfm fork {run.path.name} --set train.steps={2 * result['steps']}",
     }
+    if pending := result.get("tracking_pending"):
+        shown["Not in MLflow yet"] = f"{pending} entries; hepfm mlflow replay {run.path.name} sends them"
     out.writelines(f"{name:<18}{value}\n" for name, value in shown.items())
 
 
@@ -114,5 +116,5 @@ def _near(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _figure(value: float | None) -> str:
-    return "none" if value is None else f"{value:.4f}"
+def _figure(value: float | str | None) -> str:
+    return "none" if value is None else f"{float(value):.4f}"  # run.json writes NaN as text
