@@ -321,7 +321,7 @@ def test_fragments_in_any_order_get_their_own_voxels(make, tmp_path):
         cluster = tables["cluster"] = tables["cluster"].copy()
         cluster[1:, 1] = 1000 - cluster[1:, 1]
 
-    path, events = make("v2", alter=reversed_ids)
+    path, _ = make("v2", alter=reversed_ids)
     reader = PilarnetReader(path)
     write_pilarnet(tmp_path / "copy.h5", [order_rows(reader.read(range(N)), reader.parts)], reader.parts, {})
     for (rows, cluster, _), (want_rows, want_cluster, _) in zip(

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from hepfm.api import PartSchema
 from hepfm.errors import DataError
 from hepfm.readers import layout, safety
+from hepfm.readers.chunks import ChunkCache
 from hepfm.readers.digest import arrays_digest
 from hepfm.readers.handle import Handle
 
@@ -35,6 +37,8 @@ class _Block:
     offsets: dict[tuple[str, str], np.ndarray[Any, Any]] = field(default_factory=dict)
     places: dict[Key, int | None] = field(default_factory=dict)
     """Byte offset of a contiguous column; None for one that HDF5 has to decompress."""
+    chunk_rows: dict[Key, int] = field(default_factory=dict)
+    """Rows of a chunk, of columns that HDF5 has to decompress."""
 
 
 class Shard:
@@ -43,13 +47,14 @@ class Shard:
     Args:
         path: The file.
         verify: Whether a block's digest is checked before its first use.
+        chunks: Keeps decompressed chunks; shards of a store share one.
 
     Raises:
         DataError: It is not a complete store file.
     """
 
-    def __init__(self, path: Path, *, verify: bool = False) -> None:
-        self.path, self._verify = path, verify
+    def __init__(self, path: Path, *, verify: bool = False, chunks: ChunkCache | None = None) -> None:
+        self.path, self._verify, self._chunks = path, verify, chunks or ChunkCache()
         self._handle = Handle(path)
         file = self._handle.file()
         version = file.attrs.get("hepfm_store")
@@ -100,13 +105,18 @@ class Shard:
                 raise DataError(bad, where=f"{self.path}, block {k}", fix="restore or convert the file again")
             ids = self._dataset(block, "event_ids")
             safety.expect(ids, path=self.path, dtype="<u8", shape=(block.events,))
-            block.places[("event_ids",)] = ids.id.get_offset() if ids.chunks is None else None
+            self._place(block, ("event_ids",), ids)
             for part, table, name, column in layout.columns(self.parts):
                 values = self._dataset(block, f"{part}/{table}/{name}")
                 wanted = (None, *column.shape)
                 safety.expect(values, path=self.path, dtype=layout.disk_dtype(column), shape=wanted)
-                block.places[part, table, name] = values.id.get_offset() if values.chunks is None else None
+                self._place(block, (part, table, name), values)
         return block
+
+    def _place(self, block: _Block, key: Key, found: h5py.Dataset) -> None:
+        block.places[key] = found.id.get_offset() if found.chunks is None else None
+        if block.places[key] is None:
+            block.chunk_rows[key] = found.chunks[0] if found.chunks else max(1, len(found))
 
     def _dataset(self, block: _Block, name: str) -> h5py.Dataset:
         return safety.dataset(self._handle.file(), f"{block.group}/{name}", path=self.path)
@@ -141,20 +151,30 @@ class Shard:
         block = self._block(k)
         place = block.places[key]
         if place is None:
-            source = self._handle.file()[f"{block.group}/{'/'.join(key)}"]
-            try:
-                source.read_direct(out, np.s_[start : start + len(out)])
-            except (OSError, RuntimeError) as error:
-                raise safety.read_error(error, f"{self.path}, field {source.name}") from error
+            self._read_chunks(out, block, key, start)
             return
-        if (
-            os.preadv(
-                self._handle.descriptor(), [out.data.cast("B")], place + start * (out.nbytes // len(out))
-            )
-            != out.nbytes
-        ):
+        at = place + start * (out.nbytes // len(out))
+        if os.preadv(self._handle.descriptor(), [out.data.cast("B")], at) != out.nbytes:
             where = f"{self.path}, block {k}, field {'/'.join(key)}"
             raise DataError("the file is truncated", where=where, fix="copy or make it again")
+
+    def _read_chunks(self, out: np.ndarray[Any, Any], block: _Block, key: Key, start: int) -> None:
+        name = "/".join(key)
+        rows = block.chunk_rows[key]
+        stop = start + len(out)
+
+        def read(first: int) -> np.ndarray[Any, Any]:
+            source = self._handle.file()[f"{block.group}/{name}"]
+            try:
+                chunk: np.ndarray[Any, Any] = source[first : first + rows]
+            except (OSError, RuntimeError) as error:
+                raise safety.read_error(error, f"{self.path}, field {source.name}") from error
+            return chunk
+
+        for first in range(start - start % rows, stop, rows):
+            chunk = self._chunks.get((self.path, block.group, key, first), partial(read, first))
+            a, b = max(start, first), min(stop, first + rows)
+            out[a - start : b - start] = chunk[a - first : b - first]
 
     def corrupt(self, k: int) -> str:
         """Why block k cannot be trusted (its digest does not fit its arrays); empty where all is well."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from hepfm.api import Batch, PartSchema, RaggedTable
 from hepfm.errors import DataError
 from hepfm.readers.checks import bad_values, event_indices
+from hepfm.readers.chunks import ChunkCache
 from hepfm.readers.digest import json_digest
 from hepfm.readers.layout import PARTIAL, PLAN, disk_dtype
 from hepfm.readers.pack import columns_of, offsets_of
@@ -74,7 +75,8 @@ class StoreReader:
             what = "the folder holds no finished shard"
             raise DataError(what, where=str(path), fix="finish its conversion: run the same command again")
         verify = (config or self.Config()).verify
-        self._shards = [Shard(file, verify=verify) for file in files]
+        chunks = ChunkCache()
+        self._shards = [Shard(file, verify=verify, chunks=chunks) for file in files]
         first = self._shards[0]
         self.parts, self.provenance = first.parts, first.provenance
         for shard in self._shards[1:]:
