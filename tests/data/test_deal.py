@@ -63,3 +63,9 @@ def test_same_input_same_deal():
     assert all(
         np.array_equal(a, b) for r, s in zip(first, second, strict=True) for a, b in zip(r, s, strict=True)
     )
+
+
+def test_a_budget_far_below_an_event_makes_no_empty_rounds() -> None:
+    dealt = deal(np.array([1000, 900, 800]), world=2, micro_batch_cost=1)
+    assert [len(rank) for rank in dealt] == [2, 2]
+    assert sorted(row for rank in dealt for rows in rank for row in rows.tolist()) == [0, 1, 2]

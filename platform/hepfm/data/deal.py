@@ -33,7 +33,8 @@ def deal(costs: np.ndarray[Any, Any], world: int, micro_batch_cost: int) -> list
     longest_first = np.argsort(-weights, kind="stable")
     ranks = _lightest_first(longest_first.tolist(), weights, world)
     loads = [int(weights[rows].sum()) for rows in ranks]
-    n_micro = max(1, -(-max(loads) // micro_batch_cost))
+    most_events = max(map(len, ranks))  # more micro-batches than events would be empty on every rank
+    n_micro = max(1, min(-(-max(loads) // micro_batch_cost), most_events))
     while True:
         dealt = [_lightest_first(rows, weights, n_micro) for rows in ranks]
         if all(_fits(rows, weights, micro_batch_cost) for rank in dealt for rows in rank):
