@@ -60,9 +60,12 @@ class CellDecoder(nn.Module):
         self.side, self.energy, self.terms = side, energy, dict(terms)
         self.volume = side**3
         self.norm = nn.LayerNorm(d_model)
-        self.out = linear(d_model, 2 * self.volume)
-        # A straight track fills about s of a cell's s^3 voxels: predictions start at that rate.
+        # Predictions start near the marginals: a straight track fills about s of a cell's s^3 voxels, and a
+        # muon leaves some 0.5 MeV in a voxel. Larger weights would add noise,
+        # which the layers before would learn to suppress, and what they know of the event with it.
+        self.out = linear(d_model, 2 * self.volume, gain=0.02)
         nn.init.constant_(self.out.bias[: self.volume], -math.log(side * side - 1))
+        nn.init.constant_(self.out.bias[self.volume :], float(energy(torch.tensor(0.5))))
         self.register_buffer("cells", torch.zeros(1, dtype=torch.float64))
         self.register_buffer("occupied", torch.zeros(self.volume, dtype=torch.float64))
         self.register_buffer("energy_sum", torch.zeros(1, dtype=torch.float64))

@@ -44,11 +44,12 @@ class Image3DConfig(BaseModel):
     reflections: bool = True
     """Augment with its reflections."""
     shift_cells: bool = True
-    """Augment with shifts by 0 to ``cell_voxels - 1`` voxels along each axis, which cut tracks elsewhere."""
+    """Augment with shifts by 0 to ``cell_voxels - 1`` voxels an axis, which cut tracks elsewhere."""
     energy_scale: float = Field(default=0.05, ge=0, lt=1)
     """Augment with a factor on an event's energies, even in 1 -+ this."""
-    occupancy_weight: float = Field(default=1.0, ge=0)
-    """Weight of the loss on which voxels of a hidden cell are occupied."""
+    occupancy_weight: float = Field(default=10.0, ge=0)
+    """Weight of the loss on which voxels of a hidden cell are occupied: a mean over all its voxels, of which
+    few are in doubt, hence larger."""
     energy_weight: float = Field(default=1.0, ge=0)
     """Weight of the loss on the energies of occupied voxels."""
 
@@ -134,6 +135,7 @@ class Image3D:
         """Voxel layers, point-wise network, reduction over cells."""
         return CellTokenizer(
             d_model,
+            side=self.config.cell_voxels,
             energy=self.energy,
             voxel_width=self.config.voxel_width,
             voxel_layers=self.config.voxel_layers,

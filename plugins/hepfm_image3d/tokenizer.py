@@ -56,16 +56,26 @@ class CellTokenizer(nn.Module):
     """
 
     def __init__(
-        self, d_model: int, *, energy: EnergyMap, voxel_width: int, voxel_layers: int, point_width: int
+        self,
+        d_model: int,
+        *,
+        side: int,
+        energy: EnergyMap,
+        voxel_width: int,
+        voxel_layers: int,
+        point_width: int,
     ) -> None:
         super().__init__()
         self.energy = energy
+        self.typical = float(energy(torch.tensor(0.5)))
         self.lift = nn.Sequential(nn.Linear(1, voxel_width), nn.GELU(), nn.Linear(voxel_width, voxel_width))
         self.layers = nn.ModuleList(VoxelLayer(voxel_width) for _ in range(voxel_layers))
         self.norm = nn.LayerNorm(voxel_width)
-        self.point = nn.Sequential(
-            nn.Linear(voxel_width + 4, point_width), nn.GELU(), nn.Linear(point_width, point_width)
-        )
+        # A vector for each place, as a patch embedding has: which voxels are filled can be read off a token.
+        self.place = nn.Embedding(side**3, point_width)
+        nn.init.normal_(self.place.weight, std=0.5)
+        self.enter = nn.Linear(voxel_width + 1, point_width)
+        self.point = nn.Sequential(nn.GELU(), nn.Linear(point_width, point_width))
         self.pool = nn.Linear(2 * point_width, d_model)
         self.position = PositionEmbedding(3, d_model)
         self.point_width = voxel_width + point_width
@@ -85,14 +95,14 @@ class CellTokenizer(nn.Module):
         return Ragged(own.index_select(0, image.row), image.row_offsets)
 
     def _voxels(self, cells: Cells) -> tuple[torch.Tensor, torch.Tensor]:
-        energy = self.energy(cells.energy_mev)[:, None]
-        place = sub_coordinates(cells.sub, cells.side).float() * (2.0 / cells.side) - (1.0 - 1.0 / cells.side)
+        # On the map, the energies of a track spread by some 0.2 about that of 0.5 MeV: scaled to order one.
+        energy = 5.0 * (self.energy(cells.energy_mev) - self.typical)[:, None]
         pairs = touching(cells)
         x = self.lift(energy)
         for layer in self.layers:
             x = layer(x, pairs)
         x = self.norm(x)
-        return x, self.point(torch.cat((x, energy, place), -1))
+        return x, self.point(self.enter(torch.cat((x, energy), -1)) + self.place(cells.sub))
 
 
 def interpolate(cells: Cells, x: torch.Tensor) -> torch.Tensor:

@@ -62,7 +62,7 @@ def test_the_order_of_tokens_and_a_common_shift_change_nothing() -> None:
     model, tokens = transformer(), tokens_of([60])
     with torch.no_grad():
         for block in model.blocks:
-            block.attention.qkv.weight.mul_(20)  # attention that is far from uniform
+            block.attention.qkv.weight[:64].mul_(3)  # attention that is far from uniform
     order = torch.randperm(60, generator=torch.Generator().manual_seed(3))
     out = model(tokens).x
     shuffled = Tokens(

@@ -59,14 +59,14 @@ class TransformerConfig(BaseModel):
 class Attention(nn.Module):
     """Attention of each event's rows to one another, or (``cross``) to the rows of a memory."""
 
-    def __init__(self, d_model: int, n_heads: int, *, cross: bool = False, out_std: float = 0.02) -> None:
+    def __init__(self, d_model: int, n_heads: int, *, cross: bool = False, gain: float = 1.0) -> None:
         super().__init__()
         self.shape = (n_heads, d_model // n_heads)
         if cross:
             self.q, self.kv = linear(d_model, d_model), linear(d_model, 2 * d_model)
         else:
             self.qkv = linear(d_model, 3 * d_model)
-        self.out = linear(d_model, d_model, std=out_std)
+        self.out = linear(d_model, d_model, gain=gain)
 
     def forward(
         self,
@@ -79,14 +79,14 @@ class Attention(nn.Module):
         """``(T, D)`` for ``x (T, D)``; arguments as in `Block`."""
         n_heads, width = self.shape
         if memory is None:
-            # Queries and keys lie side by side: one turn serves both.
-            qk, v = self.qkv(x).view(len(x), 3 * n_heads, width).split((2 * n_heads, n_heads), 1)
-            q, k = rotate(qk, rotation).chunk(2, 1)
+            q, k, v = rotate(self.qkv(x).view(len(x), 3 * n_heads, width), rotation).chunk(3, 1)
         else:
             assert memory_rotation is not None
-            k, v = self.kv(memory).view(len(memory), 2 * n_heads, width).chunk(2, 1)
-            q, k = rotate(self.q(x).view(len(x), n_heads, width), rotation), rotate(k, memory_rotation)
-        attended: Tensor = self.out(packed_attention(q, k, v, layout).flatten(1))
+            k, v = rotate(self.kv(memory).view(len(memory), 2 * n_heads, width), memory_rotation).chunk(2, 1)
+            q = rotate(self.q(x).view(len(x), n_heads, width), rotation)
+        # Values are turned too, and their mean turned back: it says where its parts lie as seen from the row.
+        seen = rotate(packed_attention(q, k, v, layout), rotation.conj())
+        attended: Tensor = self.out(seen.flatten(1))
         return attended
 
 
@@ -114,12 +114,12 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.purpose, self.drop_path = f"drop-path/{layer}", drop_path
-        out_std = 0.02 / (2 * n_layers) ** 0.5
+        gain = (2 * n_layers) ** -0.5
         self.norm_attention = nn.LayerNorm(d_model)
-        self.attention = Attention(d_model, n_heads, cross=cross, out_std=out_std)
+        self.attention = Attention(d_model, n_heads, cross=cross, gain=gain)
         self.norm_mlp = nn.LayerNorm(d_model)
         self.mlp = nn.Sequential(
-            linear(d_model, 4 * d_model), nn.GELU(), linear(4 * d_model, d_model, std=out_std)
+            linear(d_model, 4 * d_model), nn.GELU(), linear(4 * d_model, d_model, gain=gain)
         )
 
     def forward(

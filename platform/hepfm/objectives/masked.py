@@ -62,8 +62,8 @@ class Masked(nn.Module):
     """Hidden units ask the visible ones of their event what they hold (`hepfm.api.Objective`).
 
     A query is a learned token of its part and the embedding of its position. The decoder's layers attend from
-    queries to encoded tokens only: a third of the cost of attention among all, since what one hidden unit is
-    predicted to hold cannot tell another more than the visible ones do.
+    queries to encoded tokens only (Fu et al. 2024, "Rethinking patch dependence for masked autoencoders"):
+    visible tokens pass through no layer of it, and hidden ones do not ask one another.
 
     Args:
         config: Masks and the decoder's size.
