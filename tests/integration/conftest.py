@@ -50,7 +50,7 @@ class Hepfm:
         self, *args: str, sets: tuple[str, ...] = (), **env: str
     ) -> subprocess.CompletedProcess[str]:
         with self.start(*args, sets=sets, **env) as process:
-            out, err = process.communicate(timeout=280)
+            out, err = process.communicate(timeout=600)
         return subprocess.CompletedProcess(args, process.returncode, out, err)
 
     def pretrain(self, *args: str, sets: tuple[str, ...] = (), **env: str) -> dict[str, Any]:
