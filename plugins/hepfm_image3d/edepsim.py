@@ -69,7 +69,7 @@ class EdepsimReader:
         try:
             with h5py.File(path, "r", locking="best-effort") as file:
                 return set(_ENDS) <= set(getattr(file.get("segments"), "dtype", np.dtype("u1")).names or ())
-        except OSError:
+        except safety.DAMAGE:
             return False
 
     def __init__(self, path: Path, config: Config | None = None) -> None:
@@ -135,10 +135,9 @@ class EdepsimReader:
 
     def _chunks(self, source: h5py.Dataset) -> Iterator[np.ndarray[Any, Any]]:
         for start in range(0, len(source), _ROWS):
-            try:
-                yield source[start : start + _ROWS]
-            except (OSError, RuntimeError) as error:
-                raise safety.read_error(error, f"{self.path}, field segments") from error
+            with safety.reading(f"{self.path}, field segments"):
+                rows = source[start : start + _ROWS]
+            yield rows
 
     def _ends(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """``(S, 2, 3)`` float64: start and end in mm, along the image's axes."""
@@ -191,11 +190,9 @@ class EdepsimReader:
     def _voxels(self, event: int, *, labels: bool) -> tuple[dict[str, Any], dict[str, Any]]:
         where = f"{self.path}, event {self._numbers[event]}, field segments"
         runs = range(self._first[event], self._first[event + 1])
-        try:
+        with safety.reading(where):
             source = self._handle.file()["segments"]
             rows = np.concatenate([source[self._starts[r] : self._stops[r]] for r in runs])
-        except (OSError, RuntimeError) as error:
-            raise safety.read_error(error, where) from error
         ends = (self._ends(rows) - self._origin) / self._options.voxel_mm
         pieces = clip(ends[:, 0], ends[:, 1])
         inside = ((pieces.voxel >= 0) & (pieces.voxel < self._grid)).all(1)

@@ -58,7 +58,7 @@ class PilarnetReader:
         try:
             with h5py.File(path, "r", locking="best-effort") as file:
                 return "point" in file and "cluster" in file
-        except OSError:
+        except safety.DAMAGE:
             return False
 
     def __init__(self, path: Path, config: Config | None = None) -> None:
@@ -174,10 +174,8 @@ class PilarnetReader:
         return pack(events, self.parts, labels=labels)
 
     def _row(self, name: str, event: int) -> np.ndarray[Any, Any]:
-        try:
+        with safety.reading(f"{self.path}, event {event}, field {name}"):
             row: np.ndarray[Any, Any] = self._handle.file()[name][event]
-        except (OSError, RuntimeError) as error:
-            raise safety.read_error(error, f"{self.path}, event {event}, field {name}") from error
         return row
 
     def _table(self, name: str, event: int, width: int, rows: int | None = None) -> np.ndarray[Any, Any]:

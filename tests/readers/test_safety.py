@@ -144,7 +144,7 @@ def test_a_store_of_another_version_or_without_its_attributes(store):
 def test_shards_of_different_schemas_are_refused(store):
     path = store(20, shard_events=10)
     with h5py.File(path / "00001.h5", "r+") as file:
-        file.attrs["parts"] = file.attrs["parts"].replace('"voxel_mm": 3.0', '"voxel_mm": 5.0')
+        file.attrs["parts"] = file.attrs["parts"].replace(b'"voxel_mm": 3.0', b'"voxel_mm": 5.0')
     with pytest.raises(DataError, match=r"voxel_mm is 3.0 there, 5.0 here") as error:
         StoreReader(path)
     assert "00001.h5" in error.value.where

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -170,6 +171,61 @@ def test_silent_corruption_is_caught_by_the_digest(store):
     assert f"{path}, block 1 (events 8 to 15)" in sentence
     with pytest.raises(DataError, match="was altered"):
         StoreReader(path, StoreReader.Config(verify=True)).read([9])
+
+
+def test_an_altered_schema_is_caught_by_the_digest(store):
+    path = store(30)
+    with h5py.File(path, "r+") as file:
+        file.attrs["parts"] = file.attrs["parts"].replace(b'"voxel_mm": 3.0', b'"voxel_mm": 7.0')
+    assert StoreReader(path).parts["image"].attributes["voxel_mm"] == 7.0
+    [sentence] = StoreReader(path).check()
+    assert f"{path}: the schema or the list of blocks" in sentence
+    with pytest.raises(DataError, match="was altered"):
+        StoreReader(path, StoreReader.Config(verify=True))
+
+
+def test_lost_blocks_are_caught_by_the_digest(store):
+    path = store(30)
+    with h5py.File(path, "r+") as file:
+        counts = file["block_events"][:-1]
+        del file["block_events"]
+        file["block_events"] = counts
+    assert len(StoreReader(path)) == 24
+    [sentence] = StoreReader(path).check()
+    assert "was altered" in sentence
+
+
+def test_a_damaged_block_is_refused_each_time(store):
+    path = store(12)
+    with h5py.File(path, "r+") as file:
+        del file["blocks/000000/light/samples/adc"]
+    reader = StoreReader(path)
+    for _ in range(2):
+        with pytest.raises(DataError, match="a field is missing"):
+            reader.read([0])
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zstd"}], ids=str)
+def test_damage_anywhere_is_caught(store, parts, same, options):
+    """Bytes changed, zeroed or cut off at random places: the check finds it, or nothing that counts changed."""
+    path = store(30, **options)
+    raw, wanted = path.read_bytes(), StoreReader(path).read(range(30))
+    rng = np.random.default_rng(1)
+    for kind in ("bit", "zeros", "end") * 40:
+        place, damaged = int(rng.integers(len(raw))), bytearray(raw)
+        if kind == "bit":
+            damaged[place] ^= 1 << int(rng.integers(8))
+        elif kind == "zeros":
+            damaged[place : place + 512] = bytes(len(damaged[place : place + 512]))
+        else:
+            del damaged[place:]
+        path.write_bytes(damaged)
+        StoreReader.sniff(path)  # never raises
+        with contextlib.suppress(DataError), StoreReader(path) as reader:
+            found = list(reader.check())
+            if not found:
+                assert reader.parts == parts
+                same(reader.read(range(30)), wanted)
 
 
 def test_values_that_make_no_sense_are_named(tmp_path, events, parts):

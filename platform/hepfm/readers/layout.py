@@ -9,6 +9,9 @@
     /blocks/000000/PART/TABLE/offsets   (n+1,) uint32, rows of the table within the block
     /blocks/000000/PART/TABLE/COLUMN    (N, ...) little-endian, as the schema says
 
+Attributes are text of fixed length, which lies in HDF5's checksummed headers. Text of variable length lies
+in a heap without a checksum, where a flipped bit is not seen, and a lost sector makes HDF5 read for ever.
+
 No column may be named ``offsets``. Datasets are contiguous, or chunked and compressed with zstd after a
 shuffle. A store is one such file, or a folder of them in the order of their names (shards). A file is written
 aside and renamed when it is complete, so it is complete or it does not exist.
@@ -18,7 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ import numpy as np
 
 from hepfm.api import ClassName, Column, PartSchema
 from hepfm.errors import DataError
+from hepfm.readers.digest import json_digest
 
 VERSION = 1
 PARTIAL = ".partial"
@@ -73,6 +77,23 @@ def parts_from_json(text: str, *, path: Path) -> dict[str, PartSchema]:
             what, where=f"{path}, attribute parts", fix="convert it from its source again"
         ) from error
     return parts
+
+
+def text(words: str) -> np.bytes_:
+    """Text as an attribute of fixed length."""
+    return np.bytes_(words.encode())
+
+
+def words(attribute: Any) -> str | None:
+    """The text of an attribute, of whatever length; None for what is no text."""
+    if isinstance(attribute, bytes):
+        return attribute.decode()
+    return attribute if isinstance(attribute, str) else None
+
+
+def store_digest(parts_json: str, block_digests: Sequence[str | None]) -> str:
+    """Hex digest of a file: its schema, as the attribute ``parts`` has it, and its blocks in order."""
+    return json_digest([json.loads(parts_json), block_digests])
 
 
 def _schema(fields: Mapping[str, Any]) -> PartSchema:

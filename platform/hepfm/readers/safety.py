@@ -8,6 +8,8 @@ before any data is read.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ import numpy as np
 
 from hepfm.errors import DataError
 
+DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+"""What h5py raises for a damaged file, depending on which of its structures is hit."""
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LARGEST_EXPANSION = 1000
 """A file may decompress to this many times its own size. Physics data reaches 10, rows of zeros some 100."""
@@ -53,11 +57,18 @@ def dataset(group: h5py.Group, name: str, *, path: Path) -> h5py.Dataset:
             written, or declares more than the file can hold. The message names file and field.
     """
     where = f"{path}, field {group.name.rstrip('/')}/{name}"
+    with reading(where):
+        *folders, last = name.split("/")
+        for folder in folders:
+            group = _member(group, folder, h5py.Group, where)
+        found = _member(group, last, h5py.Dataset, where)
+        _refuse_foreign(found, where)
+        _check_storage(found, path, where)
+    return found
+
+
+def _refuse_foreign(found: h5py.Dataset, where: str) -> None:
     fix = "convert it from its source again, or make the file self-contained (h5repack)"
-    *folders, last = name.split("/")
-    for folder in folders:
-        group = _member(group, folder, h5py.Group, where)
-    found = _member(group, last, h5py.Dataset, where)
     plist = found.id.get_create_plist()
     if plist.get_layout() == h5py.h5d.VIRTUAL:
         raise DataError("a virtual dataset is refused: its data is in other files", where=where, fix=fix)
@@ -65,8 +76,6 @@ def dataset(group: h5py.Group, name: str, *, path: Path) -> h5py.Dataset:
         raise DataError("external storage is refused: the data is in other files", where=where, fix=fix)
     if _has_reference(found.id.get_type()):
         raise DataError("references are refused", where=where, fix=fix)
-    _check_storage(found, path, where)
-    return found
 
 
 def _member(group: h5py.Group, name: str, kind: type, where: str) -> Any:
@@ -119,7 +128,7 @@ def _check_storage(found: h5py.Dataset, path: Path, where: str) -> None:
         if start is not None and start + nbytes > held:
             raise DataError(f"the field ends after the end of the file ({held} bytes)", where=where, fix=fix)
         return
-    if nbytes > max(_LARGEST_EXPANSION * held, 1 << 26):
+    if nbytes > _most_bytes(held):
         what = f"the field declares {nbytes} bytes, which a file of {held} bytes cannot hold"
         raise DataError(
             what, where=where, fix="it is damaged or made to exhaust memory: get it from its source"
@@ -128,6 +137,17 @@ def _check_storage(found: h5py.Dataset, path: Path, where: str) -> None:
     if (written := found.id.get_num_chunks()) != wanted:
         what = f"{wanted - written} of {wanted} chunks were never written (they would read as zeros)"
         raise DataError(what, where=where, fix=fix)
+
+
+def _most_bytes(held: int) -> int:
+    return max(_LARGEST_EXPANSION * held, 1 << 26)
+
+
+def refuse_count(count: int, nbytes: int, *, path: Path, where: str) -> None:
+    """Raises `DataError` for a number of things of ``nbytes`` each that the file cannot hold."""
+    if count * nbytes > _most_bytes(held := path.stat().st_size):
+        what = f"the field counts {count}, which a file of {held} bytes cannot hold"
+        raise DataError(what, where=where, fix="the file is damaged: get it from its source")
 
 
 def expect(
@@ -145,8 +165,16 @@ def expect(
         raise DataError(f"wanted shape {wanted}, found {found.shape}", where=where)
 
 
-def read_error(error: Exception, where: str) -> DataError:
-    """What to raise when HDF5 fails in the middle of a read."""
+@contextmanager
+def reading(where: str) -> Iterator[None]:
+    """Turns what HDF5 raises for a damaged file into `DataError`."""
+    try:
+        yield
+    except DAMAGE as error:
+        raise _read_error(error, where) from error
+
+
+def _read_error(error: Exception, where: str) -> DataError:
     if "can't open directory" in str(error) or "filter" in str(error):
         return DataError(f"the field's compression cannot be undone ({error})", where=where)
     return DataError(

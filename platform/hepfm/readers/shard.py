@@ -57,7 +57,8 @@ class Shard:
         self.path, self._verify, self._chunks = path, verify, chunks or ChunkCache()
         self._handle = Handle(path)
         file = self._handle.file()
-        version = file.attrs.get("hepfm_store")
+        with safety.reading(str(path)):
+            version = file.attrs.get("hepfm_store")
         if version is None:
             raise DataError(
                 "the file is not an hepfm event store", where=str(path), fix="hepfm data convert makes one"
@@ -73,18 +74,24 @@ class Shard:
         self.digest = self._attribute("digest")
         index = safety.dataset(file, "block_events", path=path)
         safety.expect(index, path=path, dtype="<i8", shape=(None,))
-        counts = index[()]
+        with safety.reading(f"{path}, field block_events"):
+            counts = index[()]
         if (counts < 1).any():
             raise DataError(
                 "a block without events", where=f"{path}, field block_events", fix="make the store again"
             )
+        where = f"{path}, field block_events"
+        safety.refuse_count(sum(counts.tolist()), 8, path=path, where=where)  # an event has an id of 8 bytes
         self._blocks = [_Block(layout.block_name(k), int(n)) for k, n in enumerate(counts)]
         self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         """First event of each block, and the number of events."""
+        if verify and (bad := self.altered()):
+            raise DataError(bad, where=str(path), fix="restore or convert the file again")
 
     def _attribute(self, name: str) -> str:
-        value = self._handle.file().attrs.get(name)
-        if not isinstance(value, str):
+        with safety.reading(f"{self.path}, attribute {name}"):
+            value = layout.words(self._handle.file().attrs.get(name))
+        if value is None:
             what = "an attribute of the store is missing or not text"
             raise DataError(
                 what, where=f"{self.path}, attribute {name}", fix="convert it from its source again"
@@ -105,12 +112,15 @@ class Shard:
                 raise DataError(bad, where=f"{self.path}, block {k}", fix="restore or convert the file again")
             ids = self._dataset(block, "event_ids")
             safety.expect(ids, path=self.path, dtype="<u8", shape=(block.events,))
-            self._place(block, ("event_ids",), ids)
+            found: dict[Key, h5py.Dataset] = {("event_ids",): ids}
             for part, table, name, column in layout.columns(self.parts):
                 values = self._dataset(block, f"{part}/{table}/{name}")
                 wanted = (None, *column.shape)
                 safety.expect(values, path=self.path, dtype=layout.disk_dtype(column), shape=wanted)
-                self._place(block, (part, table, name), values)
+                found[part, table, name] = values
+            # All or none: a damaged block stays unknown, and is refused again.
+            for key, values in found.items():
+                self._place(block, key, values)
         return block
 
     def _place(self, block: _Block, key: Key, found: h5py.Dataset) -> None:
@@ -123,7 +133,9 @@ class Shard:
 
     def event_ids(self, k: int) -> np.ndarray[Any, Any]:
         """``(n,)`` uint64 of block k."""
-        ids: np.ndarray[Any, Any] = self._dataset(self._block(k), "event_ids")[()]
+        block = self._block(k)
+        with safety.reading(f"{self.path}, field {block.group}/event_ids"):
+            ids: np.ndarray[Any, Any] = self._dataset(block, "event_ids")[()]
         return ids
 
     def offsets(self, k: int, part: str, table: str) -> np.ndarray[Any, Any]:
@@ -133,7 +145,8 @@ class Shard:
         if known is None:
             source = self._dataset(block, f"{part}/{table}/offsets")
             safety.expect(source, path=self.path, dtype="<u4", shape=(block.events + 1,))
-            known = source[()]
+            with safety.reading(f"{self.path}, field {source.name}"):
+                known = source[()]
             if known[0] != 0 or (known[1:] < known[:-1]).any():
                 raise DataError("the offsets go backwards", where=f"{self.path}, field {source.name}")
             for name in self.parts[part].tables[table]:
@@ -164,11 +177,10 @@ class Shard:
         stop = start + len(out)
 
         def read(first: int) -> np.ndarray[Any, Any]:
-            source = self._handle.file()[f"{block.group}/{name}"]
-            try:
-                chunk: np.ndarray[Any, Any] = source[first : first + rows]
-            except (OSError, RuntimeError) as error:
-                raise safety.read_error(error, f"{self.path}, field {source.name}") from error
+            with safety.reading(f"{self.path}, field {block.group}/{name}"):
+                chunk: np.ndarray[Any, Any] = self._handle.file()[f"{block.group}/{name}"][
+                    first : first + rows
+                ]
             return chunk
 
         for first in range(start - start % rows, stop, rows):
@@ -178,18 +190,30 @@ class Shard:
 
     def corrupt(self, k: int) -> str:
         """Why block k cannot be trusted (its digest does not fit its arrays); empty where all is well."""
-        group = self._handle.file().get(self._blocks[k].group)
-        wanted = None if group is None else group.attrs.get("digest")
+        wanted = self._block_digest(k)
         if wanted is None:
             return "the block was not finished: it has no digest"
-        try:
-            names = ["event_ids"]
-            for part, table, name, _ in layout.columns(self.parts):
-                names += [f"{part}/{table}/{name}", f"{part}/{table}/offsets"]
+        names = ["event_ids"]
+        for part, table, name, _ in layout.columns(self.parts):
+            names += [f"{part}/{table}/{name}", f"{part}/{table}/offsets"]
+        with safety.reading(f"{self.path}, block {k}"):
             arrays = {name: self._dataset(self._blocks[k], name)[()] for name in names}
-        except (OSError, RuntimeError) as error:
-            return str(safety.read_error(error, f"{self.path}, block {k}"))
         return "" if arrays_digest(arrays) == wanted else "the data does not fit its digest: it was altered"
+
+    def altered(self) -> str:
+        """Why the schema or the list of blocks cannot be trusted (they do not fit the file's digest).
+
+        Empty where all is well, and where a block was not finished, which `corrupt` says.
+        """
+        blocks = [self._block_digest(k) for k in range(self.n_blocks)]
+        if None in blocks or layout.store_digest(self._attribute("parts"), blocks) == self.digest:
+            return ""
+        return "the schema or the list of blocks does not fit the file's digest: it was altered"
+
+    def _block_digest(self, k: int) -> str | None:
+        with safety.reading(f"{self.path}, block {k}"):
+            group = self._handle.file().get(self._blocks[k].group)
+            return None if group is None else layout.words(group.attrs.get("digest"))
 
     def close(self) -> None:
         self._handle.close()

@@ -19,6 +19,7 @@ from hepfm.readers.chunks import ChunkCache
 from hepfm.readers.digest import json_digest
 from hepfm.readers.layout import PARTIAL, PLAN, disk_dtype
 from hepfm.readers.pack import columns_of, offsets_of
+from hepfm.readers.safety import DAMAGE
 from hepfm.readers.shard import Shard
 from hepfm.readers.writer import StoreWriter, schema_differences
 
@@ -65,7 +66,7 @@ class StoreReader:
         try:
             with h5py.File(files[0], "r", locking="best-effort") as file:
                 return "hepfm_store" in file.attrs
-        except (OSError, IndexError):
+        except (*DAMAGE, IndexError):
             return False
 
     def __init__(self, path: Path, config: Config | None = None) -> None:
@@ -183,12 +184,18 @@ class StoreReader:
             try:
                 if bad := shard.corrupt(k):
                     yield f"{shard.path}, block {k} (events {first} to {last - 1}): {bad}"
-                yield from bad_values(
-                    self.read(np.arange(first, last)), self.parts, path=shard.path, first=first
-                )
+                else:
+                    batch = self.read(np.arange(first, last))
+                    yield from bad_values(batch, self.parts, path=shard.path, first=first)
             except DataError as error:
                 yield f"{error.where or shard.path}: {error.what}"
             first = last
+        for shard in self._shards:
+            try:
+                if bad := shard.altered():
+                    yield f"{shard.path}: {bad}"
+            except DataError as error:
+                yield f"{error.where}: {error.what}"
 
     def close(self) -> None:
         for shard in self._shards:

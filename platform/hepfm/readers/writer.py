@@ -19,7 +19,7 @@ import numpy as np
 from hepfm.api import Batch, PartSchema
 from hepfm.errors import DataError
 from hepfm.readers import layout
-from hepfm.readers.digest import arrays_digest, json_digest
+from hepfm.readers.digest import arrays_digest
 from hepfm.readers.pack import concat, take
 
 Compression = Literal["none", "zstd"]
@@ -127,7 +127,7 @@ class StoreWriter:
         for name, array in arrays.items():
             group.create_dataset(name, data=array, **self._filters(array))
         digest = arrays_digest(arrays)
-        group.attrs["digest"] = digest
+        group.attrs["digest"] = layout.text(digest)
         self._blocks.append((len(block), digest))
 
     def _filters(self, array: np.ndarray[Any, Any]) -> dict[str, Any]:
@@ -157,9 +157,10 @@ class StoreWriter:
                 shutil.copyfile(self._append_to, aside)
             self._file = h5py.File(aside, "a", libver="latest", locking="best-effort")
             self._file.attrs["hepfm_store"] = layout.VERSION
-            self._file.attrs["parts"] = layout.parts_to_json(self.parts)
+            self._file.attrs["parts"] = layout.text(layout.parts_to_json(self.parts))
             self._blocks = self._keep_complete_blocks(self._file)
-            self._file.attrs["provenance"] = json.dumps(self._provenance(self._file), sort_keys=True)
+            said = json.dumps(self._provenance(self._file), sort_keys=True)
+            self._file.attrs["provenance"] = layout.text(said)
         return self._file
 
     def _provenance(self, file: h5py.File) -> Mapping[str, Any]:
@@ -182,7 +183,7 @@ class StoreWriter:
                 continue
             if layout.block_name(len(kept)) != f"blocks/{name}":
                 file.move(f"blocks/{name}", layout.block_name(len(kept)))
-            kept.append((len(group["event_ids"]), str(group.attrs["digest"])))
+            kept.append((len(group["event_ids"]), layout.words(group.attrs["digest"]) or ""))
         return kept
 
     def _finish(self) -> None:
@@ -190,7 +191,8 @@ class StoreWriter:
         if "block_events" in file:
             del file["block_events"]
         file.create_dataset("block_events", data=np.array([n for n, _ in self._blocks], "<i8"))
-        file.attrs["digest"] = store_digest(self.parts, [digest for _, digest in self._blocks])
+        digest = layout.store_digest(layout.parts_to_json(self.parts), [digest for _, digest in self._blocks])
+        file.attrs["digest"] = layout.text(digest)
         file.close()
         with aside.open("rb+") as written:
             os.fsync(written.fileno())
@@ -233,11 +235,6 @@ def block_arrays(block: Batch, parts: Mapping[str, PartSchema]) -> dict[str, np.
         arrays[f"{part}/{table}/{name}"] = source.columns[name].astype(layout.disk_dtype(column))
         arrays[f"{part}/{table}/offsets"] = source.offsets.astype("<u4")
     return arrays
-
-
-def store_digest(parts: Mapping[str, PartSchema], block_digests: list[str]) -> str:
-    """Hex digest of a store's file: its schema and its blocks in order."""
-    return json_digest([json.loads(layout.parts_to_json(parts)), block_digests])
 
 
 def schema_differences(have: Mapping[str, PartSchema], want: Mapping[str, PartSchema]) -> list[str]:
