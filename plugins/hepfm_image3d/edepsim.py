@@ -28,6 +28,8 @@ _CM = 10.0
 _ENDS = ("x_start", "y_start", "z_start", "x_end", "y_end", "z_end")
 _ROWS = 1 << 20
 _MAX_VOXELS_A_SIDE = 1 << 16
+_FAR_MM = 1e6
+"""No detector is larger; a damaged number that is would be cut into more voxels than memory holds."""
 
 
 class EdepsimReader:
@@ -77,13 +79,20 @@ class EdepsimReader:
         self._options = options = config or self.Config()
         self._handle = Handle(path)
         source = safety.dataset(self._handle.file(), "segments", path=path)
+        safety.expect(source, path=path, shape=(None,))
         names = set(source.dtype.names or ())
         self._event = next((n for n in ("eventID", "event_id") if n in names), "eventID")
         self._track = next((n for n in ("trackID", "traj_id") if n in names), "")
         self._pdg = next((n for n in ("pdgId", "pdg_id") if n in names), "")
+        ids = {self._event, self._track, self._pdg}
         if missing := {*_ENDS, self._event, "dE"} - names:
             what = f"segments lack the fields {', '.join(sorted(missing))}"
             raise DataError(what, where=f"{path}, field segments", fix=f"it has: {', '.join(sorted(names))}")
+        for name in sorted({*_ENDS, "dE", "t", "n_electrons"} & names | ids & names):
+            kind = source.dtype[name]
+            if kind.kind not in ("iu" if name in ids else "iuf"):
+                wanted = "an integer" if name in ids else "a number"
+                raise DataError(f"wanted {wanted}, found {kind}", where=f"{path}, field segments/{name}")
         low, high, ionised = self._scan(source, names)
         voxel = options.voxel_mm
         self._origin = np.array(options.origin_mm or np.floor(low / voxel) * voxel)
@@ -118,9 +127,10 @@ class EdepsimReader:
         events: list[np.ndarray[Any, Any]] = []
         for rows in self._chunks(source):
             ends = self._ends(rows)
-            if len(bad := np.flatnonzero(~np.isfinite(ends).all((1, 2)))):
+            if len(bad := np.flatnonzero(~(np.abs(ends) < _FAR_MM).all((1, 2)))):
                 where = f"{self.path}, event {rows[self._event][bad[0]]}, field segments"
-                raise DataError("a segment's position is not finite", where=where)
+                what = f"a segment's position is not finite, or more than {_FAR_MM / 1000:g} m away"
+                raise DataError(what, where=where, fix="the file is damaged, or its positions are not in cm")
             both = ends.reshape(-1, 3)
             low, high = np.minimum(low, both.min(0)), np.maximum(high, both.max(0))
             ionised = ionised or ("n_electrons" in names and bool(rows["n_electrons"].any()))

@@ -22,7 +22,7 @@ from hepfm.readers.checks import bad_values, event_indices
 from hepfm.readers.digest import file_digest
 from hepfm.readers.handle import Handle
 from hepfm.readers.pack import pack
-from hepfm.readers.vlen import vlen_lengths
+from hepfm.readers.vlen import VlenRows
 from hepfm_image3d.pilarnet_writer import write_pilarnet
 from hepfm_image3d.schema import image3d_schema
 
@@ -69,24 +69,26 @@ class PilarnetReader:
         file = self._handle.file()
         self._n = self._rows("point", "f", None)
         self._rows("cluster", "i", self._n)
-        self._lengths: np.ndarray[Any, Any] | None = None
         self._extras = [n for n in ("cluster_extra", "cluster_extra_2", "interaction_extra") if n in file]
         for name in self._extras:
             self._rows(name, "f", self._n)
+        datasets = ("point", "cluster", *self._extras)
+        self._table_rows = {name: VlenRows(file[name], path=path) for name in datasets}
         self._widths = self._find_widths()
         self.version = self._version()
-        voxel_mm = options.voxel_mm or float(file.attrs.get("voxel_mm", 3.0))
-        origin = float(file.attrs.get("origin_mm", -384.0 * voxel_mm))
+        with safety.reading(f"{path}, attributes"):
+            attributes = {k: v.item() if isinstance(v, np.generic) else v for k, v in file.attrs.items()}
+            voxel_mm = options.voxel_mm or float(attributes.get("voxel_mm", 3.0))
+            origin = np.broadcast_to(np.asarray(attributes.get("origin_mm", -384.0 * voxel_mm), float), 3)
         self.parts = {
             self._part: image3d_schema(
                 voxels=(*POINT, "semantic", "fragment", "group", "interaction"),
                 fragments=self._fragment_columns(),
                 interactions=("interaction_id", "vertex") if "interaction_extra" in self._extras else (),
                 voxel_mm=voxel_mm,
-                origin_mm=(origin, origin, origin),
+                origin_mm=tuple(origin.tolist()),
             )
         }
-        attributes = {k: v.item() if isinstance(v, np.generic) else v for k, v in file.attrs.items()}
         simple = {k: v for k, v in attributes.items() if isinstance(v, str | int | float | bool)}
         self.provenance = {"format": f"PILArNet-M {self.version}", "file": path.name, "attributes": simple}
 
@@ -110,11 +112,9 @@ class PilarnetReader:
 
     def _find_widths(self) -> dict[str, int]:
         """Columns of ``cluster`` and ``cluster_extra``, from the first event that tells."""
-        file = self._handle.file()
-        lengths = {name: vlen_lengths(file[name], path=self.path) for name in ("cluster", *self._extras)}
         widths = {"cluster": 6, "cluster_extra": 5}
-        for event in np.flatnonzero(lengths["cluster"]).tolist():
-            points = int(self.lengths(self._part)[event])
+        for event in np.flatnonzero(self._table_rows["cluster"].lengths).tolist():
+            points = int(self._table_rows["point"].lengths[event]) // 8
             row = self._row("cluster", event)
             fits = [
                 w for w in (6, 5) if len(row) % w == 0 and row[::w].sum() == points and (row[::w] >= 0).all()
@@ -124,7 +124,11 @@ class PilarnetReader:
             clusters = len(row) // fits[0]
             widths["cluster"] = fits[0]
             if "cluster_extra" in self._extras:
-                widths["cluster_extra"] = int(lengths["cluster_extra"][event]) // clusters
+                numbers = int(self._table_rows["cluster_extra"].lengths[event])
+                if numbers not in {5 * clusters, 6 * clusters}:
+                    what = f"wanted {clusters} rows of 5 or 6 numbers, found {numbers} numbers"
+                    raise DataError(what, where=f"{self.path}, event {event}, field cluster_extra")
+                widths["cluster_extra"] = numbers // clusters
             break
         return widths
 
@@ -158,9 +162,7 @@ class PilarnetReader:
 
     def lengths(self, part: str) -> np.ndarray[Any, Any]:  # noqa: ARG002  there is one part
         """``(len,)`` int64 points of each event, without reading them."""
-        if self._lengths is None:
-            self._lengths = vlen_lengths(self._handle.file()["point"], path=self.path) // 8
-        return self._lengths
+        return self._table_rows["point"].lengths // 8
 
     def read(self, indices: Sequence[int], *, labels: bool = True) -> Batch:
         """The events at these indices; rows in the file's order.
@@ -174,9 +176,7 @@ class PilarnetReader:
         return pack(events, self.parts, labels=labels)
 
     def _row(self, name: str, event: int) -> np.ndarray[Any, Any]:
-        with safety.reading(f"{self.path}, event {event}, field {name}"):
-            row: np.ndarray[Any, Any] = self._handle.file()[name][event]
-        return row
+        return self._table_rows[name].row(event, self._handle)
 
     def _table(self, name: str, event: int, width: int, rows: int | None = None) -> np.ndarray[Any, Any]:
         """One event's table ``(rows, width)``."""
@@ -218,8 +218,8 @@ class PilarnetReader:
         tables = {"voxels": truth, "fragments": self._fragments(event, cluster)}
         if "interaction_extra" in self._extras:
             rows = self._table("interaction_extra", event, 4)
-            if not np.isfinite(rows[:, 0]).all():
-                raise DataError("an interaction_id is not finite", where=where + "interaction_extra")
+            if not _are_int32(rows[:, 0]):
+                raise DataError("an interaction_id does not fit 32 bits", where=where + "interaction_extra")
             tables["interactions"] = {"interaction_id": rows[:, 0], "vertex": rows[:, 1:]}
         return Sample(event_id=event_id, parts={self._part: {"voxels": inputs}}, labels={self._part: tables})
 
@@ -232,9 +232,9 @@ class PilarnetReader:
                 columns["is_primary"] = extra[:, 5]
         if "cluster_extra_2" in self._extras:
             extra = self._table("cluster_extra_2", event, 5, len(cluster))
-            if not np.isfinite(extra[:, 3:]).all():
+            if not _are_int32(extra[:, 3:]):
                 where = f"{self.path}, event {event}, field cluster_extra_2"
-                raise DataError("parent_pdg or parent_track_id is not finite", where=where)
+                raise DataError("parent_pdg or parent_track_id does not fit 32 bits", where=where)
             columns |= {
                 "momentum_xyz_gev": extra[:, :3],
                 "parent_pdg": extra[:, 3],
@@ -256,3 +256,8 @@ class PilarnetReader:
 
     def close(self) -> None:
         self._handle.close()
+
+
+def _are_int32(numbers: np.ndarray[Any, Any]) -> bool:
+    """Whether float32 numbers can be cast to int32; NaN and infinity cannot."""
+    return bool(((numbers >= -(2.0**31)) & (numbers < 2.0**31)).all())

@@ -57,9 +57,9 @@ def write_pilarnet(
                     found[name][n] = table.reshape(-1)
                 n += 1
         file.attrs["voxel_mm"] = float(schema.attributes["voxel_mm"])
-        file.attrs["origin_mm"] = float(schema.attributes["origin_mm"][0])
+        file.attrs["origin_mm"] = np.array(schema.attributes["origin_mm"], np.float64)
         for key, value in provenance.items():
-            if isinstance(value, str | int | float):
+            if isinstance(value, str | int | float) and key not in file.attrs:
                 file.attrs[key] = value
     aside.replace(path)
     return n

@@ -144,9 +144,20 @@ def test_bad_files_are_named(tmp_path):
     ] == []
     with pytest.raises(DataError, match="lack the fields dE"):
         EdepsimReader(write("no-energy.h5", kinds[:-1]))
-    with pytest.raises(DataError, match="position is not finite") as error:
+    with pytest.raises(DataError, match="position is not finite, or") as error:
         EdepsimReader(write("nan.h5", kinds, x_end=np.nan))
     assert "event 5, field segments" in error.value.where
+    grid = EdepsimReader.Config(origin_mm=(0, 0, 0), grid=(8, 8, 8))
+    with pytest.raises(DataError, match="more than 1000 m away"):  # not cut into 3e11 pieces
+        EdepsimReader(write("far.h5", kinds, x_end=1e11), grid)
+    text = [(name, "S4" if name == "x_start" else kind) for name, kind in kinds]
+    with pytest.raises(DataError, match=r"wanted a number, found \|S4") as error:
+        EdepsimReader(write("text.h5", text))
+    assert "field segments/x_start" in error.value.where
+    with h5py.File(tmp_path / "square.h5", "w") as file:
+        file["segments"] = np.zeros((2, 4), kinds)
+    with pytest.raises(DataError, match=r"wanted shape \('any',\), found \(2, 4\)"):
+        EdepsimReader(tmp_path / "square.h5")
     [sentence] = EdepsimReader(write("energy.h5", kinds, dE=np.nan)).check()
     assert "event 5, field segments: a deposited energy (dE) is not finite" in sentence
     with pytest.raises(DataError, match="each side must have 1 to 65536"):

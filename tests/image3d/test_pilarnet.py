@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from dataclasses import replace
@@ -296,6 +297,49 @@ def test_wrong_files_are_refused_on_opening(make, tmp_path):
     assert "int32 or int64, found uint64" in spoiled("unsigned", unsigned).what
     assert "found float32" in spoiled("flat", put("point", np.zeros(3, "f4"))).what
     assert "wanted shape (3,), found (2,)" in spoiled("short", put("cluster_extra", np.zeros(2))).what
+
+
+def test_lost_sectors_do_not_hang(make):
+    """HDF5 walks a heap of zeros without end."""
+    path, _ = make("v2", n=3)
+    raw = path.read_bytes()
+    for at in range(0, len(raw), 1 << 14):
+        path.write_bytes(raw[:at] + bytes(512) + raw[at + 512 :])
+        with contextlib.suppress(DataError):
+            list(PilarnetReader(path).check())
+    heap = raw.index(b"GCOL")
+    path.write_bytes(raw[: heap + 16] + bytes(512) + raw[heap + 528 :])
+    [sentence, *_] = PilarnetReader(path).check()
+    assert "the row is not where the file says" in sentence
+
+
+def test_extras_of_another_width_are_refused(make):
+    def wide(tables, k):
+        tables["cluster_extra"] = np.repeat(tables["cluster_extra"], 2, axis=1)[:, :7]
+
+    path, _ = make("v2", alter=wide, n=3)
+    with pytest.raises(DataError, match="rows of 5 or 6 numbers"):
+        PilarnetReader(path)
+
+
+def test_a_number_too_large_for_its_column_is_refused(make):
+    def far(extra):
+        extra[0, 4] = 3e9
+        return extra
+
+    path, _ = make("v3_extra", alter=change("cluster_extra_2", 2, far), n=3)
+    [sentence] = PilarnetReader(path).check()
+    assert "event 2, field cluster_extra_2: parent_pdg or parent_track_id does not fit 32 bits" in sentence
+
+
+def test_the_origin_of_each_axis_is_kept(v2, tmp_path):
+    reader = PilarnetReader(v2)
+    image = reader.parts["image3d"]
+    moved = {**image.attributes, "origin_mm": [-1.0, 2.0, 3.0]}
+    parts = {"image3d": replace(image, attributes=moved)}
+    write_pilarnet(tmp_path / "moved.h5", [reader.read([0])], parts, {})
+    again = PilarnetReader(tmp_path / "moved.h5").parts["image3d"]
+    assert again.attributes["origin_mm"] == [-1.0, 2.0, 3.0]
 
 
 def test_a_huge_event_is_known_before_it_is_read(make):

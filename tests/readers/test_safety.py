@@ -15,7 +15,7 @@ from hepfm.readers.digest import file_digest
 from hepfm.readers.handle import Handle
 from hepfm.readers.sniff import open_reader, resolve_paths
 from hepfm.readers.store import StoreReader
-from hepfm.readers.vlen import vlen_lengths
+from hepfm.readers.vlen import VlenRows
 
 
 def refused(path, name="x"):
@@ -157,9 +157,14 @@ def test_lengths_of_rows_are_known_without_reading_them(tmp_path, chunks):
     with h5py.File(path, "w", libver="latest") as file:
         found = file.create_dataset("x", (6,), h5py.vlen_dtype("f4"), chunks=chunks)
         for k, n in enumerate(lengths):
-            found[k] = np.ones(n, "f4")
+            found[k] = np.arange(n) + 10 * k
     with h5py.File(path) as file:
-        np.testing.assert_array_equal(vlen_lengths(file["x"], path=path), lengths)
+        rows = VlenRows(file["x"], path=path)
+        np.testing.assert_array_equal(rows.lengths, lengths)
+        for k, wanted in enumerate(file["x"][()]):
+            row = rows.row(k, Handle(path))
+            assert row.dtype == wanted.dtype
+            np.testing.assert_array_equal(row, wanted)
         place = file["x"].id.get_offset() if chunks is None else None
     if place is None:
         return
@@ -167,7 +172,7 @@ def test_lengths_of_rows_are_known_without_reading_them(tmp_path, chunks):
         file.seek(place + 2 * 16)
         file.write((10**9).to_bytes(4, "little"))
     with h5py.File(path) as file, pytest.raises(DataError, match="declares 1000000000 numbers") as error:
-        vlen_lengths(file["x"], path=path)
+        VlenRows(file["x"], path=path)
     assert "event 2" in error.value.where
 
 
