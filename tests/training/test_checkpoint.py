@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hepfm.errors import CheckpointError
-from hepfm.training.checkpoint import find_newest, retain, save, verify
+from hepfm.training.checkpoint import check_owner, find_newest, retain, save, verify
 from hepfm.training.ranks import Ranks
 from hepfm.training.weights import load_weights, read_weights, weights_sha256, write_weights
 
@@ -76,8 +76,43 @@ def test_a_link_in_place_of_a_file_is_refused(tmp_path):
     elsewhere.write_bytes(shard.read_bytes())
     shard.unlink()
     shard.symlink_to(elsewhere)
-    with pytest.raises(CheckpointError, match="missing"):
+    with pytest.raises(CheckpointError, match=r"shard\.pt of the checkpoint is a link"):
         verify(checkpoint)
+
+
+def test_a_link_in_place_of_a_checkpoint_or_its_engine_is_refused(tmp_path):
+    before, elsewhere = make(tmp_path / "run", 1), make(tmp_path / "elsewhere", 2)
+    linked = tmp_path / "run" / "step-00000002"
+    linked.symlink_to(elsewhere)
+    found, (damage,) = find_newest(tmp_path / "run")
+    assert found == before
+    assert "is a link to" in str(damage)
+    make(tmp_path / "run", 2)  # takes its place, and leaves alone what it led to
+    assert not linked.is_symlink()
+    assert verify(elsewhere)
+
+    engine = linked / "engine"
+    engine.rename(tmp_path / "engine")
+    engine.symlink_to(tmp_path / "engine")
+    with pytest.raises(CheckpointError, match="engine of the checkpoint is a link"):
+        verify(linked)
+
+
+def test_a_checkpoint_of_somebody_else_is_not_opened(tmp_path, monkeypatch):
+    checkpoint = make(tmp_path, 1)
+    check_owner(checkpoint)
+    monkeypatch.setattr("os.geteuid", lambda: checkpoint.stat().st_uid + 1)
+    with pytest.raises(CheckpointError, match="belongs to user"):
+        check_owner(checkpoint)
+
+
+def test_damaged_ones_that_are_newer_take_no_place_of_good_ones(tmp_path):
+    make(tmp_path, 3)
+    for step in (6, 9):
+        flip(make(tmp_path, step) / "engine/shard.pt")
+    make(tmp_path, 4)
+    make(tmp_path, 5)
+    assert [path.name for path in retain(tmp_path, keep=2, keep_best=0)] == ["step-00000004", "step-00000005"]
 
 
 def test_without_a_complete_one_nothing_is_found(tmp_path):
@@ -89,7 +124,7 @@ def test_without_a_complete_one_nothing_is_found(tmp_path):
 
 
 def test_the_newest_is_by_step_not_by_clock(tmp_path):
-    newer, older = make(tmp_path, 20), make(tmp_path, 10)
+    older, newer = make(tmp_path, 10), make(tmp_path, 20)
     os.utime(newer, (0, 0))
     assert find_newest(tmp_path)[0] == newer
     assert older.exists()

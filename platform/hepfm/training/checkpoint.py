@@ -63,8 +63,9 @@ def save(
         for path in (aside / MANIFEST, *(path for path in aside.rglob("*") if path.is_dir()), aside):
             _sync(path)
         failpoint("checkpoint-synced")
-        if final.exists():  # damaged: a complete one would have been resumed from
-            _remove(final)
+        for other in checkpoints.glob("step-*"):
+            if other.name >= final.name:  # damaged: a complete one would have been resumed from
+                _remove(other)
         aside.rename(final)
         failpoint("checkpoint-renamed")
         _sync(checkpoints)
@@ -76,8 +77,11 @@ def verify(checkpoint: Path) -> dict[str, Any]:
     """The manifest of a checkpoint whose files are all there and as they were written.
 
     Raises:
-        CheckpointError: One is missing, changed, or should not be there; it is named with its hashes.
+        CheckpointError: One is missing, changed, a link, or should not be there; it is named with its hashes.
     """
+    for path in (checkpoint, *checkpoint.rglob("*")):
+        if path.is_symlink():
+            raise _damaged(checkpoint, path.name, f"is a link to {path.readlink()}")
     try:
         manifest: dict[str, Any] = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
         files = dict(manifest["files"])
@@ -91,11 +95,26 @@ def verify(checkpoint: Path) -> dict[str, Any]:
         raise _damaged(checkpoint, name, "is not in the manifest")
     for name, sha256 in wanted.items():
         path = checkpoint / name
-        if name not in found or path.is_symlink():
+        if name not in found:
             raise _damaged(checkpoint, name, f"is missing (sha256 {sha256})")
         if (has := _sha256(path)) != sha256:
             raise _damaged(checkpoint, name, f"has sha256 {has}, written was {sha256}")
     return manifest
+
+
+def check_owner(checkpoint: Path) -> None:
+    """Makes sure that a checkpoint's files are this user's own, before pickles among them are opened.
+
+    Raises:
+        CheckpointError: One belongs to somebody else.
+    """
+    for path in (checkpoint, *checkpoint.rglob("*")):
+        if (owner := path.stat().st_uid) != os.geteuid():
+            raise CheckpointError(
+                f"The checkpoint belongs to user {owner}; to open it is to run code that may be in it.",
+                where=str(path),
+                fix="where you trust them, copy the run's folder (cp -r), and name the copy",
+            )
 
 
 def find_newest(checkpoints: Path) -> tuple[Path | None, list[CheckpointError]]:
@@ -135,14 +154,17 @@ def _remove(checkpoint: Path) -> None:
     """Renames first, so that what a kill leaves half deleted is not taken for a damaged checkpoint."""
     hidden = checkpoint.with_name(f".{checkpoint.name}-removed")
     checkpoint.rename(hidden)
-    shutil.rmtree(hidden)
+    if hidden.is_symlink():  # refused, whatever it leads to
+        hidden.unlink()
+    else:
+        shutil.rmtree(hidden)
 
 
 def _damaged(checkpoint: Path, name: str, how: str) -> CheckpointError:
     return CheckpointError(
         f"{name} of the checkpoint {how}.",
         where=str(checkpoint / name),
-        fix="the previous checkpoint is used instead; delete this one",
+        fix="delete this checkpoint; resume and fork take the newest that is complete",
     )
 
 
