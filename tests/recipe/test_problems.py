@@ -76,6 +76,10 @@ from hepfm.recipe.load import load_recipe
         ("deepspeed.zero_optimization.stage=4", "stage is 4; wanted: one of 0, 1, 2, 3.", ""),
         ("deepspeed.zero_optimization.stage=true", "stage is True; wanted: one of 0, 1, 2, 3.", ""),
         ("deepspeed.zero_optimization=2", "wanted: a section.", "{stage: 1}"),
+        # Without the norm, DeepSpeed does not see a NaN.
+        ("deepspeed.zero_optimization.compute_grad_norm=false", "compute_grad_norm is not a setting.", ""),
+        ("data.val=[]", "data.val is []; wanted: at least one.", ""),
+        ("tracking.uri=https://me:secret@host", "tracking.uri holds a password", "MLFLOW_TRACKING_URI"),
         (
             "train.warmup_steps=201",
             "train.warmup_steps is 201, more than train.steps, which is 200.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from hepfm.errors import did_you_mean
@@ -27,6 +28,12 @@ def contradictions(recipe: Recipe) -> Iterator[Problem]:
             f"train.final_learning_rate is {train.final_learning_rate:g}, more than train.learning_rate, "
             f"which is {train.learning_rate:g}.",
             "lower it, or set train.schedule=constant",
+        )
+    if re.search("//[^/@]*:[^/@]*@", recipe.tracking.uri or ""):
+        yield Problem(
+            ("tracking", "uri"),
+            "tracking.uri holds a password, and recipes are saved with each run and checkpoint.",
+            "set it as MLFLOW_TRACKING_URI, or the password as MLFLOW_TRACKING_PASSWORD",
         )
     for split in ("train", "val"):
         paths = getattr(recipe.data, split)

@@ -77,7 +77,6 @@ ZERO = frozenset(
     {
         "allgather_bucket_size",
         "allgather_partitions",
-        "compute_grad_norm",
         "contiguous_gradients",
         "enable_sanity_checks",
         "ignore_unused_parameters",

@@ -123,7 +123,7 @@ class Engine:
             self._deepspeed.step()
             return True, norm
         self._deepspeed.step()
-        zero_norm = self._deepspeed.get_global_grad_norm()  # none where the recipe switches it off
+        zero_norm = self._deepspeed.get_global_grad_norm()
         return self._deepspeed.was_step_applied(), math.nan if zero_norm is None else float(zero_norm)
 
     def local_parameters(self) -> list[tuple[str, torch.Tensor]]:
