@@ -128,6 +128,78 @@ def test_a_fork_goes_on_from_another_runs_checkpoint_and_leaves_it_alone(make_ru
     assert [path.name for path in child.checkpoints.iterdir()] == ["step-00000003"]
 
 
+def test_a_fork_without_a_step_left_is_validated_and_saved(make_run):
+    parent, request = make_run(train__steps=2)
+    train(request)
+    child, request = make_run(train__steps=2, train__validate_events=3)
+    train(replace(request, resume_from=parent.json()["checkpoint"]))
+    assert child.json()["steps"] == 2
+    assert child.json()["weights_sha256"] == parent.json()["weights_sha256"]
+    assert Path(child.json()["checkpoint"]).parent == child.checkpoints
+    assert child.json()["val_loss"] != parent.json()["val_loss"]
+
+
+def test_a_checkpoint_of_another_zero_stage_is_refused_unless_it_fits(make_run):
+    parent, request = make_run(train__steps=1)
+    train(request)
+    fork = {"train__steps": 2}
+    child, request = make_run(**fork, deepspeed__zero_optimization={"stage": 0})
+    with pytest.raises(CheckpointError, match="ZeRO stage 1, this run has 0"):
+        train(replace(request, resume_from=parent.json()["checkpoint"]))
+    sums = set()
+    for stage in (1, 2):
+        child, request = make_run(**fork, deepspeed__zero_optimization={"stage": stage})
+        train(replace(request, resume_from=parent.json()["checkpoint"]))
+        sums.add(child.json()["weights_sha256"])
+    assert len(sums) == 1
+
+
+def test_a_fork_that_begins_to_average_begins_at_the_weights_it_starts_from(make_run):
+    parent, request = make_run(train__steps=2, train__ema_decay=0.0)
+    train(request)
+    child, request = make_run(train__steps=2, train__ema_decay=0.9)
+    train(replace(request, resume_from=parent.json()["checkpoint"]))
+    averaged = read_weights(Path(child.json()["checkpoint"]) / "model_ema.safetensors")
+    assert weights_sha256(averaged) == parent.json()["weights_sha256"]
+
+
+def test_other_data_that_is_allowed_is_begun_at_an_epoch_of_its_own(make_run):
+    run, request = make_run(train__steps=2)
+    train(request)
+    more = json.loads(json.dumps(request.recipe))
+    more["train"]["steps"], more["data"]["train"], more["data"]["val"] = 3, "sample:val", None
+    train(replace(request, recipe=more, allow_change=True))
+    state = json.loads((Path(run.json()["checkpoint"]) / "engine" / "state.json").read_text())
+    assert (state["step"], state["cursor"]["epoch"]) == (3, 1)
+
+
+def test_when_to_stop_and_to_save_may_change(make_run):
+    run, request = make_run(train__steps=2, train__time_limit_minutes=1e-9)
+    train(request)
+    more = json.loads(json.dumps(request.recipe))
+    more["train"]["time_limit_minutes"], more["checkpoint"]["keep"] = None, 1
+    train(replace(request, recipe=more))
+    assert run.json()["status"] == "done"
+    assert [path.name for path in run.checkpoints.iterdir()] == ["step-00000002"]
+
+
+def test_a_run_keeps_its_precision_on_another_processor(make_run, monkeypatch):
+    from hepfm.training import start
+
+    run, request = make_run(train__steps=2, train__precision="auto", train__time_limit_minutes=1e-9)
+    for processor_has in ("bf16", "fp32"):
+        monkeypatch.setattr(start, "resolve_precision", lambda *_, has=processor_has: has)
+        train(request)
+        assert run.json()["effective"]["precision"] == "bf16"
+
+
+def test_the_last_checkpoint_knows_its_validation_loss_whatever_the_intervals(make_run):
+    run, request = make_run(train__steps=2, train__validate_every=5, checkpoint__every=2)
+    train(request)
+    manifest = json.loads((Path(run.json()["checkpoint"]) / "manifest.json").read_text())
+    assert run.json()["val_loss"] == manifest["val_loss"] > 0
+
+
 def test_it_stops_at_its_time_limit_with_a_checkpoint_and_goes_on_later(make_run):
     golden, request = make_run(train__steps=3)
     train(request)

@@ -38,7 +38,8 @@ def run_loop(session: Session) -> bool:
         while state.step < recipe.train.steps and not stopped:
             stopped = _step(session, steps)
             failpoint("after-step")
-            if state.step % recipe.train.validate_every == 0:
+            # The last checkpoint knows its loss: it is validated before, whatever the intervals.
+            if state.step % recipe.train.validate_every == 0 or state.step == recipe.train.steps:
                 _validate(session)
             if state.step % recipe.checkpoint.every == 0:
                 snapshot.save(session)

@@ -23,17 +23,21 @@ import torch
 from hepfm import __version__
 from hepfm.api import PartSchema
 from hepfm.errors import CheckpointError
+from hepfm.nn.ema import Ema
 from hepfm.plugins import plugins
 from hepfm.recipe.diff import Change, diff, render
 from hepfm.recipe.load import NOT_HASHED
-from hepfm.recipe.schema import Recipe
+from hepfm.recipe.schema import Checkpoint, Recipe
 from hepfm.training import checkpoint
+from hepfm.training.model import Precision
 from hepfm.training.session import Session
 from hepfm.training.state import State
 from hepfm.training.weights import read_weights, weights_sha256, write_weights
 
-_PATHS = {"data.train", "data.val"}
-"""Where data lies may change; what it holds is compared by digest."""
+_FREE = {"data.train", "data.val", "train.time_limit_minutes"} | {
+    f"checkpoint.{name}" for name in Checkpoint.model_fields
+}
+"""What may change beside: where data lies (what it holds is compared by digest), when to save and stop."""
 
 
 def describe(
@@ -119,8 +123,10 @@ def restore(session: Session, folder: Path) -> None:
     """Restores a run from a checkpoint that was verified. All ranks call this.
 
     Raises:
-        CheckpointError: It was made with another number of workers, or does not fit the model.
+        CheckpointError: It was made with another number of workers or another ZeRO stage, is not this user's,
+            or does not fit the model.
     """
+    checkpoint.check_owner(folder)
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     if manifest["world"] != session.ranks.world:
         raise CheckpointError(
@@ -128,20 +134,31 @@ def restore(session: Session, folder: Path) -> None:
             where=str(folder),
             fix=f"resume with --workers {manifest['world']}",
         )
+    stages = {manifest["zero_stage"], session.engine.stage}
+    if len(stages) > 1 and stages != {1, 2}:  # these two lie on disk alike
+        raise CheckpointError(
+            f"The checkpoint was made at ZeRO stage {manifest['zero_stage']}, this run has "
+            f"{session.engine.stage}; the optimiser's state does not fit.",
+            where=str(folder),
+            fix=f"--set deepspeed.zero_optimization.stage={manifest['zero_stage']}",
+        )
     session.engine.load(folder / "engine")
     session.state = State.read(folder / "engine" / "state.json")
-    session.saved_at = session.state.step
     saved = read_weights(_marginals(folder))
     with torch.no_grad():
         for i, buffer in enumerate(session.engine.module.objective.marginals()):
             buffer.copy_(saved[str(i)])
-        if session.ema is not None and (folder / "model_ema.safetensors").exists():
+        if session.ema is None:
+            return
+        if (folder / "model_ema.safetensors").exists():
             averaged = read_weights(folder / "model_ema.safetensors")
             local = {
                 name: session.engine.local_part(name, averaged[name])
                 for name, _ in session.engine.local_parameters()
             }
             session.ema.load_state_dict({"updates": session.state.averaged, "average": local})
+        else:  # a fork that begins to average does so at these weights, not at initial ones
+            session.ema = Ema(session.engine.local_parameters(), session.ema.decay)
 
 
 def changes(folder: Path, recipe: Recipe, digests: Mapping[str, str]) -> list[str]:
@@ -151,7 +168,7 @@ def changes(folder: Path, recipe: Recipe, digests: Mapping[str, str]) -> list[st
     found = [
         change
         for change in diff(then, recipe)
-        if change.key.split(".")[0] not in NOT_HASHED and change.key not in _PATHS
+        if change.key.split(".")[0] not in NOT_HASHED and change.key not in _FREE
     ]
     now = plugins_of(recipe)
     for kind, before, after in (("data", about["data_digests"], digests), ("plugin", about["plugins"], now)):
@@ -161,6 +178,12 @@ def changes(folder: Path, recipe: Recipe, digests: Mapping[str, str]) -> list[st
             if before.get(name) != after.get(name)
         ]
     return render(found).splitlines()
+
+
+def precision_of(folder: Path) -> Precision:
+    """What a checkpoint's run computes matrix products in."""
+    precision: Precision = json.loads((folder / "model.json").read_text(encoding="utf-8"))["precision"]
+    return precision
 
 
 def data_differs(folder: Path, digests: Mapping[str, str]) -> bool:

@@ -26,7 +26,7 @@ from hepfm.tracking.versions import code_version
 from hepfm.training import checkpoint, snapshot
 from hepfm.training.engine import Engine
 from hepfm.training.loop import observe_marginals
-from hepfm.training.model import build, resolve_precision
+from hepfm.training.model import Precision, build, resolve_precision
 from hepfm.training.ranks import Ranks
 from hepfm.training.request import TrainRequest
 from hepfm.training.session import Session
@@ -44,7 +44,7 @@ def start(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) 
     train, val = _open_data(recipe)
     digests = {"train": train.digest} | ({"val": val.digest} if val is not None else {})
     folder = ranks.on_first(lambda: _starting_point(request, run, recipe, digests))
-    precision = ranks.from_first(resolve_precision(recipe.train.precision, ranks.device))
+    precision = ranks.on_first(lambda: _precision(recipe, folder, ranks))
     engine = Engine(build(recipe, train.modalities, precision), recipe, ranks)
     limit = recipe.train.time_limit_minutes
     session = Session(
@@ -61,16 +61,19 @@ def start(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) 
     if folder is not None:
         _log.info("going on from %s", folder)
         snapshot.restore(session, folder)
-    if folder is not None and folder.parent == run.checkpoints:
+    other_data = folder is not None and snapshot.data_differs(folder, digests)
+    if other_data:  # events that the run has not seen: from the beginning of an epoch of their own
+        session.state.cursor = Cursor(session.state.cursor.epoch + 1, 0)
+    if own := folder is not None and folder.parent == run.checkpoints:
         session.saved_at = session.state.step
-    elif folder is None or snapshot.data_differs(folder, digests):
-        # Data that the run has not seen: from the beginning of an epoch of its own.
-        session.state.cursor = Cursor(session.state.cursor.epoch + 1, 0) if folder else Cursor()
+    else:
+        session.state.validated = None
+    if other_data or not own:
         observe_marginals(session)
     if ranks.rank == 0:
         _describe_run(session)
-        session.recorder = _recorder(session, resolved, None if folder is None else session.state.step)
         session.callbacks = _callbacks()
+        session.recorder = _recorder(session, resolved, None if folder is None else session.state.step)
     return session
 
 
@@ -141,12 +144,23 @@ def _starting_point(
             )
         return found
     if damaged:
-        raise damaged[0]
+        raise CheckpointError(
+            f"The run has no complete checkpoint. {damaged[0].what}",
+            where=damaged[0].where,
+            fix="restore the file, or begin again: hepfm pretrain with the run's recipe.yaml",
+        )
     if request.resume_from in (None, "newest"):
         return None
     elsewhere = Path(request.resume_from)
     checkpoint.verify(elsewhere)
     return elsewhere
+
+
+def _precision(recipe: Recipe, folder: Path | None, ranks: Ranks) -> Precision:
+    """Of rank 0's processor; a run that goes on keeps its own, wherever it goes on."""
+    if folder is not None and recipe.train.precision == "auto":
+        return snapshot.precision_of(folder)
+    return resolve_precision(recipe.train.precision, ranks.device)
 
 
 def _recorder(session: Session, resolved: Resolved, resume_step: int | None) -> Recorder:

@@ -64,6 +64,9 @@ def _train(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks)
         for callback in session.callbacks:
             callback.on_start(run.json())
         status = "done" if run_loop(session) else "stopped"
+    except KeyboardInterrupt:
+        status = "stopped"
+        raise
     finally:
         if session.recorder is not None:
             session.recorder.close(status)
