@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ class Follower:
         self._console = console
         self._done = threading.Event()
         self._offset = metrics.stat().st_size if metrics.exists() else 0
+        self._inode = metrics.stat().st_ino if metrics.exists() else 0
+        # A resumed run replaces the file by one without the steps that it makes again; the rest is no news.
+        self._old = set(map(hash, metrics.read_bytes().splitlines(keepends=True)) if metrics.exists() else ())
         self._thread = threading.Thread(target=self._run, name="hepfm-progress", daemon=True)
         self._latest: dict[str, float] = {}
 
@@ -78,15 +82,16 @@ class Follower:
         """Whole lines that came since the last call."""
         if not self._metrics.exists():
             return
-        if self._metrics.stat().st_size < self._offset:
-            self._offset = 0  # a resumed run cut the steps that it makes again
         with self._metrics.open("rb") as file:
+            if (inode := os.fstat(file.fileno()).st_ino) != self._inode:
+                self._inode, self._offset = inode, 0
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):
                     return
                 self._offset += len(line)
-                yield json.loads(line)
+                if hash(line) not in self._old:
+                    yield json.loads(line)
 
     def _figures(self) -> str:
         shown = []
