@@ -13,8 +13,9 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
+from hepfm.errors import RecipeError
 from hepfm.tracking.lines import read_metrics
-from hepfm.tracking.recorder import Recorder, replay
+from hepfm.tracking.recorder import Recorder, closed_at_last, replay
 from hepfm.tracking.runs import create_run
 from hepfm.tracking.store import connect
 
@@ -194,3 +195,42 @@ def test_a_metric_needs_a_name_that_mlflow_takes(out):
 def test_importing_tracking_does_not_import_mlflow():
     code = "import sys, hepfm.tracking, hepfm.tracking.runs, hepfm.tracking.recorder; print('mlflow' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code]) == b"False\n"
+
+
+def test_a_run_whose_recorder_was_killed_is_ended_by_who_launched_it(out):
+    run = create_run(out, "tiny", "")
+    run.update(status="running")
+    killed = f"""
+import os, time
+from hepfm.tracking.recorder import Recorder
+from hepfm.tracking.runs import RunDir
+from pathlib import Path
+recorder = Recorder(RunDir(Path({str(run.path)!r})))
+recorder.metrics(1, {{"lr": 0.5}})
+while recorder.run_id is None:
+    time.sleep(0.05)
+os._exit(9)
+"""
+
+    def launch():
+        with closed_at_last(run):
+            subprocess.run([sys.executable, "-c", killed], check=True)
+
+    with run.lock(), pytest.raises(subprocess.CalledProcessError):
+        launch()
+    assert run.json()["status"] == "running", "somebody else trains it"
+
+    with pytest.raises(subprocess.CalledProcessError):
+        launch()
+    assert run.json()["status"] == "failed"
+    assert "exit status 9" in run.json()["reason"]
+    assert run.json()["tracking_pending"] == 0
+    found = client_of(out).get_run(run.json()["run_id"])
+    assert (found.info.status, found.data.metrics["lr"]) == ("FAILED", 0.5)
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecipeError, match="cannot be made: Not a directory") as refused:
+        create_run(tmp_path / "file", "tiny", "")
+    assert "--out" in refused.value.fix

@@ -25,7 +25,7 @@ Set = Annotated[
 ]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes that train together.")]
 InProcess = Annotated[bool, typer.Option("--in-process", help="Train in this process, without Ray.")]
-Address = Annotated[str | None, typer.Option(help="A running Ray; by default a local one is started.")]
+Address = Annotated[str | None, typer.Option(help="A running Ray; by default RAY_ADDRESS, else a local one.")]
 Out = Annotated[Path, typer.Option(help="Folder of runs.")]
 Json = Annotated[bool, typer.Option("--json", help="End with one line of JSON on standard output.")]
 
@@ -79,9 +79,11 @@ def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool) -> None:
         follower = Follower(run.metrics_path, name=run.path.name, steps=recipe.train.steps, console=console)
         with follower:
             if recipe.cluster.launcher == "ray":
+                from hepfm.tracking.recorder import closed_at_last
                 from hepfm.training.ray_launcher import run_on_ray
 
-                run_on_ray(request, recipe.cluster)
+                with closed_at_last(run, recipe.tracking.uri):
+                    run_on_ray(request, recipe.cluster)
             else:
                 from hepfm.training.in_process import run_in_process
 

@@ -32,7 +32,13 @@ def init_options(address: str | None, *, cpus: int) -> dict[str, Any]:
     scratch.mkdir(mode=0o700, exist_ok=True)
     if scratch.stat().st_uid != os.getuid() or scratch.is_symlink():
         raise HepfmError("Ray's folder belongs to somebody else.", where=str(scratch), fix="set TMPDIR")
-    return {"num_cpus": cpus, "include_dashboard": False, "_temp_dir": str(scratch), **quiet}
+    return {
+        "address": "local",
+        "num_cpus": cpus,
+        "include_dashboard": False,
+        "_temp_dir": str(scratch),
+        **quiet,
+    }
 
 
 def _own_token() -> None:

@@ -47,7 +47,7 @@ class Data(Section):
 
     train: str | list[str] = Field(min_length=1)
     """File, folder, glob, list of them, or ``sample:train`` for the events that hepfm ships."""
-    val: str | list[str] | None = None
+    val: Annotated[str | list[str], Field(min_length=1)] | None = None
     """The same for validation; none for training without it."""
     reader: str | None = None
     """A reader's name; by default each file is sniffed."""
@@ -115,7 +115,7 @@ class Cluster(Section):
     launcher: Literal["ray", "in-process", "torchrun"] = "ray"
     workers: int = Field(default=1, gt=0)
     address: str | None = None
-    """Ray address; by default a local Ray is started."""
+    """Ray address; by default ``RAY_ADDRESS``, else a local Ray is started."""
     cpus_per_worker: int | None = Field(default=None, gt=0)
     """By default the machine's cores divided by the workers."""
     gpus_per_worker: int | None = Field(default=None, ge=0)

@@ -7,7 +7,8 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from getpass import getuser
 from pathlib import Path
 from typing import Any, Literal
@@ -193,6 +194,33 @@ def replay(run: RunDir, uri: str | None = None) -> int:
         return sent
     finally:
         spool.close()
+
+
+@contextmanager
+def closed_at_last(run: RunDir, uri: str | None = None) -> Iterator[None]:
+    """Sees to it that a run whose processes are ended by an error is not left as one that goes on.
+
+    Its recorder ends the record itself, unless it was killed, as Ray does with the workers beside one that
+    failed.
+    """
+    try:
+        yield
+    except BaseException as error:
+        with suppress(TrainingError), run.lock():  # where another process trains it, nothing has ended
+            if run.json()["status"] in {"created", "running"}:
+                _close(run, "stopped" if isinstance(error, KeyboardInterrupt) else "failed", error, uri)
+        raise
+
+
+def _close(run: RunDir, status: str, error: BaseException, uri: str | None) -> None:
+    run.update(status=status, reason=str(error) or type(error).__name__)
+    spool = Spool(run.spool)
+    if not spool.empty:
+        spool.append({"kind": "end", "time": time.time(), "status": status})
+    run.update(tracking_pending=spool.pending)
+    spool.close()
+    with suppress(Exception):  # whatever a store can do; `hepfm mlflow replay` sends it later
+        replay(run, uri)
 
 
 def _truncate(run: RunDir, step: int) -> None:

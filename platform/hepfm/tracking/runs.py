@@ -112,7 +112,7 @@ def create_run(out: Path, name: str, recipe_yaml: str, parent: str | None = None
         parent: For a fork, the name of the run that it starts from.
 
     Raises:
-        RecipeError: The name would not stay inside ``out``.
+        RecipeError: The name would not stay inside ``out``, or nothing can be written there.
     """
     if not _NAME.fullmatch(name):
         raise RecipeError(
@@ -121,9 +121,15 @@ def create_run(out: Path, name: str, recipe_yaml: str, parent: str | None = None
             fix="start with a letter or digit, then letters, digits, '.', '_' and '-', at most 80 in all",
         )
     identity = uuid.uuid4().hex[:8]
-    out.mkdir(parents=True, exist_ok=True)
     run = RunDir(out.resolve() / f"{name}-{identity}")
-    run.path.mkdir()
+    try:
+        run.path.mkdir(parents=True)
+    except OSError as error:
+        raise RecipeError(
+            f"the run's folder cannot be made: {error.strerror}",
+            where=str(run.path),
+            fix="name a folder that can be written with --out",
+        ) from error
     run.spool.mkdir()
     run.checkpoints.mkdir()
     replace(run.recipe_path, recipe_yaml.encode())

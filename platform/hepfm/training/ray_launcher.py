@@ -20,7 +20,7 @@ _STORAGE = "ray"
 
 
 def run_on_ray(request: TrainRequest, cluster: Cluster) -> None:
-    """Trains on a running Ray (``cluster.address``), or on a local one that ends with this process.
+    """Trains on a running Ray (``cluster.address``, else RAY_ADDRESS), or on a local one of its own.
 
     Raises:
         HepfmError: What a worker raised, as itself; `TrainingError` where a worker was lost.
@@ -28,7 +28,8 @@ def run_on_ray(request: TrainRequest, cluster: Cluster) -> None:
     """
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     cores = max((cluster.cpus_per_worker or 1) * cluster.workers, os.cpu_count() or 1)
-    options = init_options(cluster.address, cpus=cores)
+    address = cluster.address or os.environ.get("RAY_ADDRESS")
+    options = init_options(address, cpus=cores)
     import ray
     from ray import train
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -38,11 +39,11 @@ def run_on_ray(request: TrainRequest, cluster: Cluster) -> None:
         try:
             ray.init(**options)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            if cluster.address is None:
+            if address is None:
                 raise
             raise RecipeError(
-                f"No Ray cluster answers at '{cluster.address}': {error}",
-                where="cluster.address",
+                f"No Ray cluster answers at '{address}': {error}",
+                where="cluster.address" if cluster.address else "RAY_ADDRESS",
                 fix="start one (ray start --head), correct the address, or leave it out for a local Ray",
             ) from error
     try:
