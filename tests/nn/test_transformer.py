@@ -11,8 +11,8 @@ from hepfm.api import Backbone, Tokens
 from hepfm.errors import RecipeError
 from hepfm.nn.layout import PackedLayout
 from hepfm.nn.ragged import offsets_of
-from hepfm.nn.rotary import rotations
-from hepfm.nn.transformer import Block, Transformer, TransformerConfig
+from hepfm.nn.rotary import rotate, rotations
+from hepfm.nn.transformer import NEAREST, Block, Transformer, TransformerConfig, local_bias
 from hepfm.random import Draws
 
 
@@ -193,3 +193,39 @@ def test_the_two_branches_of_a_block_are_dropped_independently() -> None:
         dropped.append((out == x).all(1))
     # Independent fair coins differ in half of the events; the standard deviation of the share is .025.
     assert abs((dropped[0] != dropped[1]).float().mean().item() - 0.5) < 0.1
+
+
+def test_heads_start_with_ranges_from_the_whole_event_to_next_neighbours() -> None:
+    """Scores of what queries and keys share at first, over a grid of 21 a side, against the sum of cosines."""
+    places = torch.cartesian_prod(*[torch.arange(-10, 11)] * 3).float()
+    bias = local_bias(4, 32)
+    here = rotate(bias[None], rotations(torch.zeros(1, 3), 32))
+    there = rotate(bias.expand(len(places), -1, -1), rotations(places, 32))
+    scores = (here * there).sum(-1) / 32**0.5
+    steps = places.abs().sum(1)
+    assert torch.equal(scores[:, 0], torch.zeros(len(places)))
+    torch.testing.assert_close(scores[steps == 0, 3], torch.tensor([NEAREST**2 * 16 / 32**0.5]))
+    for head in (1, 2, 3):
+        assert scores[steps == 1, head].min() > scores[steps >= 2, head].max()
+    weight = scores.softmax(0)
+    near = [float(weight[places.abs().amax(1) <= 1, head].sum()) for head in range(4)]
+    assert near[0] < near[1] < near[2] < near[3]
+    assert near[0] == pytest.approx(27 / 21**3)
+    assert near[3] > 0.5  # most of an event of 9,261 cells seen through 27
+
+
+def test_a_query_of_a_memory_sees_on_which_side_it_lies() -> None:
+    """Two equal rows of memory, left or right of the query, at the same distance."""
+    torch.manual_seed(0)
+    block = Block(32, 2, cross=True)
+    left, right = (
+        block(
+            torch.zeros(1, 32),
+            PackedLayout(torch.tensor([0, 1]), torch.tensor([0, 1])),
+            rotations(torch.zeros(1, 3), 16),
+            memory=torch.ones(1, 32),
+            memory_rotation=rotations(torch.tensor([[side, 0.0, 0.0]]), 16),
+        )
+        for side in (-1.0, 1.0)
+    )
+    assert (left - right).abs().max() > 0.1

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from hepfm.errors import RecipeError
 
-SHORTEST, LONGEST = 6.0, 1500.0
+SHORTEST, LONGEST = 4.0, 256.0
 """Wavelengths of the fastest and the slowest pair, in distances between neighbouring units."""
 
 
