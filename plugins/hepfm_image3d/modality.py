@@ -48,10 +48,10 @@ class Image3DConfig(BaseModel):
     energy_scale: float = Field(default=0.05, ge=0, lt=1)
     """Augment with a factor on an event's energies, even in 1 -+ this."""
     occupancy_weight: float = Field(default=10.0, ge=0)
-    """Weight of the loss on which voxels of a hidden cell are occupied: a mean over all its voxels, of which
-    few are in doubt, hence larger."""
-    energy_weight: float = Field(default=1.0, ge=0)
-    """Weight of the loss on the energies of occupied voxels."""
+    """Weight of the loss on which voxels of a hidden cell are occupied."""
+    energy_weight: float = Field(default=30.0, ge=0)
+    """Weight of the loss on the energies of occupied voxels. With these weights, what learning nothing gets
+    is about one for either term: 0.10 for occupancy, 0.035 for energy on the map."""
 
 
 class Image3D:
