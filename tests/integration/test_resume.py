@@ -36,7 +36,7 @@ def test_kill_and_resume(hepfm: Any, losses: Any, small: tuple[str, ...]) -> Non
 
 
 def test_resume_refuses_another_recipe_and_fork_takes_it(hepfm: Any, losses: Any) -> None:
-    parent = hepfm.pretrain("--in-process", sets=("train.steps=3",))
+    parent = hepfm.pretrain("--in-process", sets=("train.steps=3", "train.learning_rate=2e-3"))
     name = Path(parent["run_dir"]).name
 
     refused = hepfm("resume", name, "--in-process", sets=("train.learning_rate=5e-4",))
@@ -100,3 +100,18 @@ def _wait_until_step(hepfm: Any, step: int, *, runs: int) -> None:
                 return
         time.sleep(0.05)
     raise AssertionError(f"the run did not come to step {step}")
+
+
+def test_a_fork_killed_before_its_first_checkpoint_goes_on_from_its_parents(hepfm: Any, losses: Any) -> None:
+    parent = hepfm.pretrain("--in-process", sets=("train.steps=2",))
+    name = Path(parent["run_dir"]).name
+    golden = hepfm.result(hepfm("fork", name, "--in-process", "--json", sets=("train.steps=4",)))
+    killed = hepfm("fork", name, "--in-process", sets=("train.steps=4",), HEPFM_FAILPOINT="after-step:1:kill")
+    assert killed.returncode == -signal.SIGKILL
+    (run,) = (run for run in hepfm.runs if run.name not in {name, Path(golden["run_dir"]).name})
+    assert not list((run / "checkpoints").iterdir())
+
+    resumed = hepfm.result(hepfm("resume", run.name, "--in-process", "--json"))
+
+    assert losses(run) == losses(golden["run_dir"])
+    assert resumed["weights_sha256"] == golden["weights_sha256"]

@@ -57,9 +57,11 @@ def fork(
 
     def prepare() -> TrainRequest:
         checkpoint = _checkpoint(parent, step)
+        child = new_run(resolved, out, parent=parent.name)
+        child.update(parent_checkpoint=str(checkpoint))  # for a resume before it has one of its own
         return TrainRequest(
             recipe=resolved.recipe.model_dump(mode="json"),
-            run_dir=str(new_run(resolved, out, parent=parent.name).path),
+            run_dir=str(child.path),
             resume_from=str(checkpoint),
             allow_change=True,
             plugins=plugins().versions(),

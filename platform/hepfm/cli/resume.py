@@ -42,7 +42,7 @@ def resume(
         return TrainRequest(
             recipe=resolved.recipe.model_dump(mode="json"),
             run_dir=str(folder.path),
-            resume_from="newest",
+            resume_from=folder.json().get("parent_checkpoint", "newest"),
             allow_change=allow_change,
             plugins=plugins().versions(),
         )
