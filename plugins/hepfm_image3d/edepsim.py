@@ -17,7 +17,7 @@ from hepfm.api import Batch, PartSchema, Sample
 from hepfm.errors import DataError
 from hepfm.random import stable_id
 from hepfm.readers import safety
-from hepfm.readers.checks import bad_values, event_indices
+from hepfm.readers.checks import bad_events, event_indices
 from hepfm.readers.digest import file_digest, json_digest
 from hepfm.readers.handle import Handle
 from hepfm.readers.pack import pack
@@ -246,11 +246,7 @@ class EdepsimReader:
 
     def check(self) -> Iterator[str]:
         """Reads every event; yields one sentence for each that is bad."""
-        for event in range(len(self)):
-            try:
-                yield from bad_values(self.read([event]), self.parts, path=self.path, first=event)
-            except DataError as error:
-                yield f"{error.where}: {error.what}"
+        return bad_events(self)
 
     def close(self) -> None:
         """Closes the file."""

@@ -18,7 +18,7 @@ from hepfm.api import Batch, PartSchema, Sample
 from hepfm.errors import DataError
 from hepfm.random import stable_id
 from hepfm.readers import safety
-from hepfm.readers.checks import bad_values, event_indices
+from hepfm.readers.checks import bad_events, event_indices
 from hepfm.readers.digest import file_digest
 from hepfm.readers.handle import Handle
 from hepfm.readers.pack import pack
@@ -46,6 +46,8 @@ class PilarnetReader:
         """Name of the part that the events get."""
         voxel_mm: float | None = None
         """Side of a voxel; by default as the file says, else PILArNet's 3 mm."""
+        grid: tuple[int, int, int] | None = None
+        """Voxels along x, y, z; by default as the file says, else PILArNet's 768."""
 
     path: Path
     parts: Mapping[str, PartSchema]
@@ -79,6 +81,7 @@ class PilarnetReader:
         with safety.reading(f"{path}, attributes"):
             attributes = {k: v.item() if isinstance(v, np.generic) else v for k, v in file.attrs.items()}
             voxel_mm = options.voxel_mm or float(attributes.get("voxel_mm", 3.0))
+            self._grid = np.broadcast_to(np.asarray(options.grid or attributes.get("grid", 768), int), 3)
             origin = np.broadcast_to(np.asarray(attributes.get("origin_mm", -384.0 * voxel_mm), float), 3)
         self.parts = {
             self._part: image3d_schema(
@@ -86,6 +89,7 @@ class PilarnetReader:
                 fragments=self._fragment_columns(),
                 interactions=("interaction_id", "vertex") if "interaction_extra" in self._extras else (),
                 voxel_mm=voxel_mm,
+                grid=tuple(self._grid.tolist()),
                 origin_mm=tuple(origin.tolist()),
             )
         }
@@ -191,11 +195,12 @@ class PilarnetReader:
         where = f"{self.path}, event {event}, field "
         point = self._table("point", event, 8)
         voxel = point[:, :3]
-        if len(voxel) and not ((voxel >= 0) & (voxel <= 65535) & (voxel == np.floor(voxel))).all():
-            bad = voxel[~((voxel >= 0) & (voxel <= 65535) & (voxel == np.floor(voxel))).all(1)][0]
-            raise DataError(
-                f"a voxel index is not a whole number from 0 to 65535: {bad.tolist()}", where=where + "point"
-            )
+        fits = (voxel >= 0) & (voxel < self._grid) & (voxel == np.floor(voxel))
+        if not fits.all():
+            what = f"a voxel index is not a whole number within the grid {self._grid.tolist()}"
+            bad = voxel[~fits.all(1)][0]
+            fix = "set the reader's option grid, where the file was made with another"
+            raise DataError(f"{what}: {bad.tolist()}", where=where + "point", fix=fix)
         inputs = {"voxel": voxel.astype(np.uint16)}
         inputs |= {name: point[:, 3 + i].copy() for i, name in enumerate(POINT[1:])}
         if not labels:
@@ -248,11 +253,7 @@ class PilarnetReader:
 
     def check(self) -> Iterator[str]:
         """Reads every event; yields one sentence for each that is bad."""
-        for event in range(self._n):
-            try:
-                yield from bad_values(self.read([event]), self.parts, path=self.path, first=event)
-            except DataError as error:
-                yield f"{error.where}: {error.what}"
+        return bad_events(self)
 
     def close(self) -> None:
         self._handle.close()

@@ -57,6 +57,7 @@ def write_pilarnet(
                     found[name][n] = table.reshape(-1)
                 n += 1
         file.attrs["voxel_mm"] = float(schema.attributes["voxel_mm"])
+        file.attrs["grid"] = np.array(schema.attributes["grid"], np.int64)
         file.attrs["origin_mm"] = np.array(schema.attributes["origin_mm"], np.float64)
         for key, value in provenance.items():
             if isinstance(value, str | int | float) and key not in file.attrs:

@@ -220,8 +220,13 @@ def with_nan(point):
     return point
 
 
-def off_grid(point):
+def below_grid(point):
     point[2, 1] = -1
+    return point
+
+
+def above_grid(point):
+    point[2, 1] = 768
     return point
 
 
@@ -236,7 +241,8 @@ def of_no_class(cluster):
         ("cluster", shifted, "cluster", "add up to"),
         ("point", lambda p: p.reshape(-1)[:-3], "point", "wanted rows of 8 numbers"),
         ("cluster_extra", lambda e: e[:-1], "cluster_extra", "rows of 5 numbers, found"),
-        ("point", off_grid, "point", "not a whole number from 0 to 65535"),
+        ("point", below_grid, "point", "not a whole number within the grid [768, 768, 768]"),
+        ("point", above_grid, "point", "not a whole number within the grid [768, 768, 768]"),
         ("point", with_nan, "image3d/voxels/energy_mev", "1 rows are not finite"),
         ("cluster", of_no_class, "image3d/voxels/semantic", "of no class of 'semantic'"),
     ],
@@ -332,14 +338,15 @@ def test_a_number_too_large_for_its_column_is_refused(make):
     assert "event 2, field cluster_extra_2: parent_pdg or parent_track_id does not fit 32 bits" in sentence
 
 
-def test_the_origin_of_each_axis_is_kept(v2, tmp_path):
+def test_the_grid_and_its_origin_are_kept(v2, tmp_path):
     reader = PilarnetReader(v2)
     image = reader.parts["image3d"]
-    moved = {**image.attributes, "origin_mm": [-1.0, 2.0, 3.0]}
+    moved = {**image.attributes, "origin_mm": [-1.0, 2.0, 3.0], "grid": [768, 800, 900]}
     parts = {"image3d": replace(image, attributes=moved)}
     write_pilarnet(tmp_path / "moved.h5", [reader.read([0])], parts, {})
     again = PilarnetReader(tmp_path / "moved.h5").parts["image3d"]
     assert again.attributes["origin_mm"] == [-1.0, 2.0, 3.0]
+    assert again.attributes["grid"] == [768, 800, 900]
 
 
 def test_a_huge_event_is_known_before_it_is_read(make):

@@ -50,6 +50,10 @@ def test_what_does_not_fit_is_named(parts, events):
     with pytest.raises(DataError, match="column is missing") as error:
         pack([dataclasses.replace(event, parts={"image": {"hits": {"voxel": hits["voxel"]}}})], parts)
     assert "energy_mev" in error.value.where
+    long = {"image": {"hits": {**hits, "voxel": hits["voxel"].reshape(-1)}}}
+    with pytest.raises(DataError, match=r"wanted rows of shape \(3,\), found an array of shape") as error:
+        pack([dataclasses.replace(event, parts=long)], parts)
+    assert "column voxel" in error.value.where
     fewer = {"image": {"hits": {"kind": event.labels["image"]["hits"]["kind"][1:]}}}
     with pytest.raises(DataError, match="labels and inputs differ"):
         pack([dataclasses.replace(event, labels=fewer)], parts)

@@ -54,9 +54,17 @@ def bad_values(batch: Batch, parts: Mapping[str, PartSchema], *, path: Path, fir
                 for name, values in rows.columns.items():
                     column = parts[part].tables[table][name]
                     bad, why = _bad(values, column, parts[part])
-                    for e in np.unique(event[bad]):
-                        count = int((event[bad] == e).sum())
+                    for e, count in zip(*np.unique(event[bad], return_counts=True), strict=True):
                         yield f"{path}, event {first + e}, field {part}/{table}/{name}: {count} rows {why}"
+
+
+def bad_events(reader: Any) -> Iterator[str]:
+    """One sentence for each event that a `Reader` cannot read, and what `bad_values` finds in the others."""
+    for event in range(len(reader)):
+        try:
+            yield from bad_values(reader.read([event]), reader.parts, path=reader.path, first=event)
+        except DataError as error:
+            yield f"{error.where}: {error.what}"
 
 
 def _bad(values: np.ndarray[Any, Any], column: Column, schema: PartSchema) -> tuple[Any, str]:

@@ -63,7 +63,12 @@ def _pack_part(
             column = schema.tables[table][name]
             if missing := [s.event_id for s, r in zip(samples, rows, strict=True) if name not in r]:
                 raise DataError("a column is missing", where=f"event {missing[0]:#018x}, {where}")
-            arrays = [np.asarray(r[name], column.dtype).reshape(-1, *column.shape) for r in rows]
+            arrays = [np.asarray(r[name], column.dtype) for r in rows]
+            for sample, array in zip(samples, arrays, strict=True):
+                if array.size and array.shape[1:] != column.shape:
+                    what = f"wanted rows of shape {column.shape}, found an array of shape {array.shape}"
+                    raise DataError(what, where=f"event {sample.event_id:#018x}, {where}")
+            arrays = [array.reshape(-1, *column.shape) for array in arrays]
             ends = offsets_of([len(a) for a in arrays])
             if offsets is not None and not np.array_equal(ends, offsets):
                 raise DataError("the columns of a table differ in length", where=where)
