@@ -64,3 +64,11 @@ def test_half_precision_is_turned_in_float32() -> None:
 def test_heads_too_narrow_for_the_axes_are_refused() -> None:
     with pytest.raises(RecipeError, match="width 6 cannot hold 4"):
         rotations(torch.zeros(1, 4), 6)
+
+
+def test_a_gradient_of_any_layout_is_turned_back() -> None:
+    x = torch.randn(5, 2, 12, requires_grad=True)
+    turn = rotations(torch.rand(5, 3), 12)
+    rotate(x, turn).sum().backward()  # a gradient that is one number, expanded
+    assert x.grad is not None
+    torch.testing.assert_close(rotate(x.grad, turn), torch.ones(5, 2, 12))

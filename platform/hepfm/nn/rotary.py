@@ -74,5 +74,5 @@ class _Rotate(torch.autograd.Function):
 
 
 def _turn(x: Tensor, rotation: Tensor) -> Tensor:
-    pairs = torch.view_as_complex(x.float().view(*x.shape[:-1], x.shape[-1] // 2, 2))
+    pairs = torch.view_as_complex(x.float().contiguous().view(*x.shape[:-1], x.shape[-1] // 2, 2))
     return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)
