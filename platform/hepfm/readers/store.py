@@ -184,9 +184,8 @@ class StoreReader:
             try:
                 if bad := shard.corrupt(k):
                     yield f"{shard.path}, block {k} (events {first} to {last - 1}): {bad}"
-                else:
-                    batch = self.read(np.arange(first, last))
-                    yield from bad_values(batch, self.parts, path=shard.path, first=first)
+                batch = self.read(np.arange(first, last))
+                yield from bad_values(batch, self.parts, path=shard.path, first=first)
             except DataError as error:
                 yield f"{error.where or shard.path}: {error.what}"
             first = last
