@@ -42,7 +42,7 @@ def cluster_overrides(*, workers: int | None, in_process: bool, address: str | N
                 fix="leave one of the two out",
             )
         return ["cluster.launcher=in-process", "cluster.workers=1"]
-    overrides = [] if workers is None else [f"cluster.workers={workers}"]
+    overrides = [] if workers is None else ["cluster.launcher=ray", f"cluster.workers={workers}"]
     if address is not None:
         overrides += ["cluster.launcher=ray", f"cluster.address={address}"]
     return overrides
@@ -76,20 +76,52 @@ def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool) -> None:
     with output_to(run.log_path) as (out, err):
         leads = os.environ.get("RANK", "0") == "0" or recipe.cluster.launcher != "torchrun"
         console = Console(file=err, quiet=not leads)
-        follower = Follower(run.metrics_path, name=run.path.name, steps=recipe.train.steps, console=console)
-        with follower:
-            if recipe.cluster.launcher == "ray":
-                from hepfm.tracking.recorder import closed_at_last
-                from hepfm.training.ray_launcher import run_on_ray
-
-                with closed_at_last(run, recipe.tracking.uri):
-                    run_on_ray(request, recipe.cluster)
-            else:
-                from hepfm.training.in_process import run_in_process
-
-                run_in_process(request)
+        follower = Follower(
+            run.metrics_path,
+            name=run.path.name,
+            steps=recipe.train.steps,
+            console=console,
+            begin=_beginning(request, run),
+        )
+        try:
+            with follower:
+                _train(request, recipe, run)
+        except KeyboardInterrupt:
+            saved = _newest(run)
+            rest = (
+                f"hepfm resume {run.path.name} goes on from {saved}"
+                if saved
+                else "no checkpoint was saved yet"
+            )
+            console.print(f"Stopped; {rest}.", highlight=False, soft_wrap=True)
+            raise
         if leads:
             _report(run, out, as_json=as_json)
+
+
+def _train(request: TrainRequest, recipe: Recipe, run: RunDir) -> None:
+    if recipe.cluster.launcher == "ray":
+        from hepfm.tracking.recorder import closed_at_last
+        from hepfm.training.ray_launcher import run_on_ray
+
+        with closed_at_last(run, recipe.tracking.uri):
+            run_on_ray(request, recipe.cluster)
+    else:
+        from hepfm.training.in_process import run_in_process
+
+        run_in_process(request)
+
+
+def _beginning(request: TrainRequest, run: RunDir) -> str:
+    if request.resume_from == "newest":
+        return f"going on from {_newest(run) or 'the beginning'}"
+    return (
+        f"going on from {Path(request.resume_from).name} of the parent" if request.resume_from else "starting"
+    )
+
+
+def _newest(run: RunDir) -> str:
+    return max((path.name for path in run.checkpoints.glob("step-*")), default="")
 
 
 def _report(run: RunDir, out: TextIO, *, as_json: bool) -> None:

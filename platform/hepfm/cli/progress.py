@@ -21,11 +21,14 @@ _POLL_S = 0.2
 class Follower:
     """Shows what a run's ``metrics.jsonl`` says, from a thread, between ``with`` and its end."""
 
-    def __init__(self, metrics: Path, *, name: str, steps: int, console: Console) -> None:
+    def __init__(
+        self, metrics: Path, *, name: str, steps: int, console: Console, begin: str = "starting"
+    ) -> None:
         self._metrics = metrics
         self._name = name
         self._steps = steps
         self._console = console
+        self._begin = begin
         self._done = threading.Event()
         self._offset = metrics.stat().st_size if metrics.exists() else 0
         self._inode = metrics.stat().st_ino if metrics.exists() else 0
@@ -54,10 +57,10 @@ class Follower:
                 TimeRemainingColumn(),
             )
             with Progress(*columns, console=self._console, refresh_per_second=4) as progress:
-                task = progress.add_task(self._name, total=self._steps, figures="starting")
+                task = progress.add_task(self._name, total=self._steps, figures=self._begin)
                 self._follow(progress, task)
         else:
-            self._console.print(f"{self._name}: starting, {self._steps} steps", highlight=False)
+            self._console.print(f"{self._name}: {self._begin}, {self._steps} steps", highlight=False)
             self._follow(None, TaskID(0))
 
     def _follow(self, progress: Progress | None, task: TaskID) -> None:

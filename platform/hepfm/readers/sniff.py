@@ -55,10 +55,12 @@ def resolve_paths(spec: str | Path | list[str]) -> list[Path]:
 def _in_folder(folder: Path) -> list[Path]:
     if _recognise(folder)[0]:
         return [folder]
-    files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in SUFFIXES)
+    known = {s for spec in plugins().specs("readers") if isinstance(spec, ReaderSpec) for s in spec.suffixes}
+    suffixes = sorted(known.union(SUFFIXES))
+    files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in suffixes)
     if not files:
-        what = f"the folder holds no event file ({', '.join(SUFFIXES)})"
-        raise DataError(what, where=str(folder), fix="name the folder of a split, e.g. its train/")
+        what = f"the folder holds no event file ({', '.join(suffixes)})"
+        raise DataError(what, where=str(folder), fix="name the folder that has the files, e.g. its train/")
     return files
 
 
@@ -91,8 +93,11 @@ def open_reader(
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        fix = did_you_mean(key, cls.Config.model_fields)
-        raise RecipeError(f"a reader's option is wrong: {first['msg']}", where=key, fix=fix) from error
+        if key in cls.Config.model_fields:
+            what, fix = f"option {key}: {first['msg'].lower()}", f"found {first['input']!r}"
+        else:
+            what, fix = f"the reader has no option '{key}'", did_you_mean(key, cls.Config.model_fields)
+        raise RecipeError(what, where=f"options of {cls.__name__}", fix=fix) from error
     opened: Reader = cls(path, config)
     return opened
 
@@ -109,6 +114,15 @@ def _recognise(path: Path) -> tuple[Any, list[str]]:
         except PluginError as error:
             broken.append(error.what)
             continue
-        if cls.sniff(path):
+        try:
+            recognised = cls.sniff(path)
+        except Exception as error:  # noqa: BLE001  a stranger's reader must not keep others from their files
+            plugin = plugins().provider("readers", spec.name)
+            broken.append(
+                f"reader {spec.name} of {plugin.distribution} fails to look at it "
+                f"({type(error).__name__}: {error})"
+            )
+            continue
+        if recognised:
             return cls, broken
     return None, broken

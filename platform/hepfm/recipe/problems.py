@@ -136,7 +136,10 @@ def explain(error: ValidationError, tree: Any, at: Key = ()) -> Iterator[Problem
             if absent if isinstance(value, dict) else not isinstance(step, int):
                 break
             path = (*path, str(step))
-            value = value.get(step) if isinstance(value, dict) else value[int(step)]
+            if isinstance(value, dict):
+                value = value.get(step)
+            else:
+                value = value[int(step)] if int(step) < len(value) else None  # a tuple that is too short
         grouped.setdefault(path, []).append(details)
     for key, several in grouped.items():
         yield _sentence(key, several)

@@ -41,7 +41,7 @@ def database(uri: str) -> Path | None:
 
 def without_secrets(uri: str) -> str:
     """The URI without the user and password that it may hold, for messages and files."""
-    return re.sub(r"//[^/@]*@", "//", uri)
+    return re.sub(r"//[^/]*@", "//", uri)  # a password may hold an @
 
 
 def connect(uri: str) -> MlflowClient:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
+from hepfm.api import Reconstruction
 from hepfm.data.tensors import to_torch
 from hepfm.display.event import reconstruction_panels
 from hepfm.display.html import write_html
 from hepfm.display.png import write_png
 from hepfm.training.session import Session
 from hepfm.training.validate import validation_plan
+
+_log = logging.getLogger(__name__)
 
 
 @torch.no_grad()
@@ -26,7 +31,7 @@ def draw(session: Session) -> list[Path]:
     count = min(session.recipe.tracking.displays, len(session.val) if session.val is not None else 0)
     if not count or session.val is None:
         return []
-    module, ranks, step = session.engine.module, session.ranks, session.state.step
+    module, ranks = session.engine.module, session.ranks
     batch = to_torch(session.val.read(range(count)))
     module.eval()
     plan = validation_plan(module, batch, session.recipe.seed, ranks.device)
@@ -35,12 +40,21 @@ def draw(session: Session) -> list[Path]:
     module.train()
     if ranks.rank > 0:
         return []
+    try:
+        return _files(session, parts, batch.event_ids.tolist())
+    except Exception:  # noqa: BLE001  whatever a plugin's display can do: a picture is not worth the run
+        _log.exception("the displays of step %d could not be drawn; training goes on", session.state.step)
+        return []
+
+
+def _files(session: Session, parts: Mapping[str, Reconstruction], event_ids: Sequence[int]) -> list[Path]:
+    assert session.val is not None
     folder = session.run.path / "displays"
     folder.mkdir(exist_ok=True)
     files = []
-    for i, event_id in enumerate(batch.event_ids.tolist()):
+    for i, event_id in enumerate(event_ids):
         panels = reconstruction_panels(parts, session.val.parts, i)
-        title = f"event {event_id & 0xFFFFFFFFFFFFFFFF:016x}, step {step}"
+        title = f"event {event_id & 0xFFFFFFFFFFFFFFFF:016x}, step {session.state.step}"
         for suffix, write in ((".html", write_html), (".png", write_png)):
             path = folder / f"event-{i}{suffix}"
             write(panels, path, title)

@@ -69,6 +69,8 @@ def run_on_ray(request: TrainRequest, cluster: Cluster) -> None:
             trainer.fit()
         except train.WorkerGroupError as error:
             raise _cause(error, request) from error
+        except SystemExit as error:  # Ray Train takes Ctrl-C itself, and exits
+            raise KeyboardInterrupt from error
     finally:
         if started_here:
             ray.shutdown()

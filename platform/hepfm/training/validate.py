@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -68,8 +69,8 @@ def validate(module: PretrainModule, batches: Iterable[Batch], seed: int, ranks:
         for i, term in enumerate(weights)
         if total[i]
     ]
-    return Validation(
-        loss=sum(weights[term] * mean for term, mean, _ in means),
+    return Validation(  # without a prediction there is no loss: 0 would be the best of all
+        loss=sum(weights[term] * mean for term, mean, _ in means) if means else math.nan,
         terms={term: mean for term, mean, _ in means},
-        baseline=sum(weights[term] * mean for term, _, mean in means),
+        baseline=sum(weights[term] * mean for term, _, mean in means) if means else math.nan,
     )

@@ -51,7 +51,8 @@ def split(
         assert rule is not None
         masks = by_ranges(sum(map(len, readers)), _ranges(rule))
         said = {"rule": rule}
-    with progress_bar("split", sum(int(mask.sum()) for mask in masks.values())) as advance:
+    total, dealt = sum(map(len, readers)), sum(int(mask.sum()) for mask in masks.values())
+    with progress_bar("split", dealt) as advance:
         counts = write_splits(
             readers,
             masks,
@@ -63,6 +64,8 @@ def split(
         )
     for name, n in counts.items():
         typer.echo(f"{out / name}: {n} events")
+    if total > dealt:
+        typer.echo(f"{total - dealt} of {total} events are in no split")
 
 
 def _numbers(text: str) -> dict[str, float]:
