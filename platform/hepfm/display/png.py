@@ -46,9 +46,10 @@ def write_png(panels: Sequence[Panel], path: Path, title: str = "") -> None:
         for axis, name, first, last in zip("xyz", panel.axes, low, high, strict=True):
             getattr(axes, f"set_{axis}label")(f"{name} [{panel.unit}]")
             getattr(axes, f"set_{axis}lim")(first, last)
-        axes.set_box_aspect(tuple(high - low), zoom=1.15)
         axes.locator_params(nbins=5)
+        # The aspect is stored as seen from the vertical axis: set before it, lengths would change places.
         axes.view_init(elev=18, azim=-60, vertical_axis=panel.up)
+        axes.set_box_aspect(tuple(high - low), zoom=0.9)
         if not len(panel.xyz):
             axes.text2D(0.5, 0.5, "no points", transform=axes.transAxes, ha="center", color="grey")
     aside = path.with_name(f".{path.name}.{os.getpid()}.png")
