@@ -51,6 +51,15 @@ def test_the_share_is_hidden_and_one_unit_stays(counts, share, block) -> None:
     )
 
 
+@pytest.mark.parametrize("n_axes", [0, 2])
+def test_units_without_a_place_of_their_own_are_hidden_evenly(n_axes) -> None:
+    events, n = 400, 10
+    offsets = torch.arange(0, events * n + 1, n)
+    units = Units(positions=torch.zeros(events * n, n_axes), offsets=offsets, payload=None)
+    share = hide(units, list(range(events)), share=0.5).reshape(events, n).double().mean(0)
+    assert (share - 0.5).abs().max() < 5 * 0.5 / math.sqrt(events)
+
+
 @pytest.mark.parametrize("block", [1.0, 3.0])
 def test_a_mask_depends_on_the_event_alone(block) -> None:
     counts, ids = [30, 1, 0, 50], [7, 8, 9, -3]

@@ -77,7 +77,7 @@ def _trace(layer: Layer, panel: Panel, panels: Sequence[Panel]) -> dict[str, Any
     colour = np.log10 if panel.log else np.asarray
     marker["color"] = _packed(colour(np.clip(layer.values, first, last)))
     marker |= {"cmin": float(colour(first)), "cmax": float(colour(last)), "showscale": True}
-    marker["colorbar"] = {"title": {"text": value_title(panel)}, **ticks}
+    marker["colorbar"] = {"title": {"text": value_title(panel), "side": "right"}, "thickness": 12, **ticks}
     trace["customdata"] = _packed(layer.values)
     value = f"{panel.value_label} %{{customdata:.3g}} {panel.value_unit}"
     return trace | {"hovertemplate": f"{value}<br>{where}<extra></extra>"}

@@ -204,16 +204,20 @@ def hidden_units(units: Units, draws: Draws, *, share: float, block: float, purp
     reached. The grid of blocks is shifted at random. All of it depends on the event's units and draws alone.
     """
     event = event_index(units.offsets)
+    counting = torch.arange(len(event), device=event.device)
     n_axes = units.positions.shape[1]
-    shift = draws.per_event(f"{purpose}/shift", n_axes)[event]
-    blocks = (units.positions.double() / block + shift).floor().long()
-    bits = 63 // n_axes
-    index = torch.zeros_like(event)
-    for axis in range(n_axes):
-        index = (index << bits) | (blocks[:, axis] & ((1 << bits) - 1))
+    if block > 1 and n_axes:
+        shift = draws.per_event(f"{purpose}/shift", n_axes)[event]
+        blocks = (units.positions.double() / block + shift).floor().long()
+        bits = 63 // n_axes
+        index = torch.zeros_like(event)
+        for axis in range(n_axes):
+            index = (index << bits) | (blocks[:, axis] & ((1 << bits) - 1))
+    else:
+        index = counting - units.offsets[:-1][event]  # each by itself, also where two are at one place
     lot = (draws.uniform(f"{purpose}/hide", event, index) * (1 << 40)).long()
     order = ((event << 40) | lot).argsort(stable=True)
-    place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+    place = torch.empty_like(order).scatter_(0, order, counting)
     length = units.offsets.diff()
     n_hidden = torch.minimum((share * length).round().long(), (length - 1).clamp_min(0))
     return place - units.offsets[:-1][event] < n_hidden[event]

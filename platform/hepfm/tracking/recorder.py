@@ -75,6 +75,8 @@ class Recorder:
         if self._spool.empty:
             self._append("start", **_start(run, experiment, params or {}, tags or {}, dataset, made_with))
             self.artifact(run.recipe_path)
+            if run.origins_path.exists():
+                self.artifact(run.origins_path)
         else:
             self._append("resume", step=resume_step or 0)
         replace(run.spool / "versions.json", json.dumps(made_with, indent=2).encode())
