@@ -263,3 +263,15 @@ def test_events_named_twice_are_refused(sources, tmp_path):
     assert "the same events" in str(
         run("split", sources[0], twin, "--out", tmp_path / "s", "--rule", "a=0:5", fails=DataError)
     )
+
+
+def test_a_split_refuses_events_that_stand_in_two_files(sources, tmp_path):
+    shortened = tmp_path / "shortened.h5"
+    reader = StoreReader(sources[0])
+    with StoreWriter(shortened, reader.parts, {"name": "other"}) as writer:
+        writer.write(reader.read(range(5)))
+    said = run("split", sources[0], shortened, "--out", tmp_path / "s", "--rule", "a=0:5", fails=DataError)
+    assert "the same events stand in several sources" in str(said)
+    assert run("split", sources[0], "--out", tmp_path / "t", "--rule", "a=0:5").endswith(
+        "15 of 20 events are in no split\n"
+    )

@@ -96,6 +96,8 @@ def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool) -> None:
             console.print(f"Stopped; {rest}.", highlight=False, soft_wrap=True)
             raise
         if leads:
+            for damage in run.json().get("damaged_checkpoints", ()):
+                console.print(f"Warning: {damage}", style="yellow", highlight=False, soft_wrap=True)
             _report(run, out, as_json=as_json)
 
 

@@ -33,7 +33,7 @@ def by_fractions(event_ids: np.ndarray[Any, Any], fractions: Mapping[str, float]
         RecipeError: The fractions make no sense.
     """
     shares = np.array(list(fractions.values()), np.float64)
-    if not len(shares) or (shares <= 0).any() or shares.sum() > 1 + 1e-9:
+    if not len(shares) or not (shares > 0).all() or not shares.sum() <= 1 + 1e-9:  # NaN is neither
         what = f"fractions must be above 0 and add up to at most 1, not to {shares.sum():g}"
         raise RecipeError(what, where="--fractions", fix="for example train=.8,val=.1,test=.1")
     draw = Draws(seed=seed, epoch="split", event_ids=event_ids.view(np.int64)).per_event("split", 1)[:, 0]
@@ -83,6 +83,10 @@ def write_splits(
                 "the sources have different schemas: " + "; ".join(differences[:3]), where=str(reader.path)
             )
     refuse_twins({reader.path: reader.digest() for reader in readers if len(reader)})
+    ids = np.concatenate([np.empty(0, np.uint64), *(reader.event_ids() for reader in readers)])
+    if len(np.unique(ids)) < len(ids):
+        where = ", ".join(str(reader.path) for reader in readers)
+        raise DataError("the same events stand in several sources", where=where, fix="name each of them once")
     for name in splits:
         for there in (out / name, out / (name + PARTIAL)):
             if there.exists():

@@ -134,6 +134,7 @@ def _starting_point(
     found, damaged = checkpoint.find_newest(run.checkpoints)
     for error in damaged:
         _log.warning("%s", error)
+    run.update(damaged_checkpoints=[str(error) for error in damaged])
     if found is not None:
         changed = snapshot.changes(found, recipe, digests)
         if changed and not request.allow_change:
