@@ -12,6 +12,7 @@ from rich.console import Console
 
 from hepfm.cli.progress import Follower
 from hepfm.errors import RecipeError
+from hepfm.training.in_process import under_torchrun
 
 if TYPE_CHECKING:
     from hepfm.recipe.load import Resolved
@@ -32,9 +33,8 @@ Json = Annotated[bool, typer.Option("--json", help="End with one line of JSON on
 
 def cluster_overrides(*, workers: int | None, in_process: bool, address: str | None) -> list[str]:
     """The flags as overrides of the recipe's ``cluster`` section."""
-    world = os.environ.get("WORLD_SIZE") if "TORCHELASTIC_RUN_ID" in os.environ else None
-    if world is not None:
-        return ["cluster.launcher=torchrun", f"cluster.workers={world}"]
+    if under_torchrun():
+        return ["cluster.launcher=torchrun", f"cluster.workers={os.environ['WORLD_SIZE']}"]
     if in_process:
         if workers not in (None, 1):
             raise RecipeError(
@@ -74,7 +74,7 @@ def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool) -> None:
 
     run = RunDir(Path(request.run_dir))
     with output_to(run.log_path) as (out, err):
-        leads = os.environ.get("RANK", "0") == "0" or recipe.cluster.launcher != "torchrun"
+        leads = not under_torchrun() or os.environ["RANK"] == "0"
         console = Console(file=err, quiet=not leads)
         follower = Follower(
             run.metrics_path,
