@@ -354,6 +354,17 @@ class Tokens:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Encoded(Tokens):
+    """Encoded tokens of the visible units, and the points in them.
+
+    Attributes:
+        points: Part name to what its tokenizer keeps of the points in visible units, see `Tokenizer`.
+    """
+
+    points: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """What is to be predicted of hidden units.
 
@@ -367,28 +378,39 @@ class Target:
 
 
 class Tokenizer(Protocol):
-    """A ``torch.nn.Module``: units of one part to tokens of width ``d_model``."""
+    """A ``torch.nn.Module``: units of one part to tokens of width ``d_model``, and back to points.
+
+    Points are what units consist of: voxels of a cell, samples of a patch; a unit that has no parts is one.
+
+    Attributes:
+        point_width: Width of a point's features, see `features`.
+    """
 
     point_width: int
 
-    def forward(self, units: Units, visible: torch.Tensor) -> torch.Tensor:
-        """``(V, d_model)``, one row for each visible unit, in order; hidden ones have no influence.
+    def forward(self, units: Units, visible: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        """Tokens of the visible units, and what is kept of their points; hidden units have no influence.
 
         Args:
             units: All units of the part.
             visible: ``(U,)`` bool.
+
+        Returns:
+            ``(V, d_model)``, one row for each visible unit, in order; and ``points``, the tokenizer's own,
+            of Q points.
         """
 
     def position(self, positions: torch.Tensor) -> torch.Tensor:
         """``(K, d_model)`` embedding of positions ``(K, P)``, for queries without content."""
 
-    def points(self, units: Units, x: torch.Tensor) -> Ragged:
-        """Features of each row of the primary table, ``(N, W + point_width)``, in the rows' own order.
+    def spread(self, points: Any, x: torch.Tensor) -> torch.Tensor:
+        """``(Q, W)``: values of the visible units ``(V, W)`` at their points."""
 
-        Args:
-            units: All units of the part, none hidden.
-            x: ``(U, W)`` encoded units.
-        """
+    def features(self, points: Any, x: torch.Tensor) -> torch.Tensor:
+        """``(Q, point_width)``: what each point is, in the light of encoded units ``(V, d_model)``."""
+
+    def rows(self, units: Units, values: torch.Tensor) -> Ragged:
+        """Values ``(Q, F)`` of all points, none hidden, at the primary table's rows, in their order."""
 
 
 class Decoder(Protocol):
@@ -399,6 +421,17 @@ class Decoder(Protocol):
     """
 
     terms: Mapping[str, float]
+
+    def hints(self, units: Units, visible: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        """``(H, d_decoder)``: what points say of the hidden units next to them, added to their queries.
+
+        Zeros where nothing is known, or where a modality has no points that lie next to other units.
+
+        Args:
+            units: All units of the part.
+            visible: ``(U,)`` bool.
+            points: ``(Q, point_width)``, the tokenizer's features of the points in visible units.
+        """
 
     def forward(self, x: torch.Tensor) -> Any:
         """The prediction for hidden units, from their decoded tokens ``(H, d_decoder)``."""

@@ -18,6 +18,7 @@ from hepfm.nn.init import linear
 from hepfm.nn.ragged import offsets_of, segment_sum
 from hepfm_image3d.cells import Cells, sub_coordinates
 from hepfm_image3d.energy import EnergyMap
+from hepfm_image3d.hints import Hints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +56,13 @@ class CellDecoder(nn.Module):
     occupied: torch.Tensor
     energy_sum: torch.Tensor
 
-    def __init__(self, d_model: int, *, side: int, energy: EnergyMap, terms: Mapping[str, float]) -> None:
+    def __init__(
+        self, d_model: int, *, side: int, point_width: int, energy: EnergyMap, terms: Mapping[str, float]
+    ) -> None:
         super().__init__()
         self.side, self.energy, self.terms = side, energy, dict(terms)
         self.volume = side**3
+        self.hint = Hints(point_width, d_model, side=side)
         self.norm = nn.LayerNorm(d_model)
         # Predictions start near the marginals: a straight track fills about s of a cell's s^3 voxels, and a
         # muon leaves some 0.5 MeV in a voxel. Larger weights would add noise,
@@ -69,6 +73,11 @@ class CellDecoder(nn.Module):
         self.register_buffer("cells", torch.zeros(1, dtype=torch.float64))
         self.register_buffer("occupied", torch.zeros(self.volume, dtype=torch.float64))
         self.register_buffer("energy_sum", torch.zeros(1, dtype=torch.float64))
+
+    def hints(self, units: Units, visible: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        """What visible voxels say of the hidden cells that they touch."""
+        hint: torch.Tensor = self.hint(units.payload.cells, visible, points)
+        return hint
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(H, d_model)`` to ``(H, 2, S)`` float32: logits of occupancy, and energies on the energy map."""

@@ -37,8 +37,10 @@ class Image3DConfig(BaseModel):
     """Width of the layers over touching voxels."""
     voxel_layers: int = Field(default=2, ge=0)
     """Layers over touching voxels: each sees one voxel further."""
-    point_width: int = Field(default=64, gt=0)
+    pool_width: int = Field(default=64, gt=0)
     """Width of the point-wise network that is reduced over a cell."""
+    point_width: int = Field(default=128, gt=0)
+    """Width of a voxel's features in the light of its event, which tasks read beside the tokens."""
     rotations: bool = True
     """Augment with the rotations of the grid onto itself."""
     reflections: bool = True
@@ -139,6 +141,7 @@ class Image3D:
             energy=self.energy,
             voxel_width=self.config.voxel_width,
             voxel_layers=self.config.voxel_layers,
+            pool_width=self.config.pool_width,
             point_width=self.config.point_width,
         )
 
@@ -147,6 +150,7 @@ class Image3D:
         return CellDecoder(
             d_model,
             side=self.config.cell_voxels,
+            point_width=self.config.point_width,
             energy=self.energy,
             terms={"occupancy": self.config.occupancy_weight, "energy": self.config.energy_weight},
         )

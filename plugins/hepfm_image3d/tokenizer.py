@@ -1,6 +1,6 @@
 """From voxels to one token a cell, and back to features of each voxel.
 
-Legend: N rows, V voxels, U cells, C and W widths, D model width.
+Legend: N rows, V voxels (in the contract of a tokenizer: points), U cells, C and W widths, D model width.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from hepfm.nn.ragged import segment_max, segment_mean
 from hepfm_image3d.cells import Cells, sub_coordinates
 from hepfm_image3d.energy import EnergyMap
 from hepfm_image3d.neighbours import Convolution, Pairs, cell_at, touching
+from hepfm_image3d.shape import SHAPE_WIDTH, local_shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,19 @@ class Image:
     cells: Cells
     row: torch.Tensor
     row_offsets: torch.Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Voxels:
+    """Voxels of visible cells.
+
+    Attributes:
+        cells: The visible cells.
+        x: ``(V, C)`` what is known of each voxel from those around it.
+    """
+
+    cells: Cells
+    x: torch.Tensor
 
 
 class VoxelLayer(nn.Module):
@@ -52,7 +66,7 @@ class VoxelLayer(nn.Module):
 class CellTokenizer(nn.Module):
     """Voxel layers over touching voxels, then a point-wise network reduced over each cell (PointNet).
 
-    A hidden cell's voxels are taken away before touching voxels are looked for: they have no influence.
+    A hidden cell's voxels are taken away before anything is looked up around a voxel: they have no influence.
     """
 
     def __init__(
@@ -63,46 +77,56 @@ class CellTokenizer(nn.Module):
         energy: EnergyMap,
         voxel_width: int,
         voxel_layers: int,
+        pool_width: int,
         point_width: int,
     ) -> None:
         super().__init__()
         self.energy = energy
         self.typical = float(energy(torch.tensor(0.5)))
-        self.lift = nn.Sequential(nn.Linear(1, voxel_width), nn.GELU(), nn.Linear(voxel_width, voxel_width))
+        self.lift = nn.Sequential(
+            nn.Linear(1 + SHAPE_WIDTH, voxel_width), nn.GELU(), nn.Linear(voxel_width, voxel_width)
+        )
         self.layers = nn.ModuleList(VoxelLayer(voxel_width) for _ in range(voxel_layers))
         self.norm = nn.LayerNorm(voxel_width)
         # A vector for each place, as a patch embedding has: which voxels are filled can be read off a token.
-        self.place = nn.Embedding(side**3, point_width)
+        self.place = nn.Embedding(side**3, pool_width)
         nn.init.normal_(self.place.weight, std=0.5)
-        self.enter = nn.Linear(voxel_width + 1, point_width)
-        self.point = nn.Sequential(nn.GELU(), nn.Linear(point_width, point_width))
-        self.pool = nn.Linear(2 * point_width, d_model)
+        self.enter = nn.Linear(voxel_width + 1, pool_width)
+        self.point = nn.Sequential(nn.GELU(), nn.Linear(pool_width, pool_width))
+        self.pool = nn.Linear(2 * pool_width, d_model)
         self.position = PositionEmbedding(3, d_model)
-        self.point_width = voxel_width + point_width
+        self.join = nn.Linear(d_model + SHAPE_WIDTH + voxel_width + pool_width, point_width)
+        self.point_width = point_width
 
-    def forward(self, units: Units, visible: torch.Tensor) -> torch.Tensor:
-        """``(V, d_model)``: see `hepfm.api.Tokenizer`."""
+    def forward(self, units: Units, visible: torch.Tensor) -> tuple[torch.Tensor, Voxels]:
+        """``(V, d_model)`` and the visible voxels: see `hepfm.api.Tokenizer`."""
         cells = units.payload.cells.keep(visible)
-        _, point = self._voxels(cells)
-        pooled = torch.cat((segment_max(point, cells.offsets), segment_mean(point, cells.offsets)), -1)
-        token: torch.Tensor = self.pool(pooled) + self.position(units.positions[visible])
-        return token
-
-    def points(self, units: Units, x: torch.Tensor) -> Ragged:
-        """Tokens interpolated at each row's voxel, beside what the voxel layers say of it."""
-        image: Image = units.payload
-        own = torch.cat((interpolate(image.cells, x), *self._voxels(image.cells)), -1)
-        return Ragged(own.index_select(0, image.row), image.row_offsets)
-
-    def _voxels(self, cells: Cells) -> tuple[torch.Tensor, torch.Tensor]:
         # On the map, the energies of a track spread by some 0.2 about that of 0.5 MeV: scaled to order one.
-        energy = 5.0 * (self.energy(cells.energy_mev) - self.typical)[:, None]
+        energy = 5.0 * (self.energy(cells.energy_mev) - self.typical)
+        shape = local_shape(cells, energy)
         pairs = touching(cells)
-        x = self.lift(energy)
+        x = self.lift(torch.cat((energy[:, None], shape), -1))
         for layer in self.layers:
             x = layer(x, pairs)
         x = self.norm(x)
-        return x, self.point(self.enter(torch.cat((x, energy), -1)) + self.place(cells.sub))
+        point = self.point(self.enter(torch.cat((x, energy[:, None]), -1)) + self.place(cells.sub))
+        pooled = torch.cat((segment_max(point, cells.offsets), segment_mean(point, cells.offsets)), -1)
+        token: torch.Tensor = self.pool(pooled) + self.position(units.positions[visible])
+        return token, Voxels(cells=cells, x=torch.cat((shape, x, point), -1))
+
+    def spread(self, points: Voxels, x: torch.Tensor) -> torch.Tensor:
+        """Cells' values at their voxels, trilinear between the centres of cells."""
+        return interpolate(points.cells, x)
+
+    def features(self, points: Voxels, x: torch.Tensor) -> torch.Tensor:
+        """``(V, point_width)``: what is around a voxel, joined with its event's tokens at its place."""
+        joined: torch.Tensor = self.join(torch.cat((self.spread(points, x), points.x), -1))
+        return nn.functional.gelu(joined)
+
+    def rows(self, units: Units, values: torch.Tensor) -> Ragged:
+        """Each row has the values of its voxel."""
+        image: Image = units.payload
+        return Ragged(values.index_select(0, image.row), image.row_offsets)
 
 
 def interpolate(cells: Cells, x: torch.Tensor) -> torch.Tensor:

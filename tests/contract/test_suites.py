@@ -66,20 +66,40 @@ def sees_hidden_content(forward, self, units, visible):
     )
     event = torch.repeat_interleave(torch.arange(len(units.offsets) - 1), units.offsets.diff())
     pooled = torch.zeros(len(units.offsets) - 1).index_add(0, event, energy)
-    return forward(self, units, visible) + pooled[event[visible]][:, None]
+    tokens, points = forward(self, units, visible)
+    return tokens + pooled[event[visible]][:, None], points
 
 
 def sees_the_batch(forward, self, units, visible):
-    return forward(self, units, visible) + units.positions.sum()
+    tokens, points = forward(self, units, visible)
+    return tokens + units.positions.sum(), points
 
 
 def blind(forward, self, units, visible):
-    return forward(self, units, visible) * 0 + self.place(units.positions[visible])
+    tokens, points = forward(self, units, visible)
+    return tokens * 0 + self.place(units.positions[visible]), points
 
 
-def backwards(points, self, units, x):
-    found = points(self, units, x)
+def keeps_hidden_points(forward, self, units, visible):
+    tokens, (_, energy) = forward(self, units, visible)
+    unit = torch.zeros(len(units.payload["row"]), dtype=torch.int64)
+    return tokens, (unit, energy.sum() + units.payload["hits"].columns["energy_mev"][:, None])
+
+
+def backwards(rows, self, units, values):
+    found = rows(self, units, values)
     return api.Ragged(found.values.flip(0), found.offsets)
+
+
+def hints_of_all(hints, self, units, visible, points):
+    return torch.zeros(len(visible), self.out.in_features)
+
+
+def hints_of_the_answer(hints, self, units, visible, points):
+    energy = torch.zeros(len(visible)).index_add(
+        0, units.payload["row"], units.payload["hits"].columns["energy_mev"]
+    )
+    return hints(self, units, visible, points) + energy[~visible][:, None]
 
 
 def one_too_many(target, self, units, hidden):
@@ -139,7 +159,15 @@ MODALITIES = {
         "An event alone and in a batch gives the same",
     ),
     "blind": ("CaloTokenizer", "forward", blind, "What visible units hold does change"),
-    "order of points": ("CaloTokenizer", "points", backwards, "Point features come in the rows' own order"),
+    "hidden points": ("CaloTokenizer", "forward", keeps_hidden_points, "that never had the hidden ones"),
+    "order of points": ("CaloTokenizer", "rows", backwards, "Point features come in the rows' own order"),
+    "rows of hints": ("CaloDecoder", "hints", hints_of_all, "Hints have one row for each hidden unit"),
+    "hints that leak": (
+        "CaloDecoder",
+        "hints",
+        hints_of_the_answer,
+        "What hidden units hold changes no visible token and no hint",
+    ),
     "counts": ("Calo", "target", one_too_many, "zero where nothing is hidden"),
     "type of counts": ("Calo", "target", counts_as_tensor, "Counts are whole numbers"),
     "mean": ("CaloDecoder", "loss", mean_loss, "and add up over events"),

@@ -111,7 +111,9 @@ def test_nothing_hidden_gives_no_loss_and_a_connected_gradient(make_modality, ma
     units = modality.units(make_tables())
     target = modality.target(units, torch.zeros(len(units.positions), dtype=torch.bool))
     decoder = modality.decoder(8)
-    loss = decoder.loss(decoder(torch.zeros(0, 8)), target)
+    points = torch.zeros(len(units.payload.cells.sub), modality.config.point_width)
+    hints = decoder.hints(units, torch.ones(len(units.positions), dtype=torch.bool), points)
+    loss = decoder.loss(decoder(hints), target)
     assert target.counts == {"occupancy": 0, "energy": 0}
     assert {term: float(total.detach()) for term, total in loss.items()} == {"occupancy": 0.0, "energy": 0.0}
     sum(loss.values()).backward()

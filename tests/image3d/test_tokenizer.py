@@ -17,6 +17,17 @@ def tokenizer(make_modality):
     return make_modality().tokenizer(32)
 
 
+def tokens_of(tokenizer, units, visible):
+    return tokenizer(units, visible)[0]
+
+
+def points_of(tokenizer, units, x):
+    """Tokens spread to the rows, and features of the rows' voxels, for encoded tokens x."""
+    _, points = tokenizer(units, everything(units))
+    values = torch.cat((tokenizer.spread(points, x), tokenizer.features(points, x)), 1)
+    return tokenizer.rows(units, values).values
+
+
 def everything(units):
     return torch.ones(len(units.positions), dtype=torch.bool)
 
@@ -32,12 +43,15 @@ def test_tokens_do_not_depend_on_the_order_of_rows(make_modality, make_tables, s
     assert torch.equal(units.positions, units_other.positions)
     visible = some(units)
     torch.testing.assert_close(
-        tokenizer(units, visible), tokenizer(units_other, visible), rtol=EVERY, atol=EVERY
+        tokens_of(tokenizer, units, visible),
+        tokens_of(tokenizer, units_other, visible),
+        rtol=EVERY,
+        atol=EVERY,
     )
-    x = torch.randn(len(units.positions), 6)
+    x = torch.randn(len(units.positions), 32)
     torch.testing.assert_close(
-        tokenizer.points(units, x).values[rows],
-        tokenizer.points(units_other, x).values,
+        points_of(tokenizer, units, x)[rows],
+        points_of(tokenizer, units_other, x),
         rtol=EVERY,
         atol=EVERY,
     )
@@ -46,12 +60,12 @@ def test_tokens_do_not_depend_on_the_order_of_rows(make_modality, make_tables, s
 def test_an_events_tokens_are_the_same_alone(make_modality, make_tables, one_event, tokenizer) -> None:
     modality, tables = make_modality(), make_tables()
     units = modality.units(tables)
-    tokens = tokenizer(units, everything(units))
+    tokens = tokens_of(tokenizer, units, everything(units))
     for event in range(4):
         alone = modality.units(one_event(tables, event))
         start, stop = units.offsets[event : event + 2].tolist()
         torch.testing.assert_close(
-            tokenizer(alone, everything(alone)), tokens[start:stop], rtol=EVERY, atol=EVERY
+            tokens_of(tokenizer, alone, everything(alone)), tokens[start:stop], rtol=EVERY, atol=EVERY
         )
 
 
@@ -60,14 +74,14 @@ def test_hidden_cells_have_no_influence(make_modality, make_tables, tokenizer) -
     modality, tables = make_modality(), make_tables()
     units = modality.units(tables)
     visible = some(units)
-    tokens = tokenizer(units, visible)
+    tokens = tokens_of(tokenizer, units, visible)
     cells = units.payload.cells
     hidden_row = ~visible[cells.cell][units.payload.row]
     table = tables["voxels"]
     energy = table.columns["energy_mev"].clone()
     energy[hidden_row] *= 100
     changed = modality.units({"voxels": RaggedTable({**table.columns, "energy_mev": energy}, table.offsets)})
-    assert torch.equal(tokenizer(changed, visible), tokens)
+    assert torch.equal(tokens_of(tokenizer, changed, visible), tokens)
 
     # Fill one hidden cell of the first event with a voxel at each of its places.
     cell = int((~visible).nonzero()[0])
@@ -80,7 +94,7 @@ def test_hidden_cells_have_no_influence(make_modality, make_tables, tokenizer) -
     offsets = table.offsets + torch.tensor([0, *[len(block)] * 4])
     filled = modality.units({"voxels": RaggedTable(columns, offsets)})
     assert torch.equal(filled.positions, units.positions)
-    torch.testing.assert_close(tokenizer(filled, visible), tokens, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(tokens_of(tokenizer, filled, visible), tokens, rtol=1e-6, atol=1e-6)
 
 
 def test_no_gradient_reaches_hidden_voxels(make_modality, make_tables, tokenizer) -> None:
@@ -89,7 +103,7 @@ def test_no_gradient_reaches_hidden_voxels(make_modality, make_tables, tokenizer
     energy = table.columns["energy_mev"].clone().requires_grad_()
     units = modality.units({"voxels": RaggedTable({**table.columns, "energy_mev": energy}, table.offsets)})
     visible = some(units)
-    tokenizer(units, visible).square().sum().backward()
+    tokens_of(tokenizer, units, visible).square().sum().backward()
     seen = visible[units.payload.cells.cell][units.payload.row]
     assert energy.grad is not None
     assert not energy.grad[~seen].any()
@@ -105,7 +119,7 @@ def test_a_token_sees_voxels_that_touch_across_the_cells_face(make_modality, tok
             "energy_mev": torch.tensor([1.0, energy, 1.0]),
         }
         units = modality.units({"voxels": RaggedTable(columns, torch.tensor([0, 3]))})
-        return tokenizer(units, everything(units))
+        return tokens_of(tokenizer, units, everything(units))
 
     changed = (tokens(1.0) != tokens(2.0)).any(1)
     assert changed.tolist() == [True, True, False]
@@ -116,11 +130,11 @@ def test_events_without_voxels_are_connected_to_every_parameter(
     make_modality, make_tables, tokenizer, lengths
 ) -> None:
     units = make_modality().units(make_tables(lengths))
-    tokens = tokenizer(units, everything(units))
+    tokens = tokens_of(tokenizer, units, everything(units))
     assert tokens.shape == (sum(lengths), 32)
-    features = tokenizer.points(units, torch.zeros(len(tokens), 3))
-    assert features.values.shape == (sum(lengths), 3 + tokenizer.point_width)
-    tokens.sum().backward()
+    features = points_of(tokenizer, units, tokens)
+    assert features.shape == (sum(lengths), 32 + tokenizer.point_width)
+    (tokens.sum() + features.sum()).backward()
     assert all(p.grad is not None for p in tokenizer.parameters())
 
 
@@ -138,8 +152,8 @@ def test_rows_of_one_voxel_share_their_features(make_modality, tokenizer) -> Non
             )
         }
     )
-    x = torch.randn(2, 4)
-    found, wanted = tokenizer.points(units, x).values, tokenizer.points(summed, x).values
+    x = torch.randn(2, 32)
+    found, wanted = points_of(tokenizer, units, x), points_of(tokenizer, summed, x)
     torch.testing.assert_close(found, wanted[[0, 1, 0]])
 
 

@@ -24,11 +24,17 @@ class PointTokenizer(nn.Module):
         super().__init__()
         self.project = nn.Linear(2, d_model)
 
-    def forward(self, units: Units, visible: Tensor) -> Tensor:
-        return self.project(units.payload[visible])
+    def forward(self, units: Units, visible: Tensor) -> tuple[Tensor, Tensor]:
+        return self.project(units.payload[visible]), units.payload[visible]
 
-    def points(self, units: Units, x: Tensor) -> Ragged:
-        return Ragged(torch.cat([x, units.payload], 1), units.offsets)
+    def spread(self, points: Tensor, x: Tensor) -> Tensor:
+        return x
+
+    def features(self, points: Tensor, x: Tensor) -> Tensor:
+        return points * x[:, :2]
+
+    def rows(self, units: Units, values: Tensor) -> Ragged:
+        return Ragged(values, units.offsets)
 
 
 def units_of(lengths: list[int], n_positions: int, seed: int) -> Units:
@@ -101,13 +107,17 @@ def test_parts_see_one_another_and_are_told_apart(encoder: Encoder) -> None:
     assert (encoder(UNITS).x[5:7] - out[5:7]).abs().max() > 1e-3
 
 
-def test_points_are_the_features_of_each_row_with_the_units_of_all_layers(encoder: Encoder) -> None:
-    points = encoder.points(UNITS, layers=(1, 2))
-    encoded = encoder(UNITS, layers=(1, 2))
+@pytest.mark.parametrize("layers", [(), (1,), (1, 2)])
+def test_points_have_the_units_of_the_layers_read_and_features_of_the_output(
+    encoder: Encoder, layers: tuple[int, ...]
+) -> None:
+    points = encoder.points(UNITS, layers=layers)
+    read, output = encoder(UNITS, layers=layers).x, encoder(UNITS).x
     for index, (part, units) in enumerate(UNITS.items()):
-        assert points[part].values.shape == (len(units.payload), 50)
+        mine = encoder(UNITS).part == index
+        wanted = torch.cat((read[mine], units.payload * output[mine, :2]), 1)
         assert torch.equal(points[part].offsets, units.offsets)
-        assert torch.equal(points[part].values[:, :48], encoded.x[encoded.part == index])
+        torch.testing.assert_close(points[part].values, wanted)
 
 
 def test_no_events_reach_every_parameter(encoder: Encoder) -> None:

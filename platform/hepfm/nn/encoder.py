@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from hepfm.api import Backbone, Modality, Ragged, Tokens, Units
+from hepfm.api import Backbone, Encoded, Modality, Ragged, Tokens, Units
 from hepfm.nn.ragged import offsets_of, pack_parts, segment_sum, unpack
 from hepfm.random import Draws
 
@@ -40,7 +41,7 @@ class Encoder(nn.Module):
         *,
         draws: Draws | None = None,
         layers: Sequence[int] = (),
-    ) -> Tokens:
+    ) -> Encoded:
         """Encoded tokens of the visible units, ``x (T, W)``: events in order, in each one the parts in order.
 
         Args:
@@ -49,24 +50,39 @@ class Encoder(nn.Module):
             draws: The events' random numbers for drop-path; None switches it off.
             layers: Layers whose outputs are concatenated (W = len(layers) * D); none for the output (W = D).
         """
-        packed = []
+        packed, points = [], {}
         for part, tokenizer in zip(self.parts, self.tokenizers, strict=True):
             of_part = units[part]
             seen = visible.get(part) if visible else None
             if seen is None:
                 seen = of_part.positions.new_ones(len(of_part.positions)).bool()
             offsets = offsets_of(segment_sum(seen.long(), of_part.offsets))
-            packed.append((tokenizer(of_part, seen), of_part.positions[seen], offsets))
+            x, points[part] = tokenizer(of_part, seen)
+            packed.append((x, of_part.positions[seen], offsets))
         tokens = pack_parts(packed)
         x = tokens.x + self.part_embedding(tokens.part)
         tokens = Tokens(x=x, positions=tokens.positions, offsets=tokens.offsets, part=tokens.part)
         encoded: Tokens = self.backbone(tokens, draws=draws, layers=layers)
-        return encoded
+        return Encoded(
+            x=encoded.x,
+            positions=encoded.positions,
+            offsets=encoded.offsets,
+            part=encoded.part,
+            points=points,
+        )
 
     def points(self, units: Mapping[str, Units], *, layers: Sequence[int] = ()) -> dict[str, Ragged]:
-        """Features of each row of each part's primary table, ``(N, W + point_width)``, none hidden."""
-        encoded = unpack(self(units, layers=layers), len(self.parts))
-        return {
-            part: tokenizer.points(units[part], tokens.values)
-            for part, tokenizer, tokens in zip(self.parts, self.tokenizers, encoded, strict=True)
-        }
+        """Features of each row of each part's primary table, ``(N, W + point_width)``, none hidden.
+
+        The tokens' values at the row, of the layers asked for (W as above), beside what the point itself is.
+        """
+        encoded = self(units, layers=(*layers, self.backbone.n_layers))
+        features = {}
+        for part, tokenizer, tokens in zip(
+            self.parts, self.tokenizers, unpack(encoded, len(self.parts)), strict=True
+        ):
+            points, output = encoded.points[part], tokens.values[:, -self.d_model :]
+            read = tokens.values[:, : -self.d_model] if layers else output
+            values = torch.cat((tokenizer.spread(points, read), tokenizer.features(points, output)), 1)
+            features[part] = tokenizer.rows(units[part], values)
+        return features

@@ -61,9 +61,10 @@ class Masking:
 class Masked(nn.Module):
     """Hidden units ask the visible ones of their event what they hold (`hepfm.api.Objective`).
 
-    A query is a learned token of its part and the embedding of its position. The decoder's layers attend from
-    queries to encoded tokens only (Fu et al. 2024, "Rethinking patch dependence for masked autoencoders"):
-    visible tokens pass through no layer of it, and hidden ones do not ask one another.
+    A query is a learned token of its part, the embedding of its position, and what points of visible units
+    say of a hidden one near them. The decoder's layers attend from queries to encoded tokens only (Fu et al.
+    2024, "Rethinking patch dependence for masked autoencoders"): visible tokens pass through no layer of it,
+    and hidden ones do not ask one another.
 
     Args:
         config: Masks and the decoder's size.
@@ -164,12 +165,22 @@ class Masked(nn.Module):
             draws=plan.draws if self.training else None,
         )
         queries = []
-        for index, (tokenizer, masking) in enumerate(zip(encoder.tokenizers, maskings.values(), strict=True)):
-            hidden = ~masking.visible
-            positions = masking.units.positions[hidden]
-            part = torch.full((len(positions),), index, device=positions.device)
-            query = self.query(part) + self.place(tokenizer.position(positions))
-            queries.append((query, positions, offsets_of(segment_sum(hidden.long(), masking.units.offsets))))
+        told = unpack(encoded, len(maskings))
+        for index, (part, decoder) in enumerate(self._decoders()):
+            tokenizer, units, visible = (
+                encoder.tokenizers[index],
+                maskings[part].units,
+                maskings[part].visible,
+            )
+            hidden = ~visible
+            positions = units.positions[hidden]
+            points = tokenizer.features(encoded.points[part], told[index].values)
+            query = (
+                self.query(torch.tensor(index, device=positions.device))
+                + self.place(tokenizer.position(positions))
+                + decoder.hints(units, visible, points)
+            )
+            queries.append((query, positions, offsets_of(segment_sum(hidden.long(), units.offsets))))
         asked = pack_parts(queries)
         layout = PackedLayout(asked.offsets, encoded.offsets)
         rotation, memory_rotation = (

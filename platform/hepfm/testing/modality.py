@@ -72,6 +72,15 @@ class _Subject:
         torch.manual_seed(0)
         return self.modality.tokenizer(_WIDTH)
 
+    def tokens(self, units: Units, visible: Tensor) -> Tensor:
+        """Tokens of the visible units."""
+        return self.tokenizer(units, visible)[0]  # type: ignore[no-any-return]
+
+    def points(self, units: Units, visible: Tensor) -> Tensor:
+        """``(Q, point_width)`` features of the visible units' points, from tokens as they are."""
+        tokens, points = self.tokenizer(units, visible)
+        return self.tokenizer.features(points, tokens)  # type: ignore[no-any-return]
+
     @functools.cached_property
     def decoder(self) -> Any:
         torch.manual_seed(0)
@@ -85,11 +94,16 @@ class _Subject:
         return index * 7 % 10 < 6
 
     def losses(self, decoder: Any, events: Sequence[Tables]) -> dict[str, Tensor]:
-        """Sums of the loss where a unit's decoded token is its embedded position."""
+        """Sums of the loss where a hidden unit's decoded token is its query."""
         units = self.units(events)
         hidden = self.hidden(units)
-        tokens = self.tokenizer.position(units.positions[hidden])
+        tokens = self.queries(decoder, units, hidden)
         return decoder.loss(decoder(tokens), self.modality.target(units, hidden))  # type: ignore[no-any-return]
+
+    def queries(self, decoder: Any, units: Units, hidden: Tensor) -> Tensor:
+        """Embedded positions of hidden units, and what the points of the others say of them."""
+        hints = decoder.hints(units, ~hidden, self.points(units, ~hidden))
+        return self.tokenizer.position(units.positions[hidden]) + hints  # type: ignore[no-any-return]
 
 
 def _all(units: Units, value: bool = True) -> Tensor:
@@ -159,7 +173,7 @@ def row_order_is_free(subject: _Subject) -> None:
     assert torch.equal(units.offsets, other.offsets), "other numbers of units"
     assert_close(other.positions, units.positions, "positions")
     visible = ~subject.hidden(units)
-    assert_close(subject.tokenizer(other, visible), subject.tokenizer(units, visible), "tokens")
+    assert_close(subject.tokens(other, visible), subject.tokens(units, visible), "tokens")
     assert_sums_close(
         subject.losses(subject.decoder, moved), subject.losses(subject.decoder, subject.events), "loss"
     )
@@ -170,7 +184,7 @@ def events_are_independent(subject: _Subject) -> None:
     batch = [subject.events[0], subject.nothing, *subject.events[1:]]
     units = subject.units(batch)
     visible = ~subject.hidden(units)
-    tokens = subject.tokenizer(units, visible)
+    tokens = subject.tokens(units, visible)
     assert tokens.shape == (int(visible.sum()), _WIDTH), (
         f"tokens {tuple(tokens.shape)} for {int(visible.sum())} units"
     )
@@ -179,21 +193,22 @@ def events_are_independent(subject: _Subject) -> None:
         alone = subject.units([event])
         rows = slice(int(units.offsets[row]), int(units.offsets[row + 1]))
         assert_close(alone.positions, units.positions[rows], f"positions of event {row}")
-        found = subject.tokenizer(alone, ~subject.hidden(alone))
+        found = subject.tokens(alone, ~subject.hidden(alone))
         assert_close(found, tokens[int(ends[row]) : int(ends[row + 1])], f"tokens of event {row}")
 
 
 def hidden_units_are_gone(subject: _Subject) -> None:
-    """Tokens of the visible units are those of events that never had the hidden ones."""
+    """Tokens and points of the visible units are those of events that never had the hidden ones."""
     units = subject.units(subject.events)
     visible = ~subject.hidden(units)
     never = subject.modality.units(subject.modality.visible_tables(units, visible))
     assert_close(never.positions, units.positions[visible], "positions of what is visible")
-    assert_close(subject.tokenizer(never, _all(never)), subject.tokenizer(units, visible), "tokens")
+    assert_close(subject.tokens(never, _all(never)), subject.tokens(units, visible), "tokens")
+    assert_close(subject.points(never, _all(never)), subject.points(units, visible), "points")
 
 
 def hidden_content_is_unseen(subject: _Subject) -> None:
-    """What hidden units hold changes no visible token, and no gradient reaches it."""
+    """What hidden units hold changes no visible token and no hint, and no gradient reaches it."""
     units = subject.units(subject.events)
     hidden = subject.hidden(units)
     seen = subject.modality.visible_tables(units, ~hidden)[subject.schema.primary]
@@ -210,13 +225,14 @@ def hidden_content_is_unseen(subject: _Subject) -> None:
         assert torch.equal(rebuilt.positions, units.positions), (
             f"changing {columns} moves units: name as content only columns that do not"
         )
-        return subject.tokenizer(rebuilt, ~hidden)  # type: ignore[no-any-return]
+        queries = subject.queries(subject.decoder, rebuilt, hidden)
+        return torch.cat((subject.tokens(rebuilt, ~hidden), queries))
 
     before = tokens(unseen.columns, seen.columns)
     changed = tokens(
         {n: v * 1.5 + 0.1 if n in columns else v for n, v in unseen.columns.items()}, seen.columns
     )
-    assert_close(changed, before, "visible tokens after a change of hidden content", tolerance=0.0)
+    assert_close(changed, before, "visible tokens and hints after a change of hidden content", tolerance=0.0)
     leaves = [
         {n: v.clone().requires_grad_() if n in columns else v for n, v in table.columns.items()}
         for table in (unseen, seen)
@@ -252,7 +268,7 @@ def content_matters(subject: _Subject) -> None:
     other = subject.modality.units(
         {**subject.tables(subject.events), subject.schema.primary: RaggedTable(columns, table.offsets)}
     )
-    tokens, changed = subject.tokenizer(units, _all(units)), subject.tokenizer(other, _all(other))
+    tokens, changed = subject.tokens(units, _all(units)), subject.tokens(other, _all(other))
     assert not torch.allclose(tokens, changed), f"tokens are blind to {subject.content}"
 
 
@@ -276,7 +292,23 @@ def points_follow_rows(subject: _Subject) -> None:
 
 def _points(subject: _Subject, events: Sequence[Tables]) -> Any:
     units = subject.units(events)
-    return subject.tokenizer.points(units, subject.tokenizer(units, _all(units)))
+    tokens, points = subject.tokenizer(units, _all(units))
+    spread, features = subject.tokenizer.spread(points, tokens), subject.tokenizer.features(points, tokens)
+    return subject.tokenizer.rows(units, torch.cat((spread, features), 1))
+
+
+def hints_are_of_hidden_units(subject: _Subject) -> None:
+    """Hints have one row for each hidden unit, alone as in a batch."""
+    units = subject.units(subject.events)
+    hidden = subject.hidden(units)
+    found = subject.decoder.hints(units, ~hidden, subject.points(units, ~hidden))
+    assert found.shape == (int(hidden.sum()), _WIDTH), f"{tuple(found.shape)} for {int(hidden.sum())} units"
+    alone = []
+    for event in subject.events:
+        one = subject.units([event])
+        gone = subject.hidden(one)
+        alone.append(subject.decoder.hints(one, ~gone, subject.points(one, ~gone)))
+    assert_close(torch.cat(alone), found, "hints of events alone")
 
 
 def counts_follow_masks(subject: _Subject) -> None:
@@ -344,7 +376,7 @@ def predictions_are_tables(subject: _Subject) -> None:
     """A prediction can be shown: tables of the schema's columns, one entry an event; masks part the rows."""
     units = subject.units(subject.events)
     hidden = subject.hidden(units)
-    prediction = subject.decoder(subject.tokenizer.position(units.positions[hidden]))
+    prediction = subject.decoder(subject.queries(subject.decoder, units, hidden))
     shown = {
         "prediction": subject.decoder.tables(prediction, units, hidden),
         "visible": subject.modality.visible_tables(units, ~hidden),
@@ -372,8 +404,8 @@ def nothing_is_no_trouble(subject: _Subject) -> None:
         assert len(units.offsets) == len(events) + 1, f"{len(units.offsets)} offsets for {len(events)} events"
         target = subject.modality.target(units, _all(units))
         assert not any(target.counts.values()), f"counts {dict(target.counts)} of empty events"
-        tokens = subject.tokenizer(units, _all(units))
-        decoded = subject.decoder(subject.tokenizer.position(units.positions))
+        tokens = subject.tokens(units, _all(units))
+        decoded = subject.decoder(subject.queries(subject.decoder, units, _all(units)))
         sums = subject.decoder.loss(decoded, target)
         assert all(value.item() == 0 for value in sums.values()), f"loss {sums} of empty events"
         both = nn.ModuleDict({"tokenizer": subject.tokenizer, "decoder": subject.decoder})
@@ -383,7 +415,7 @@ def nothing_is_no_trouble(subject: _Subject) -> None:
 def parameters_learn(subject: _Subject) -> None:
     """Every parameter of tokenizer and decoder gets a finite gradient."""
     units = subject.units(subject.events)
-    tokens = subject.tokenizer(units, ~subject.hidden(units))
+    tokens = subject.tokens(units, ~subject.hidden(units))
     sums = subject.losses(subject.decoder, subject.events)
     both = nn.ModuleDict({"tokenizer": subject.tokenizer, "decoder": subject.decoder})
     assert_connected(both, tokens.square().sum() + total(sums))
@@ -419,6 +451,7 @@ CHECKS = (
     hidden_content_is_unseen,
     content_matters,
     points_follow_rows,
+    hints_are_of_hidden_units,
     counts_follow_masks,
     losses_add_up,
     baseline_learns_marginals,

@@ -102,15 +102,23 @@ class CaloTokenizer(nn.Module):
         self.content, self.place = nn.Linear(2, d_model), nn.Linear(1, d_model)
 
     def forward(self, units, visible):
-        return self.content(_content(units)[visible]) + self.place(units.positions[visible] / 10)
+        row, hits = units.payload["row"], units.payload["hits"]
+        seen = visible[row]
+        unit = (visible.cumsum(0) - 1)[row[seen]]
+        tokens = self.content(_content(units)[visible]) + self.place(units.positions[visible] / 10)
+        return tokens, (unit, hits.columns["energy_mev"][seen][:, None])
 
     def position(self, positions):
         return self.place(positions / 10)
 
-    def points(self, units, x):
-        hits = units.payload["hits"]
-        values = torch.cat([x[units.payload["row"]], hits.columns["energy_mev"][:, None]], -1)
-        return api.Ragged(values, hits.offsets)
+    def spread(self, points, x):
+        return x[points[0]]
+
+    def features(self, points, x):
+        return points[1]
+
+    def rows(self, units, values):
+        return api.Ragged(values, units.payload["hits"].offsets)
 
 
 class CaloDecoder(nn.Module):
@@ -118,6 +126,9 @@ class CaloDecoder(nn.Module):
         super().__init__()
         self.out = nn.Linear(d_model, 1)
         self.register_buffer("seen", torch.zeros(2, dtype=torch.float64))
+
+    def hints(self, units, visible, points):
+        return torch.zeros(int((~visible).sum()), self.out.in_features)
 
     def forward(self, x):
         return self.out(x)[:, 0]
