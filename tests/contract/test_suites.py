@@ -185,6 +185,19 @@ MODALITIES = {
 }
 
 
+def test_weights_of_points_alone_may_be_left_by_an_objective_but_not_by_a_modality(calo, monkeypatch):
+    def learns_points(init, self, d_model):
+        init(self, d_model)
+        self.scale = torch.nn.Parameter(torch.ones(1))
+
+    broken(calo, monkeypatch, "CaloTokenizer", "__init__", learns_points)
+    check_objective(calo)
+    with pytest.raises(AssertionError, match=re.escape("parameter tokenizer.scale gets no gradient")):
+        check_modality(calo)
+    broken(calo, monkeypatch, "CaloTokenizer", "features", lambda f, self, *a: f(self, *a) * self.scale)
+    check_modality(calo)
+
+
 @pytest.mark.parametrize("case", MODALITIES)
 def test_the_rule_that_a_modality_breaks_is_named(calo, monkeypatch, case):
     owner, method, change, rule = MODALITIES[case]

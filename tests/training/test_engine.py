@@ -67,6 +67,25 @@ def test_a_loss_that_overflows_with_finite_gradients_is_not_taken(toy):
     assert all(torch.equal(before[name], after) for name, after in engine.weights().items())
 
 
+@pytest.mark.parametrize("stage", STAGES[:3])
+def test_weights_that_the_loss_does_not_use_do_no_harm(toy, stage):
+    """An objective may leave what features of points need; the others train as without them."""
+    from hepfm.training.engine import Engine
+    from hepfm.training.ranks import join
+
+    weights = {}
+    for idle in (False, True):
+        module = toy.make_module()
+        if idle:
+            module.encoder.add_module("idle", torch.nn.Linear(5, 6))
+        engine = Engine(module, toy.make_recipe(stage), join(60.0))
+        toy.train(engine, 1, 3)
+        weights[idle] = engine.weights()
+    for name, without in weights[False].items():
+        torch.testing.assert_close(weights[True][name], without, rtol=1e-6, atol=1e-6)
+    assert all(bool(value.isfinite().all()) for value in weights[True].values())
+
+
 def test_biases_norms_and_embeddings_do_not_decay(toy):
     from torch import nn
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -71,13 +71,18 @@ def total(sums: Mapping[str, Tensor]) -> Tensor:
     return torch.stack(list(sums.values())).sum()
 
 
-def assert_connected(module: nn.Module, loss: Tensor) -> None:
-    """After a backward pass from the loss every parameter has a gradient, zeros allowed, all finite."""
+def assert_connected(module: nn.Module, loss: Tensor, *, spare: Collection[str] = ()) -> None:
+    """After a backward pass from the loss every parameter has a gradient, zeros allowed, all finite.
+
+    Those named in ``spare`` may have none.
+    """
     module.zero_grad(set_to_none=True)
     assert loss.requires_grad, "the loss is not connected to any parameter"
     loss.backward()  # type: ignore[no-untyped-call]
     for name, parameter in module.named_parameters():
-        assert parameter.grad is not None, f"parameter {name} gets no gradient"
+        if parameter.grad is None:
+            assert name in spare, f"parameter {name} gets no gradient"
+            continue
         assert bool(torch.isfinite(parameter.grad).all()), f"the gradient of {name} is not finite"
 
 

@@ -409,16 +409,17 @@ def nothing_is_no_trouble(subject: _Subject) -> None:
         sums = subject.decoder.loss(decoded, target)
         assert all(value.item() == 0 for value in sums.values()), f"loss {sums} of empty events"
         both = nn.ModuleDict({"tokenizer": subject.tokenizer, "decoder": subject.decoder})
-        assert_connected(both, tokens.sum() + total(sums))
+        points = subject.points(units, _all(units))
+        assert_connected(both, tokens.sum() + points.sum() + total(sums))
 
 
 def parameters_learn(subject: _Subject) -> None:
     """Every parameter of tokenizer and decoder gets a finite gradient."""
     units = subject.units(subject.events)
-    tokens = subject.tokens(units, ~subject.hidden(units))
+    tokens, points = (of(units, ~subject.hidden(units)) for of in (subject.tokens, subject.points))
     sums = subject.losses(subject.decoder, subject.events)
     both = nn.ModuleDict({"tokenizer": subject.tokenizer, "decoder": subject.decoder})
-    assert_connected(both, tokens.square().sum() + total(sums))
+    assert_connected(both, tokens.square().sum() + points.square().sum() + total(sums))
 
 
 def augmentation_belongs_to_events(subject: _Subject) -> None:
