@@ -1,1 +1,1 @@
-"""The performance scoreboard, one file a row."""
+"""Figures of speed (the scoreboard, one file a row) and of what is learned."""

@@ -1,7 +1,8 @@
 """What an encoder has learned: semantic classes of voxels by logistic regression on its frozen features.
 
 ``python -m benchmarks.linear_probe CHECKPOINT TRAIN TEST`` fits on the first 150 events of TRAIN (a folder or
-file with labels) and prints log-loss and F1 on the first 100 of TEST; ``--untrained`` takes initial weights.
+file with labels) and prints log-loss and F1 on the first 100 of TEST, or on all if there are fewer;
+``--untrained`` takes initial weights.
 
 Legend of shapes: N voxels, F features, K classes.
 """
@@ -21,7 +22,7 @@ from hepfm.data.tensors import to_torch
 from hepfm.nn.encoder import Encoder
 from hepfm.recipe.load import from_dict
 from hepfm.recipe.schema import Recipe
-from hepfm.training.model import build
+from hepfm.training.model import build, resolve_precision
 from hepfm.training.weights import load_weights
 
 PART, COLUMN = "image3d", "semantic"
@@ -29,15 +30,17 @@ AT_ONCE = 10
 
 
 @torch.no_grad()
-def features(encoder: Encoder, source: EventSource, n_events: int) -> tuple[torch.Tensor, torch.Tensor]:
+def features(
+    encoder: Encoder, source: EventSource, n_events: int, precision: str
+) -> tuple[torch.Tensor, torch.Tensor]:
     """``(N, F)`` float32 features of voxels, of three layers (second, middle, last); labels ``(N,)``."""
     last = encoder.backbone.n_layers
-    layers = (2, (2 + last + 1) // 2, last)
-    x, labels = [], []
+    layers = sorted({min(2, last), (last + 3) // 2, last})
+    x, labels, n_events = [], [], min(n_events, len(source))
     for start in range(0, n_events, AT_ONCE):
         batch = source.read(np.arange(start, min(start + AT_ONCE, n_events)), labels=True)
         units = {PART: source.modalities[PART].units(to_torch(batch).parts[PART])}
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             x.append(encoder.points(units, layers=layers)[PART].values.float())
         labels.append(torch.from_numpy(batch.labels[PART]["voxels"].columns[COLUMN].astype(np.int64)))
     return torch.cat(x), torch.cat(labels)
@@ -83,14 +86,15 @@ def main() -> None:
     facts = json.loads((arguments.checkpoint / "model.json").read_text(encoding="utf-8"))
     recipe: Recipe = from_dict(facts["recipe"]).recipe
     train, test = (open_source(path, parts=recipe.data.parts) for path in (arguments.train, arguments.test))
-    model = build(recipe, train.modalities, "bf16").eval()
+    precision = resolve_precision(recipe.train.precision, torch.device("cpu"))
+    model = build(recipe, train.modalities, precision).eval()
     if not arguments.untrained:
         load_weights(model, arguments.checkpoint / "model.safetensors")
-    x, labels = features(model.encoder, train, 150)
+    x, labels = features(model.encoder, train, 150, precision)
     mean, spread = x.mean(0), x.std(0) + 1e-6
-    n_classes = int(labels.max()) + 1
+    n_classes = len(train.parts[PART].vocabularies[COLUMN])
     weights, biases = fit((x - mean) / spread, labels, n_classes)
-    x, labels = features(model.encoder, test, 100)
+    x, labels = features(model.encoder, test, 100, precision)
     scores = ((x - mean) / spread) @ weights + biases
     classes = f1(labels, scores.argmax(1), n_classes)
     print(

@@ -5,7 +5,8 @@ How an event flows, and which contract it meets on its way::
     file -> Reader -> Batch (numpy) -> Modality.select -> Batch (torch) -> Modality.augment -> Modality.units
          -> Objective.plan (what is hidden) -> Tokenizer -> Tokens -> Backbone -> Objective -> {term: sum}
 
-Legend of shapes: B events, N rows of a table, U units of a part, T tokens, D model width, P position axes.
+Legend of shapes: B events, N rows of a table, U units of a part, V visible ones, H hidden ones, Q points in
+units, T tokens, D model width, P position axes, W and F widths.
 """
 
 from __future__ import annotations
@@ -380,7 +381,8 @@ class Target:
 class Tokenizer(Protocol):
     """A ``torch.nn.Module``: units of one part to tokens of width ``d_model``, and back to points.
 
-    Points are what units consist of: voxels of a cell, samples of a patch; a unit that has no parts is one.
+    Points are what units consist of: voxels of a cell, samples of a patch. A unit of no smaller things is
+    one.
 
     Attributes:
         point_width: Width of a point's features, see `features`.
@@ -498,7 +500,8 @@ class Backbone(Protocol):
         Args:
             tokens: Input.
             draws: For drop-path and dropout, per event; None switches them off.
-            layers: Layers (1 to n_layers) whose outputs are concatenated in width; none for the output.
+            layers: Layers (1 to n_layers) whose outputs are concatenated in width; none for the output, which
+                is that of the last layer.
         """
 
 
@@ -543,7 +546,10 @@ class Objective(Protocol):
         """Masks and targets of a torch batch."""
 
     def forward(self, encoder: Any, plan: Plan) -> dict[str, torch.Tensor]:
-        """The sum of each loss term; connected to every parameter, also for a batch without events."""
+        """The sum of each loss term, also for a batch without events.
+
+        Connected to all its parameters, and to those of the encoder that tokens depend on.
+        """
 
     def observe(self, plan: Plan) -> None:
         """Adds a plan's targets to the marginals (buffers that ranks add up, see `marginals`)."""

@@ -75,7 +75,7 @@ class CellDecoder(nn.Module):
         self.register_buffer("energy_sum", torch.zeros(1, dtype=torch.float64))
 
     def hints(self, units: Units, visible: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        """What visible voxels say of the hidden cells that they touch."""
+        """What visible voxels say of hidden cells near them."""
         hint: torch.Tensor = self.hint(units.payload.cells, visible, points)
         return hint
 

@@ -16,8 +16,6 @@ from hepfm_image3d.neighbours import cell_at
 SHAPE_WIDTH = 17
 """Features of a voxel that `local_shape` gives."""
 
-_ROW, _COLUMN = torch.triu_indices(3, 3)
-
 
 @torch.no_grad()
 def local_shape(cells: Cells, energy: torch.Tensor) -> torch.Tensor:
@@ -26,11 +24,17 @@ def local_shape(cells: Cells, energy: torch.Tensor) -> torch.Tensor:
     A cell counts by how near its centre is to the voxel, a quadratic spline that ends 1.5 cells from it: none
     enters or leaves with a jump. Cells' moments are summed: the cost does not grow with the voxels nearby.
 
-    The features: logarithm of the number of voxels, and their mean energy; linearity, size and thickness of
-    the covariance C of their places; the voxel's distance from their centre, along the local axis and off it;
-    the vector d to the centre (3), and C over its trace (6). All but the last nine stay the same where axes
-    are exchanged. The distances do without eigenvectors, which jump: ``d C d / tr C`` is the square of d's
-    part along the axis of a line.
+    With d the vector from the voxel to the centre of what is around it, and C the covariance of the places,
+    both in lengths of a cell, the features say:
+
+    - 0, 1: logarithm of the number of voxels; their mean energy;
+    - 2, 3: linearity ``|C| / tr C``, which is 1 for a line; size ``sqrt(tr C)``;
+    - 4, 5: thickness ``det(C)^(1/3)``, which is 0 for a line or plane, over ``tr C``; its root;
+    - 6, 7: length of d along the local axis, and off it;
+    - 8 to 10: d; 11 to 16: the upper triangle of C over ``tr C``.
+
+    The first eight stay the same where axes are exchanged. The lengths do without eigenvectors, which jump:
+    ``d C d / tr C`` is the square of d's part along the axis of a line.
 
     Args:
         cells: The voxels.
@@ -42,9 +46,10 @@ def local_shape(cells: Cells, energy: torch.Tensor) -> torch.Tensor:
     xx, xy, xz, yy, yz, zz = covariance.unbind(1)
     x, y, z = centre.unbind(1)
     trace = (xx + yy + zz).clamp_min(1e-4)
-    norm = (covariance.square() * covariance.new_tensor([1, 2, 2, 1, 2, 1])).sum(1).sqrt()
-    volume = xx * (yy * zz - yz * yz) - xy * (xy * zz - yz * xz) + xz * (xy * yz - yy * xz)
-    thickness = volume.clamp_min(0).pow(1 / 3)
+    norm = (xx * xx + yy * yy + zz * zz + 2 * (xy * xy + xz * xz + yz * yz)).sqrt()
+    determinant = xx * (yy * zz - yz * yz) - xy * (xy * zz - yz * xz) + xz * (xy * yz - yy * xz)
+    # A plane's is zero up to rounding, which a root would blow up.
+    thickness = (determinant.clamp_min(0) + 1e-6).pow(1 / 3)
     quadratic = xx * x * x + yy * y * y + zz * z * z + 2 * (xy * x * y + xz * x * z + yz * y * z)
     along = (quadratic / trace).clamp_min(0)
     off = (centre.square().sum(1) - along).clamp_min(0)
@@ -66,15 +71,14 @@ def _moments(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Number and mean energy ``(V,)``, centre from the voxel ``(V, 3)``, covariance ``(V, 6)``; in cells."""
     place = (sub_coordinates(cells.sub, cells.side).float() + 0.5) / cells.side - 0.5
-    moments = torch.cat(
-        (torch.ones_like(energy)[:, None], energy[:, None], place, place[:, _ROW] * place[:, _COLUMN]), 1
-    )
+    one = torch.ones_like(energy)[:, None]
+    moments = torch.cat((one, energy[:, None], place, _products(place, place)), 1)
     of_cell = segment_sum(moments, cells.offsets)
-    around = torch.cat((of_cell, of_cell.new_zeros(1, 11)))[cell_at(cells)]
+    around = torch.cat((of_cell, of_cell.new_zeros(1, moments.shape[1])))[cell_at(cells)]
     number, charge, first, second = torch.split(around, [1, 1, 3, 6], -1)
     step = (sub_coordinates(torch.arange(27, device=place.device), 3) - 1).float()
-    a, b = step[:, _ROW], step[:, _COLUMN]
-    second = second + first[..., _ROW] * b + first[..., _COLUMN] * a + number * a * b
+    # Of (p + step) (p + step): moments about the centre of the voxel's own cell.
+    second = second + _products(first, step) + _products(step, first) + number * _products(step, step)
     around = torch.cat((number, charge, first + number * step, second), -1)
 
     distance = (place[:, None] - torch.arange(-1.0, 2.0, device=place.device)[:, None]).abs()
@@ -83,7 +87,11 @@ def _moments(
     weight = (x[:, :, None, None] * y[:, None, :, None] * z[:, None, None, :]).flatten(1)
     total = torch.bmm(weight[:, None], around.index_select(0, cells.cell))[:, 0]
     count = total[:, 0]
-    mean = total[:, 1:] / count[:, None]
-    energy_mean, centre, second = torch.split(mean, [1, 3, 6], 1)
-    covariance = second - centre[:, _ROW] * centre[:, _COLUMN]
-    return count, energy_mean[:, 0], centre - place, covariance
+    energy_mean, centre, second = torch.split(total[:, 1:] / count[:, None], [1, 3, 6], 1)
+    return count, energy_mean[:, 0], centre - place, second - _products(centre, centre)
+
+
+def _products(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """``(..., 6)`` upper triangle of ``a b^T`` for vectors ``(..., 3)``."""
+    (ax, ay, az), (bx, by, bz) = a.unbind(-1), b.unbind(-1)
+    return torch.stack((ax * bx, ax * by, ax * bz, ay * by, ay * bz, az * bz), -1)

@@ -99,7 +99,7 @@ class CellTokenizer(nn.Module):
         self.point_width = point_width
 
     def forward(self, units: Units, visible: torch.Tensor) -> tuple[torch.Tensor, Voxels]:
-        """``(V, d_model)`` and the visible voxels: see `hepfm.api.Tokenizer`."""
+        """``(U, d_model)`` of the visible cells, and their voxels: see `hepfm.api.Tokenizer`."""
         cells = units.payload.cells.keep(visible)
         # On the map, the energies of a track spread by some 0.2 about that of 0.5 MeV: scaled to order one.
         energy = 5.0 * (self.energy(cells.energy_mev) - self.typical)
@@ -134,14 +134,13 @@ def interpolate(cells: Cells, x: torch.Tensor) -> torch.Tensor:
     place = (sub_coordinates(cells.sub, cells.side).float() + 0.5) / cells.side - 0.5
     towards, fraction = torch.where(place < 0, -1, 1), place.abs()
     around = cell_at(cells)
-    padded = torch.cat((x, x.new_zeros(1, x.shape[1])))
     total, norm = x.new_zeros(len(place), x.shape[1]), place.new_zeros(len(place), 1)
     for corner in itertools.product((0, 1), repeat=3):
-        there = torch.tensor(corner, device=x.device)
-        step = towards * there + 1
+        beyond = torch.tensor(corner, device=x.device)
+        step = towards * beyond + 1
         cell = around[cells.cell, (step[:, 0] * 3 + step[:, 1]) * 3 + step[:, 2]]
-        weight = torch.where(there > 0, fraction, 1.0 - fraction).prod(-1, keepdim=True)
-        weight = weight * (cell < len(cells))[:, None]
-        total = total + weight.to(x.dtype) * padded.index_select(0, cell)
-        norm = norm + weight
+        there = cell < len(cells)
+        weight = torch.where(beyond > 0, fraction, 1.0 - fraction).prod(-1) * there
+        total = total + weight[:, None].to(x.dtype) * x.index_select(0, torch.where(there, cell, cells.cell))
+        norm = norm + weight[:, None]
     return total / norm.to(x.dtype)

@@ -7,7 +7,7 @@ import itertools
 import torch
 
 from hepfm.api import RaggedTable
-from hepfm_image3d.hints import Hints
+from hepfm_image3d.hints import Hints, near_hidden
 
 WIDTH = 8
 
@@ -26,7 +26,7 @@ def some(units, share=0.4):
 def test_pairs_equal_brute_force(make_modality, make_tables) -> None:
     units = make_modality().units(make_tables((200, 0, 1, 150)))
     visible = some(units)
-    network, cells, _ = hints_of(units, visible)
+    cells = units.payload.cells
     event = torch.repeat_interleave(torch.arange(len(units.offsets) - 1), units.offsets.diff())
     corner, voxel = cells.coordinates() * cells.side, cells.voxels()
     seen, hidden = visible[cells.cell].nonzero()[:, 0].tolist(), (~visible).nonzero()[:, 0].tolist()
@@ -35,7 +35,7 @@ def test_pairs_equal_brute_force(make_modality, make_tables) -> None:
         place = (voxel[point] - corner[cell]).tolist()
         if event[cell] == event[cells.cell[point]] and all(-3 <= p < cells.side + 3 for p in place):
             wanted.add((h, v, *place))
-    near, place, cell = network._near(cells, visible)
+    near, place, cell = near_hidden(cells, visible, 3)
     assert cell.tolist() == sorted(cell.tolist())
     found = list(zip(cell.tolist(), near.tolist(), *place.T.tolist(), strict=True))
     assert len(set(found)) == len(found)

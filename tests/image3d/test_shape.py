@@ -59,7 +59,7 @@ def test_moments_equal_brute_force() -> None:
         np.testing.assert_allclose(row[1], mean, rtol=1e-5)
         np.testing.assert_allclose((row[3] + 1) / 2, np.sqrt(trace), atol=1e-5)
         np.testing.assert_allclose(row[2] / 5 + 0.8, np.sqrt((eigenvalues**2).sum()) / trace, atol=1e-5)
-        thickness = eigenvalues.prod() ** (1 / 3)
+        thickness = (eigenvalues.prod() + 1e-6) ** (1 / 3)
         np.testing.assert_allclose((row[4] + 1) / 6 * trace, thickness, atol=3e-5)
         np.testing.assert_allclose((row[5] + 1) / 5, np.sqrt(thickness), atol=1e-3)
         along = centre @ covariance @ centre / trace
@@ -76,7 +76,7 @@ def test_a_straight_line_has_no_thickness_and_a_voxel_beside_it_is_off_its_axis(
     alone = shape_of(line)
     on, beside = shape[12], shape[-1]
     torch.testing.assert_close(alone[:, 2], torch.full((24,), 5 * (1 - 0.8)))  # all spread along one axis
-    torch.testing.assert_close(alone[:, 4], torch.full((24,), -1.0))
+    torch.testing.assert_close(alone[:, 5], torch.full((24,), 5 * 1e-6 ** (1 / 6) - 1), atol=1e-2, rtol=0)
     torch.testing.assert_close(alone[:, 7], torch.full((24,), -1.0), atol=1e-2, rtol=0)
     torch.testing.assert_close(alone[12, 11:] / 3, torch.tensor([1.0, 0, 0, 0, 0, 0]), atol=1e-4, rtol=0)
     # Three voxels of six to a cell: half a cell, less the pull of the voxel itself on the centre.
@@ -84,12 +84,17 @@ def test_a_straight_line_has_no_thickness_and_a_voxel_beside_it_is_off_its_axis(
     assert (on[7] + 1) / 5 < 0.1
 
 
+@pytest.mark.parametrize("flat", [False, True], ids=["volume", "plane"])
 @pytest.mark.parametrize("axes", [(1, 0, 2), (2, 0, 1)])
-def test_scalars_survive_a_change_of_axes_and_vectors_follow_it(axes) -> None:
+def test_scalars_survive_a_change_of_axes_and_vectors_follow_it(axes, flat) -> None:
+    """In a plane the determinant is zero: no root of its rounding may show."""
     rng = np.random.default_rng(1)
-    voxel = np.unique(rng.integers(12, 30, (200, 3)), axis=0)
+    voxel = rng.integers(12, 30, (200, 3))
+    if flat:
+        voxel[:, 2] = voxel[:, 0] + voxel[:, 1] - 20
+    voxel = np.unique(voxel, axis=0)
     shape, turned = shape_of(voxel), shape_of(voxel[:, list(axes)])
-    torch.testing.assert_close(turned[:, :8], shape[:, :8], atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(turned[:, :8], shape[:, :8], atol=2e-3, rtol=1e-3)
     torch.testing.assert_close(turned[:, 8:11], shape[:, 8:11][:, list(axes)], atol=1e-4, rtol=1e-4)
 
 

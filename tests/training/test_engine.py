@@ -67,7 +67,7 @@ def test_a_loss_that_overflows_with_finite_gradients_is_not_taken(toy):
     assert all(torch.equal(before[name], after) for name, after in engine.weights().items())
 
 
-@pytest.mark.parametrize("stage", STAGES[:3])
+@pytest.mark.parametrize("stage", STAGES)
 def test_weights_that_the_loss_does_not_use_do_no_harm(toy, stage):
     """An objective may leave what features of points need; the others train as without them."""
     from hepfm.training.engine import Engine
@@ -78,12 +78,15 @@ def test_weights_that_the_loss_does_not_use_do_no_harm(toy, stage):
         module = toy.make_module()
         if idle:
             module.encoder.add_module("idle", torch.nn.Linear(5, 6))
+            initial = {name: value.clone() for name, value in module.state_dict().items()}
         engine = Engine(module, toy.make_recipe(stage), join(60.0))
         toy.train(engine, 1, 3)
         weights[idle] = engine.weights()
     for name, without in weights[False].items():
         torch.testing.assert_close(weights[True][name], without, rtol=1e-6, atol=1e-6)
-    assert all(bool(value.isfinite().all()) for value in weights[True].values())
+    # Without a gradient they stay as they are, or decay: at stages 1 and 2 DeepSpeed takes zeros for it.
+    idle, start = weights[True]["encoder.idle.weight"], initial["encoder.idle.weight"]
+    torch.testing.assert_close(idle, start * ((1 - 0.05 * 0.1) ** 3 if stage else 1))
 
 
 def test_biases_norms_and_embeddings_do_not_decay(toy):

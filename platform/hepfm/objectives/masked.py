@@ -167,18 +167,14 @@ class Masked(nn.Module):
         queries = []
         told = unpack(encoded, len(maskings))
         for index, (part, decoder) in enumerate(self._decoders()):
-            tokenizer, units, visible = (
-                encoder.tokenizers[index],
-                maskings[part].units,
-                maskings[part].visible,
-            )
-            hidden = ~visible
+            tokenizer, masking = encoder.tokenizers[index], maskings[part]
+            units, hidden = masking.units, ~masking.visible
             positions = units.positions[hidden]
             points = tokenizer.features(encoded.points[part], told[index].values)
             query = (
-                self.query(torch.tensor(index, device=positions.device))
+                self.query(torch.full((1,), index, device=positions.device))
                 + self.place(tokenizer.position(positions))
-                + decoder.hints(units, visible, points)
+                + decoder.hints(units, masking.visible, points)
             )
             queries.append((query, positions, offsets_of(segment_sum(hidden.long(), units.offsets))))
         asked = pack_parts(queries)

@@ -98,7 +98,7 @@ def no_gradient_crosses_events(subject: _Subject) -> None:
 
 
 def layers_are_read_out(subject: _Subject) -> None:
-    """``layers=(1, n)`` gives the outputs of these layers side by side; no others change the result."""
+    """``layers=(1, n)`` gives the outputs of these layers side by side; the last one's is the output."""
     tokens = subject.tokens()
     n, width = subject.module.n_layers, subject.module.d_model
     both = subject.module(tokens, layers=(1, n)).x
@@ -106,6 +106,7 @@ def layers_are_read_out(subject: _Subject) -> None:
     for column, layer in enumerate((1, n)):
         one = subject.module(tokens, layers=(layer,)).x
         assert_close(one, both[:, column * width : (column + 1) * width], f"layer {layer} alone")
+    assert_close(subject.module(tokens).x, both[:, width:], "the output against the last layer's")
 
 
 def nothing_in_nothing_out(subject: _Subject) -> None:

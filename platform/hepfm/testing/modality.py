@@ -298,7 +298,7 @@ def _points(subject: _Subject, events: Sequence[Tables]) -> Any:
 
 
 def hints_are_of_hidden_units(subject: _Subject) -> None:
-    """Hints have one row for each hidden unit, alone as in a batch."""
+    """Hints have one row for each hidden unit, alone as in a batch; zeros where nothing is visible."""
     units = subject.units(subject.events)
     hidden = subject.hidden(units)
     found = subject.decoder.hints(units, ~hidden, subject.points(units, ~hidden))
@@ -309,6 +309,10 @@ def hints_are_of_hidden_units(subject: _Subject) -> None:
         gone = subject.hidden(one)
         alone.append(subject.decoder.hints(one, ~gone, subject.points(one, ~gone)))
     assert_close(torch.cat(alone), found, "hints of events alone")
+    unseen = subject.decoder.hints(
+        units, _all(units, value=False), found.new_zeros(0, subject.tokenizer.point_width)
+    )
+    assert not bool(unseen.any()), "there are hints where nothing is visible"
 
 
 def counts_follow_masks(subject: _Subject) -> None:
