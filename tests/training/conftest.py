@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -24,14 +26,21 @@ def toy():
     return module
 
 
+def free_port():
+    """A port below those that outgoing connections get: none can take it before the ranks do."""
+    for port in random.sample(range(20000, 32000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no free port")
+
+
 @pytest.fixture(scope="session")
 def run_ranks():
     """Runs a script as so many ranks; returns exit codes, what each rank wrote, and ``report.json``."""
 
     def run(script, arguments, folder, *, world, env=None, timeout=240):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         common = {
             **os.environ,
             "MASTER_ADDR": "127.0.0.1",
