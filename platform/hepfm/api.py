@@ -273,7 +273,8 @@ class Reader(Protocol):
 
     ``Reader(path, options)`` refuses what it cannot read with `DataError` (what, where, what to do).
     A class with a static method ``write(path, batches, parts, provenance) -> number of events`` beside these
-    can also be written to (``hepfm data convert --to NAME``).
+    can also be written to (``hepfm data convert --to NAME``); its ``left_out(parts) -> list of
+    part.table.column`` then says what the format has no place for.
     """
 
     Config: ClassVar[type[BaseModel]]

@@ -23,7 +23,7 @@ from hepfm.readers.digest import file_digest
 from hepfm.readers.handle import Handle
 from hepfm.readers.pack import pack
 from hepfm.readers.vlen import VlenRows
-from hepfm_image3d.pilarnet_writer import write_pilarnet
+from hepfm_image3d.pilarnet_writer import left_out, write_pilarnet
 from hepfm_image3d.schema import image3d_schema
 
 POINT = ("voxel", "energy_mev", "de_mev", "time_ns", "electrons", "dx_mm")
@@ -53,6 +53,7 @@ class PilarnetReader:
     parts: Mapping[str, PartSchema]
     provenance: Mapping[str, Any]
     write = staticmethod(write_pilarnet)
+    left_out = staticmethod(left_out)
 
     @classmethod
     def sniff(cls, path: Path) -> bool:

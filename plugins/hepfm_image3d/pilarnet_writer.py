@@ -66,6 +66,23 @@ def write_pilarnet(
     return n
 
 
+def left_out(parts: Mapping[str, PartSchema]) -> list[str]:
+    """Columns of these parts that PILArNet-M v2 has no place for, as ``part.table.column``."""
+    held = {
+        "voxels": {"voxel", "energy_mev", "de_mev", "time_ns", "electrons", "dx_mm"}
+        | {"semantic", "fragment", "group", "interaction"},
+        "fragments": {"fragment_id", "group_id", "interaction_id", "semantic", "n_voxels", "pid"}
+        | {"mass_mev", "momentum_gev", "vertex"},
+    }
+    return [
+        f"{part}.{table}.{column}"
+        for part, schema in parts.items()
+        for table, columns in schema.tables.items()
+        for column in columns
+        if column not in held.get(table, ())
+    ]
+
+
 def _image_part(parts: Mapping[str, PartSchema], path: Path) -> tuple[str, PartSchema]:
     images = [name for name, schema in parts.items() if schema.kind == "image3d"]
     if len(images) != 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from hepfm.api import Column
 from hepfm.cli.data import app
 from hepfm.errors import DataError, RecipeError
 from hepfm.readers.hilbert import order_rows
@@ -88,6 +90,7 @@ def test_inspect_draws_an_event(tmp_path, suffix):
 
 
 def test_inspect_refuses_what_it_cannot_draw(tmp_path):
+    assert "add --display" in str(run("inspect", "sample:val", "--event", 1, fails=RecipeError))
     assert "no event 32" in str(
         run("inspect", "sample:val", "--display", tmp_path / "x.png", "--event", 32, fails=DataError)
     )
@@ -137,6 +140,26 @@ def test_a_killed_conversion_goes_on(tmp_path):
     after = {p.name: p.stat().st_mtime_ns for p in out.glob("*.h5")}
     assert before.items() <= after.items(), "finished shards were written again"
     assert list(StoreReader(out).check()) == []
+
+
+def test_convert_names_the_columns_that_the_format_cannot_hold(tmp_path):
+    reader = StoreReader(SAMPLE / "val.h5")
+    image = reader.parts["image3d"]
+    more = image.tables["voxels"] | {"pdg": Column(dtype="int32", label=True)}
+    parts = {"image3d": dataclasses.replace(image, tables={**image.tables, "voxels": more})}
+    batch = reader.read(range(4))
+    labels = batch.labels["image3d"]["voxels"]
+    labels.columns["pdg"] = np.full(len(labels.columns["semantic"]), 13, np.int32)
+    with StoreWriter(tmp_path / "more.h5", parts, {}) as writer:
+        writer.write(batch)
+    words = ["convert", str(tmp_path / "more.h5"), str(tmp_path / "p.h5"), "--to", "pilarnet"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0
+    assert "image3d.voxels.pdg" in result.stderr
+    assert "semantic" not in result.stderr
+    kept = open_reader(tmp_path / "p.h5").parts["image3d"].tables["voxels"]
+    assert "pdg" not in kept
+    assert "semantic" in kept
 
 
 def test_convert_to_pilarnet_and_back(tmp_path):

@@ -109,6 +109,16 @@ def plan(sources: Sequence[Path], target: Path, settings: Settings) -> list[Unit
     return [unit for unit in units if not unit.target.exists()]
 
 
+def left_out(source: Path, settings: Settings) -> list[str]:
+    """Columns of a source that the target format cannot hold, as ``part.table.column``."""
+    if settings.to == "store":
+        return []
+    reader = settings.open(source)
+    names: list[str] = plugins().load("readers", settings.to).left_out(reader.parts)
+    reader.close()
+    return names
+
+
 def _agree(folder: Path, wanted: Mapping[str, Any]) -> None:
     """Puts the plan into an empty folder, or compares it with the one that is there."""
     wanted = json.loads(json.dumps(wanted))

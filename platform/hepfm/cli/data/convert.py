@@ -27,7 +27,7 @@ def convert(
     ] = None,
 ) -> None:
     """Convert events. A conversion that was stopped goes on where it was: run the same command again."""
-    from hepfm.readers.convert import Settings, Unit, plan
+    from hepfm.readers.convert import Settings, Unit, left_out, plan
     from hepfm.readers.convert import convert as convert_unit
     from hepfm.readers.sniff import resolve_paths
 
@@ -38,7 +38,10 @@ def convert(
         compression=compression,
         shard_events=shard_events,
     )
-    units = plan(resolve_paths(sources), target, settings)
+    paths = resolve_paths(sources)
+    units = plan(paths, target, settings)
+    if names := left_out(paths[0], settings):
+        typer.echo(f"{to} has no place for these columns, an event store has: {', '.join(names)}", err=True)
     events = sum(unit.events for unit in units)
     if workers is None:
         workers = min(len(units), os.cpu_count() or 1) if len(units) > 1 else 0

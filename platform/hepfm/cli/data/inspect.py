@@ -22,12 +22,19 @@ def inspect(
     option: ReaderOptions = None,
     as_json: AsJson = False,
     display: Annotated[Path | None, typer.Option(help="Write a picture of an event: .html or .png.")] = None,
-    event: Annotated[int, typer.Option(min=0, help="Index of the event in the picture.")] = 0,
+    event: Annotated[
+        int | None, typer.Option(min=0, help="Index of the event in the picture.", show_default="0")
+    ] = None,
 ) -> None:
     """Show parts, columns with units, lengths, class counts and provenance."""
     from hepfm.readers.sniff import open_reader, resolve_paths
     from hepfm.readers.summary import summary
 
+    if event is not None and display is None:
+        raise RecipeError(
+            "--event is the event of a picture", where="--event", fix="add --display event.html"
+        )
+    event = event or 0
     readers = [open_reader(found, reader, reader_options(option)) for found in resolve_paths(path)]
     if display is not None:
         _draw(readers[0], event, display)
