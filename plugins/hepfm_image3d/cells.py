@@ -6,6 +6,7 @@ Legend: B events, N rows of the table, V occupied voxels, U occupied cells, s vo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch.nn.functional import pad
@@ -62,6 +63,32 @@ class Cells:
     def voxels(self) -> torch.Tensor:
         """``(V, 3)`` int64 indices of the voxels along x, y, z."""
         return self.coordinates()[self.cell] * self.side + sub_coordinates(self.sub, self.side)
+
+    def places(self) -> torch.Tensor:
+        """``(V, 3)`` float32: each voxel's centre from its cell's, in lengths of a cell."""
+        return (sub_coordinates(self.sub, self.side).float() + 0.5) / self.side - 0.5
+
+    @cached_property
+    def around(self) -> torch.Tensor:
+        """``(U, 27)`` int64: the cell at each offset, U where it is empty. Looked up once."""
+        device, n_cells = self.key.device, len(self)
+        _, y_size, z_size = self.sizes
+        offset = forward_offsets().to(device)
+        wanted = self.key + ((offset[:, :1] * y_size + offset[:, 1:2]) * z_size + offset[:, 2:])
+        found = torch.searchsorted(self.key, wanted)
+        key = torch.cat((self.key, self.key.new_full((1,), -1)))
+        forward, near = (key[found] == wanted).nonzero(as_tuple=True)
+        far = found[forward, near]
+        table = self.key.new_full((n_cells, 27), n_cells)
+        table[:, 13] = torch.arange(n_cells, device=device)
+        table[near, 14 + forward] = far
+        table[far, 12 - forward] = near
+        return table
+
+
+def forward_offsets() -> torch.Tensor:
+    """``(13, 3)`` int64: half of the 26 offsets to neighbours, those after ``(0, 0, 0)`` in lexical order."""
+    return sub_coordinates(torch.arange(14, 27), 3) - 1
 
 
 def sub_coordinates(sub: torch.Tensor, side: int) -> torch.Tensor:

@@ -10,7 +10,6 @@ from torch import nn
 
 from hepfm.nn.ragged import offsets_of, segment_max, segment_mean
 from hepfm_image3d.cells import Cells, sub_coordinates
-from hepfm_image3d.neighbours import cell_at
 
 
 class Hints(nn.Module):
@@ -55,7 +54,7 @@ def near_hidden(
         The voxel among the visible ones ``(P,)``, its place from the cell's corner ``(P, 3)`` in voxels, and
         the cell among the hidden ones ``(P,)``, ascending.
     """
-    table = cell_at(cells)
+    table = cells.around
     is_hidden = torch.cat((~visible, visible.new_zeros(1)))
     seen = visible[cells.cell]
     own, sub = cells.cell[seen], cells.sub[seen]

@@ -13,11 +13,10 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from hepfm_image3d.cells import Cells, sub_coordinates
+from hepfm_image3d.cells import Cells, forward_offsets, sub_coordinates
 
 N_FORWARD = 13
-"""Half of the 26 offsets to neighbours, ``(dx, dy, dz) > (0, 0, 0)`` in the order of dictionaries; the other
-half are the same pairs seen from the other side."""
+"""`forward_offsets` are half of the neighbours; the others are the same pairs seen from the other side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +34,6 @@ class Pairs:
     counts: list[int]
 
 
-def forward_offsets() -> torch.Tensor:
-    """``(13, 3)`` int64."""
-    return sub_coordinates(torch.arange(14, 27), 3) - 1
-
-
 def touching(cells: Cells) -> Pairs:
     """Finds all pairs of voxels that touch.
 
@@ -52,29 +46,12 @@ def touching(cells: Cells) -> Pairs:
     start = cells.cell * volume
     voxel_at[start + cells.sub] = torch.arange(n_voxels, dtype=torch.int32, device=device)
 
-    block = (cell_at(cells) * volume).flatten()
+    block = (cells.around * volume).flatten()
     slot = block[(cells.cell * 27) + step[:, cells.sub]] + place[:, cells.sub]
     far = voxel_at[slot]
     offset, near = (far >= 0).nonzero(as_tuple=True)
     counts = torch.bincount(offset, minlength=N_FORWARD)
     return Pairs(near=near, far=far[offset, near].long(), counts=counts.tolist())
-
-
-def cell_at(cells: Cells) -> torch.Tensor:
-    """``(U, 27)`` int64: the cell at each offset, U where it is empty."""
-    device, n_cells = cells.key.device, len(cells)
-    _, y_size, z_size = cells.sizes
-    offset = forward_offsets().to(device)
-    wanted = cells.key + ((offset[:, :1] * y_size + offset[:, 1:2]) * z_size + offset[:, 2:])
-    found = torch.searchsorted(cells.key, wanted)
-    key = torch.cat((cells.key, cells.key.new_full((1,), -1)))
-    forward, near = (key[found] == wanted).nonzero(as_tuple=True)
-    far = found[forward, near]
-    table = cells.key.new_full((n_cells, 27), n_cells)
-    table[:, 13] = torch.arange(n_cells, device=device)
-    table[near, 14 + forward] = far
-    table[far, 12 - forward] = near
-    return table
 
 
 @cache

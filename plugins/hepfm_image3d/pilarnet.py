@@ -23,11 +23,8 @@ from hepfm.readers.digest import file_digest
 from hepfm.readers.handle import Handle
 from hepfm.readers.pack import pack
 from hepfm.readers.vlen import VlenRows
-from hepfm_image3d.pilarnet_writer import left_out, write_pilarnet
+from hepfm_image3d.pilarnet_writer import CLUSTER, LABELS, POINT, left_out, write_pilarnet
 from hepfm_image3d.schema import image3d_schema
-
-POINT = ("voxel", "energy_mev", "de_mev", "time_ns", "electrons", "dx_mm")
-CLUSTER = ("n_voxels", "fragment_id", "group_id", "interaction_id", "semantic", "pid")
 
 
 class PilarnetReader:
@@ -86,7 +83,7 @@ class PilarnetReader:
             origin = np.broadcast_to(np.asarray(attributes.get("origin_mm", -384.0 * voxel_mm), float), 3)
         self.parts = {
             self._part: image3d_schema(
-                voxels=(*POINT, "semantic", "fragment", "group", "interaction"),
+                voxels=(*POINT, *LABELS),
                 fragments=self._fragment_columns(),
                 interactions=("interaction_id", "vertex") if "interaction_extra" in self._extras else (),
                 voxel_mm=voxel_mm,

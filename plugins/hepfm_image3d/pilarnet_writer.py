@@ -13,6 +13,13 @@ from hepfm.api import Batch, PartSchema, Tables
 from hepfm.errors import DataError
 from hepfm.readers.layout import PARTIAL
 
+POINT = ("voxel", "energy_mev", "de_mev", "time_ns", "electrons", "dx_mm")
+"""Columns of a voxel in the order of the dataset ``point``."""
+LABELS = ("semantic", "fragment", "group", "interaction")
+"""Labels of a voxel, which the dataset ``cluster`` gives it."""
+CLUSTER = ("n_voxels", "fragment_id", "group_id", "interaction_id", "semantic", "pid")
+"""Columns of a fragment in the order of the dataset ``cluster``."""
+
 _NO_PARTICLE = -1
 _LED = 4
 _CHUNK = 1024
@@ -69,10 +76,8 @@ def write_pilarnet(
 def left_out(parts: Mapping[str, PartSchema]) -> list[str]:
     """Columns of these parts that PILArNet-M v2 has no place for, as ``part.table.column``."""
     held = {
-        "voxels": {"voxel", "energy_mev", "de_mev", "time_ns", "electrons", "dx_mm"}
-        | {"semantic", "fragment", "group", "interaction"},
-        "fragments": {"fragment_id", "group_id", "interaction_id", "semantic", "n_voxels", "pid"}
-        | {"mass_mev", "momentum_gev", "vertex"},
+        "voxels": (*POINT, *LABELS),
+        "fragments": (*CLUSTER, "mass_mev", "momentum_gev", "vertex"),
     }
     return [
         f"{part}.{table}.{column}"
@@ -88,7 +93,7 @@ def _image_part(parts: Mapping[str, PartSchema], path: Path) -> tuple[str, PartS
     if len(images) != 1:
         raise DataError(f"PILArNet holds one 3D image an event, found {len(images)}", where=str(path))
     schema = parts[images[0]]
-    if missing := {"semantic", "fragment", "group", "interaction"} - set(schema.tables["voxels"]):
+    if missing := set(LABELS) - set(schema.tables["voxels"]):
         what = f"PILArNet needs labels of each voxel; missing: {', '.join(sorted(missing))}"
         raise DataError(what, where=str(path), fix="write an event store instead")
     return images[0], schema

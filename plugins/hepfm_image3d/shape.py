@@ -11,7 +11,6 @@ import torch
 
 from hepfm.nn.ragged import segment_sum
 from hepfm_image3d.cells import Cells, sub_coordinates
-from hepfm_image3d.neighbours import cell_at
 
 SHAPE_WIDTH = 17
 """Features of a voxel that `local_shape` gives."""
@@ -70,11 +69,11 @@ def _moments(
     cells: Cells, energy: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Number and mean energy ``(V,)``, centre from the voxel ``(V, 3)``, covariance ``(V, 6)``; in cells."""
-    place = (sub_coordinates(cells.sub, cells.side).float() + 0.5) / cells.side - 0.5
+    place = cells.places()
     one = torch.ones_like(energy)[:, None]
     moments = torch.cat((one, energy[:, None], place, _products(place, place)), 1)
     of_cell = segment_sum(moments, cells.offsets)
-    around = torch.cat((of_cell, of_cell.new_zeros(1, moments.shape[1])))[cell_at(cells)]
+    around = torch.cat((of_cell, of_cell.new_zeros(1, moments.shape[1])))[cells.around]
     number, charge, first, second = torch.split(around, [1, 1, 3, 6], -1)
     step = (sub_coordinates(torch.arange(27, device=place.device), 3) - 1).float()
     # Of (p + step) (p + step): moments about the centre of the voxel's own cell.

@@ -14,9 +14,9 @@ from torch import nn
 from hepfm.api import Ragged, Units
 from hepfm.nn.position import PositionEmbedding
 from hepfm.nn.ragged import segment_max, segment_mean
-from hepfm_image3d.cells import Cells, sub_coordinates
+from hepfm_image3d.cells import Cells
 from hepfm_image3d.energy import EnergyMap
-from hepfm_image3d.neighbours import Convolution, Pairs, cell_at, touching
+from hepfm_image3d.neighbours import Convolution, Pairs, touching
 from hepfm_image3d.shape import SHAPE_WIDTH, local_shape
 
 
@@ -131,14 +131,13 @@ class CellTokenizer(nn.Module):
 
 def interpolate(cells: Cells, x: torch.Tensor) -> torch.Tensor:
     """``(V, W)``: cells' values ``(U, W)`` at their voxels, trilinear between centres of occupied cells."""
-    place = (sub_coordinates(cells.sub, cells.side).float() + 0.5) / cells.side - 0.5
+    place = cells.places()
     towards, fraction = torch.where(place < 0, -1, 1), place.abs()
-    around = cell_at(cells)
     total, norm = x.new_zeros(len(place), x.shape[1]), place.new_zeros(len(place), 1)
     for corner in itertools.product((0, 1), repeat=3):
         beyond = torch.tensor(corner, device=x.device)
         step = towards * beyond + 1
-        cell = around[cells.cell, (step[:, 0] * 3 + step[:, 1]) * 3 + step[:, 2]]
+        cell = cells.around[cells.cell, (step[:, 0] * 3 + step[:, 1]) * 3 + step[:, 2]]
         there = cell < len(cells)
         weight = torch.where(beyond > 0, fraction, 1.0 - fraction).prod(-1) * there
         total = total + weight[:, None].to(x.dtype) * x.index_select(0, torch.where(there, cell, cells.cell))

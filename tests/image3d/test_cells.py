@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hepfm_image3d.cells import group
-from hepfm_image3d.neighbours import Convolution, cell_at, forward_offsets, touching
+from hepfm_image3d.cells import forward_offsets, group
+from hepfm_image3d.neighbours import Convolution, touching
 
 GRID = (13, 12, 7)
 
@@ -86,7 +86,7 @@ def test_touching_voxels_are_those_at_distance_one(found_events, side) -> None:
 def test_neighbours_of_cells_do_not_cross_faces_or_events() -> None:
     """The last cell of a row and the first of the next, and of the next event, have keys in sequence."""
     cells, _, _ = make_cells([[(12, 11, 6, 1), (0, 0, 0, 1), (0, 0, 6, 1), (0, 3, 0, 1)], [(0, 0, 0, 1)]])
-    table = cell_at(cells)
+    table = cells.around
     assert cells.coordinates().tolist() == [[0, 0, 0], [0, 0, 2], [0, 1, 0], [4, 3, 2], [0, 0, 0]]
     others = [
         (i, k, j) for i, row in enumerate(table.tolist()) for k, j in enumerate(row) if j < 5 and k != 13
