@@ -118,9 +118,10 @@ assert not any(shutil.which(name) for name in ("cc", "gcc", "c++", "g++", "clang
 sys.path.insert(0, sys.argv[1])
 import toy
 from hepfm.training.engine import Engine
-from hepfm.training.ranks import join
+from hepfm.training.ranks import end_process, join
 engine = Engine(toy.make_module(), toy.make_recipe(1), join(60.0))
 assert toy.train(engine, 1, 1)[0].taken
+end_process(0)
 """
     (tmp_path / "home").mkdir()
     env = {name: value for name, value in os.environ.items() if name not in ("CC", "CXX")}

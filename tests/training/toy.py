@@ -187,7 +187,7 @@ def scenario_stages(ranks, folder):
 
 
 if __name__ == "__main__":
-    from hepfm.training.ranks import join
+    from hepfm.training.ranks import end_process, join
 
     torch.set_num_threads(1)
     scenario, out = sys.argv[1], Path(sys.argv[2])
@@ -195,4 +195,5 @@ if __name__ == "__main__":
     result = globals()[f"scenario_{scenario}"](joined, out)
     if joined.rank == 0:
         (out / "report.json").write_text(json.dumps(result))
-    torch.distributed.destroy_process_group()
+    joined.leave()
+    end_process(0)

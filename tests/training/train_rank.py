@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from hepfm.errors import HepfmError
+from hepfm.training.ranks import end_process
 from hepfm.training.request import TrainRequest
 from hepfm.training.worker import train
 
@@ -17,4 +18,6 @@ if __name__ == "__main__":
     try:
         train(TrainRequest.from_json(json.loads(Path(sys.argv[1]).read_text())))
     except HepfmError as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+        end_process(1)
+    end_process(0)

@@ -83,19 +83,32 @@ def hepfm(
 
 
 def main() -> None:
+    """Runs the command line, and ends the process."""
+    code = _run()
+    if ranks := sys.modules.get("hepfm.training.ranks"):
+        ranks.end_process(code)
+    sys.exit(code)
+
+
+def _run() -> int:
     """Runs the command line. Errors of users are one message on stderr; the exit code says their kind."""
     try:
         typer.main.get_command(app)(prog_name="hepfm")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except HepfmError as error:
-        _fail(str(error), error, error.exit_code)
+        _show(str(error), error)
+        return error.exit_code
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
     except Exception as error:  # noqa: BLE001  the last place where a traceback can be kept from the user
         hint = "HEPFM_DEBUG=1 shows the traceback; please report it with the command that you ran"
-        _fail(f"hepfm failed unexpectedly: {type(error).__name__}: {error}\n  to do: {hint}", error, 1)
+        _show(f"hepfm failed unexpectedly: {type(error).__name__}: {error}\n  to do: {hint}", error)
+        return 1
+    return 0
 
 
-def _fail(message: str, error: Exception, code: int) -> None:
+def _show(message: str, error: Exception) -> None:
     from rich.console import Console
     from rich.text import Text
 
@@ -104,7 +117,6 @@ def _fail(message: str, error: Exception, code: int) -> None:
     # A note is where a command says that the traceback went to a run's log.
     text = "\n".join((f"Error: {message}", *(f"  {note}" for note in getattr(error, "__notes__", ()))))
     Console(stderr=True, highlight=False).print(Text(text, style="red"), soft_wrap=True)
-    sys.exit(code)
 
 
 if __name__ == "__main__":
