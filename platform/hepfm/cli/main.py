@@ -27,8 +27,8 @@ class LazyCommand(TyperCommand):
     def __init__(self, spec: CommandSpec) -> None:
         super().__init__(name=spec.name, help=spec.summary)
 
-    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """The context of the command that this one stands for. `PluginError` when it cannot be loaded."""
+    def real(self) -> Any:
+        """The command that this one stands for. `PluginError` when it cannot be loaded."""
         assert self.name is not None
         target = plugins().load("commands", self.name)
         shell = typer.Typer(add_completion=False)
@@ -41,7 +41,11 @@ class LazyCommand(TyperCommand):
                 f"The command '{self.name}' is neither a typer app nor a function.",
                 where=plugins().find("commands", self.name).target,
             )
-        return get_group(shell).commands[self.name].make_context(info_name, args, parent=parent, **extra)
+        return get_group(shell).commands[self.name]
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """The context of the command that this one stands for. `PluginError` when it cannot be loaded."""
+        return self.real().make_context(info_name, args, parent=parent, **extra)
 
 
 class Commands(TyperGroup):
