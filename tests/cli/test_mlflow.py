@@ -20,12 +20,19 @@ from hepfm.tracking.store import connect
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A folder with a run that MLflow has not heard of: its server was down."""
+    """A folder with a run that MLflow has not heard of."""
     out = tmp_path_factory.mktemp("runs")
-    recorder = Recorder(create_run(out, "tiny", "name: tiny\n"), uri="http://127.0.0.1:9")
-    recorder.metrics(1, {"train/loss": 0.5})
-    assert "hepfm mlflow replay" in recorder.close("done")
+    recorded(out, "tiny")
     return out
+
+
+def recorded(out, name):
+    """A run whose server was down."""
+    run = create_run(out, name, f"name: {name}\n")
+    recorder = Recorder(run, uri="http://127.0.0.1:9")
+    recorder.metrics(1, {"train/loss": 0.5})
+    assert f"hepfm mlflow sync {run.path}" in recorder.close("done")
+    return run
 
 
 @pytest.fixture
@@ -60,10 +67,11 @@ def command():
 
 
 def test_what_mlflow_missed_is_sent_and_its_pages_open(command, runs, port):
-    replay = command("replay", "tiny", "--out", runs)
-    out, errors = replay.communicate()
-    assert (replay.returncode, errors) == (0, "")
-    assert re.fullmatch(rf"tiny-\w+: 5 entries sent to sqlite:///{runs}/mlflow.db\n", out)
+    here = f"sqlite:///{runs}/mlflow.db"
+    sync = command("sync", "tiny", "--out", runs, MLFLOW_TRACKING_URI=here)
+    out, errors = sync.communicate()
+    assert (sync.returncode, errors) == (0, "")
+    assert re.fullmatch(rf"tiny-\w+  5 entries sent to {here}\n", out)
     (found,) = connect(f"sqlite:///{runs / 'mlflow.db'}").search_runs(["1"])
     assert found.data.metrics == {"train/loss": 0.5}
 
@@ -110,9 +118,48 @@ def test_a_server_elsewhere_is_named_without_its_password(command):
     assert "secret" not in out
 
 
-def test_a_replay_to_a_server_that_is_down_fails_in_a_sentence(command, runs):
-    replay = command("replay", "tiny", "--out", runs, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
-    _, errors = replay.communicate()
-    assert replay.returncode == 1
-    assert "MLflow does not take the record" in errors
+def test_all_runs_of_a_folder_are_sent_but_those_in_training_and_a_bad_one_stops_no_other(command, tmp_path):
+    offline, training, broken, sent = (recorded(tmp_path, name) for name in ("a", "b", "c", "d"))
+    (broken.spool / "outbox.jsonl").write_text('{"kind": "metrics"}\n')
+    here = f"sqlite:///{tmp_path}/mlflow.db"
+    with training.lock():
+        first = command("sync", tmp_path, "--to", here)
+        out, errors = first.communicate()
+    assert first.returncode == 1
+    said = dict(line.split("  ", 1) for line in out.splitlines())
+    assert said[offline.name] == said[sent.name] == f"5 entries sent to {here}"
+    assert said[training.name] == "is being trained, and sends its record itself"
+    assert said[broken.name].startswith("failed: ")
+    assert "1 of 4 runs" in errors
+    assert broken.name in errors
+    found = connect(here).search_runs(["1"])
+    assert {run.info.run_name for run in found} == {offline.name, sent.name}
+
+    again = command("sync", offline.path, training.name, "--out", tmp_path, "--to", here)
+    out, errors = again.communicate()
+    assert (again.returncode, errors) == (0, "")
+    said = dict(line.split("  ", 1) for line in out.splitlines())
+    assert said == {offline.name: "nothing to send", training.name: f"5 entries sent to {here}"}
+    assert len(connect(here).get_metric_history(offline.json()["run_id"], "train/loss")) == 1
+
+
+def test_runs_go_to_the_server_that_they_had_and_one_that_is_down_is_tried_once(command, tmp_path):
+    for name in ("a", "b"):
+        recorded(tmp_path, name)
+    sync = command("sync", "--out", tmp_path)
+    out, errors = sync.communicate()
+    assert sync.returncode == 1
+    first, second = out.splitlines()
+    assert "failed: " in first
+    assert "127.0.0.1', port=9" in first
+    assert "search" in second, "only the question whether the server is there at all"
+    assert "2 of 2 runs" in errors
     assert "Traceback" not in errors
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_folder_without_runs_is_refused(command, tmp_path):
+    sync = command("sync", tmp_path)
+    _, errors = sync.communicate()
+    assert sync.returncode == 2
+    assert "no runs here" in errors

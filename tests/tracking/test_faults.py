@@ -12,10 +12,11 @@ import urllib.request
 import pytest
 
 from hepfm.tracking.lines import read_metrics
-from hepfm.tracking.recorder import Recorder, replay
+from hepfm.tracking.recorder import Recorder
 from hepfm.tracking.runs import create_run
 from hepfm.tracking.server import mlflow_server
 from hepfm.tracking.store import connect
+from hepfm.tracking.sync import sync
 
 STEPS = 400
 
@@ -135,12 +136,12 @@ def test_a_store_that_never_answers_costs_nothing_and_is_told_later(out, history
         begun = time.monotonic()
         message = recorder.close("done")
         assert time.monotonic() - begun < 8
-    assert f"hepfm mlflow replay {run.path}" in message
+    assert f"hepfm mlflow sync {run.path}" in message
     assert run.json()["tracking_pending"] == STEPS + 4  # start, two artifacts, end
     wait_for(lambda: not recorder._thread.is_alive())
     local = f"sqlite:///{out / 'mlflow.db'}"
-    assert replay(run, local) == STEPS + 4
-    assert replay(run, local) == 0
+    assert sync(run, local) == STEPS + 4
+    assert sync(run, local) == 0
     assert run.json()["tracking_pending"] == 0
     check_exact(run, local, history)
 

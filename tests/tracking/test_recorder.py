@@ -15,9 +15,10 @@ from mlflow import MlflowClient
 
 from hepfm.errors import RecipeError
 from hepfm.tracking.lines import read_metrics
-from hepfm.tracking.recorder import Recorder, closed_at_last, replay
+from hepfm.tracking.recorder import Recorder, closed_at_last
 from hepfm.tracking.runs import create_run
 from hepfm.tracking.store import connect
+from hepfm.tracking.sync import sync
 
 
 def client_of(folder) -> MlflowClient:
@@ -132,15 +133,15 @@ def test_a_store_that_does_not_know_the_run_gets_all_of_it(out, tmp_path, histor
     elsewhere.mkdir()
     shutil.copy(empty_store, elsewhere / "mlflow.db")
     uri = f"sqlite:///{elsewhere / 'mlflow.db'}"
-    assert replay(run, uri) > 0
-    assert replay(run, uri) == 0
+    assert sync(run, uri) > 0
+    assert sync(run, uri) == 0
     (copy,) = client_of(elsewhere).search_runs(["1"])
     assert copy.info.run_id == run.json()["run_id"] != here
     assert copy.info.status == "FINISHED"
     assert history(client_of(elsewhere), copy.info.run_id, "a") == history(client_of(out), here, "a")
     assert (elsewhere / "mlartifacts" / copy.info.run_id / "artifacts" / "recipe.yaml").is_file()
     # Back to the first store: found by its tag, and nothing is doubled.
-    replay(run, recorder.uri)
+    sync(run, recorder.uri)
     assert run.json()["run_id"] == here
     assert len(history(client_of(out), here, "a")) == 1
 

@@ -143,7 +143,7 @@ def _report(run: RunDir, out: TextIO, *, as_json: bool) -> None:
         "Go on": f"hepfm fork {run.path.name} --set train.steps={2 * result['steps']}",
     }
     if pending := result.get("tracking_pending"):
-        shown["Not in MLflow yet"] = f"{pending} entries; hepfm mlflow replay {run.path.name} sends them"
+        shown["Not in MLflow yet"] = f"{pending} entries; hepfm mlflow sync {_near(run.path)} sends them"
     out.writelines(f"{name:<18}{value}\n" for name, value in shown.items())
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hepfm.cli.launch import Out
-from hepfm.errors import HepfmError
+from hepfm.errors import HepfmError, RecipeError, TrainingError
+
+if TYPE_CHECKING:
+    from hepfm.tracking.runs import RunDir
 
 app = typer.Typer(no_args_is_help=True, help="Open the record of runs, and complete it.")
 
@@ -53,27 +56,80 @@ def ui(
 
 
 @app.command()
-def replay(
-    run: Annotated[str, typer.Argument(help="The run's folder, its id, or the beginning of its id.")],
+def sync(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUNS_DIR | RUN]...", help="Folders of runs, or runs; by default all of --out."
+        ),
+    ] = None,
     *,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="URI", help="Another store than the one that the runs were meant for."),
+    ] = None,
     out: Out = Path("runs"),
 ) -> None:
-    """Send to MLflow what it missed of a run, with its own times; nothing is recorded twice."""
-    import yaml
+    """Send to MLflow what it missed of runs, with its own times; nothing is recorded twice."""
+    from hepfm.tracking.store import without_secrets
 
-    from hepfm.tracking.recorder import replay as send
-    from hepfm.tracking.runs import find_run
-    from hepfm.tracking.store import store_uri, without_secrets
-
-    found = find_run(run, out)
-    recipe = yaml.safe_load(found.recipe_path.read_text(encoding="utf-8")) or {}
-    uri = recipe.get("tracking", {}).get("uri") or store_uri(found.path.parent)
-    try:
-        entries = send(found, uri)
-    except Exception as error:
+    found = _runs(runs or [str(out)], out)
+    width = max(len(run.name) for run in found)
+    failed: dict[str, str] = {}
+    dead: dict[str, Exception] = {}
+    for run in found:
+        try:
+            said = _sync(run, to, dead)
+        except Exception as error:  # noqa: BLE001 - of a server, a database, a damaged run: the others go on
+            failed[run.name] = (str(error) or type(error).__name__).splitlines()[0]
+            said = f"failed: {without_secrets(failed[run.name])}"
+        typer.echo(f"{run.name:<{width}}  {said}")
+    if failed:
         raise HepfmError(
-            f"MLflow does not take the record of {found.name}: {error}",
-            where=without_secrets(uri),
+            f"MLflow did not take the record of {len(failed)} of {len(found)} runs",
+            where=", ".join(failed),
             fix="see that the server runs and MLFLOW_TRACKING_URI is right, then try again",
-        ) from error
-    typer.echo(f"{found.name}: {entries} entries sent to {without_secrets(uri)}")
+        )
+
+
+def _runs(named: list[str], out: Path) -> list[RunDir]:
+    """Runs that the command line means, each once."""
+    from hepfm.tracking.runs import find_run
+    from hepfm.tracking.sync import runs_in
+
+    found: dict[Path, RunDir] = {}
+    for name in named:
+        folder = Path(name)
+        whole = folder.is_dir() and not (folder / "run.json").exists()
+        for run in runs_in(folder) if whole else [find_run(name, out)]:
+            found[run.path] = run
+    if not found:
+        raise RecipeError(
+            "there are no runs here",
+            where=", ".join(named),
+            fix="name a folder of runs, as it was given to --out, or a run",
+        )
+    return list(found.values())
+
+
+def _sync(run: RunDir, to: str | None, dead: dict[str, Exception]) -> str:
+    """Sends what MLflow missed of a run, and says so; remembers a store that does not answer at all."""
+    from hepfm.tracking.store import without_secrets
+    from hepfm.tracking.sync import does_not_answer, store_of
+    from hepfm.tracking.sync import sync as send
+
+    try:
+        with run.lock():
+            pass
+    except TrainingError:
+        return "is being trained, and sends its record itself"
+    uri = to or store_of(run)
+    if uri in dead:
+        raise dead[uri]
+    try:
+        entries = send(run, uri)
+    except Exception:
+        if cause := does_not_answer(uri):
+            dead[uri] = cause
+        raise
+    return f"{entries} entries sent to {without_secrets(uri)}" if entries else "nothing to send"

@@ -21,6 +21,7 @@ from hepfm.tracking.runs import RunDir
 from hepfm.tracking.shipper import Shipper
 from hepfm.tracking.spool import Spool
 from hepfm.tracking.store import store_uri, without_secrets
+from hepfm.tracking.sync import sync
 from hepfm.tracking.system import SystemMetrics
 from hepfm.tracking.versions import versions
 
@@ -37,7 +38,7 @@ class Recorder:
     Each line goes to ``metrics.jsonl`` and to the spool before the call returns; a background thread sends
     the spool to MLflow in batches, with the time at which each line was written. A store that is down, slow
     or gone costs the training nothing: what it did not take stays in the spool, for the next resume or for
-    ``hepfm mlflow replay``.
+    ``hepfm mlflow sync``.
 
     Args:
         run: The run's folder.
@@ -152,7 +153,7 @@ class Recorder:
         cause = f"{type(self._error).__name__}: {self._error}" if self._error else "it answers too slowly"
         message = (
             f"MLflow at {without_secrets(self.uri)} did not take the last {pending} entries of the record "
-            f"({cause.splitlines()[0]}). Nothing is lost; send them: 'hepfm mlflow replay {self.run.path}'."
+            f"({cause.splitlines()[0]}). Nothing is lost; send them: 'hepfm mlflow sync {self.run.path}'."
         )
         _log.warning(message)
         return message
@@ -178,26 +179,6 @@ class Recorder:
                 return
 
 
-def replay(run: RunDir, uri: str | None = None) -> int:
-    """Sends to MLflow what it does not have of a run; returns how many entries that were.
-
-    A run without a record (killed before it began) has nothing to send.
-
-    Raises:
-        Exception: Whatever MLflow raises when the store does not answer.
-    """
-    spool = Spool(run.spool)
-    try:
-        shipper = Shipper(run, spool, uri or store_uri(run.path.parent))
-        sent = 0
-        while not spool.empty and (more := shipper.ship()):
-            sent += more
-        run.update(tracking_pending=0)
-        return sent
-    finally:
-        spool.close()
-
-
 @contextmanager
 def closed_at_last(run: RunDir, uri: str | None = None) -> Iterator[None]:
     """Sees to it that a run whose processes are ended by an error is not left as one that goes on.
@@ -221,8 +202,8 @@ def _close(run: RunDir, status: str, error: BaseException, uri: str | None) -> N
         spool.append({"kind": "end", "time": time.time(), "status": status})
     run.update(tracking_pending=spool.pending)
     spool.close()
-    with suppress(Exception):  # whatever a store can do; `hepfm mlflow replay` sends it later
-        replay(run, uri)
+    with suppress(Exception):  # whatever a store can do; `hepfm mlflow sync` sends it later
+        sync(run, uri)
 
 
 def _truncate(run: RunDir, step: int) -> None:

@@ -1,0 +1,64 @@
+"""Sends to MLflow what it missed of runs, from their folders."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import yaml
+
+from hepfm.tracking.runs import RunDir
+from hepfm.tracking.shipper import Shipper
+from hepfm.tracking.spool import Spool
+from hepfm.tracking.store import connect, store_uri
+
+
+def sync(run: RunDir, uri: str | None = None) -> int:
+    """Sends to MLflow what it does not have of a run; returns how many entries that were.
+
+    May be repeated, and broken off at any point: nothing is recorded twice. A run without a record (killed
+    before it began) has nothing to send.
+
+    Args:
+        run: The run's folder; nobody trains it.
+        uri: MLflow's store; by default that of `store_of`.
+
+    Raises:
+        Exception: Whatever MLflow raises when the store does not answer.
+    """
+    if not run.spool.is_dir():
+        return 0
+    spool = Spool(run.spool)
+    try:
+        shipper = Shipper(run, spool, uri or store_of(run))
+        sent = 0
+        while not spool.empty and (more := shipper.ship()):
+            sent += more
+        run.update(tracking_pending=0)
+        return sent
+    finally:
+        spool.close()
+
+
+def store_of(run: RunDir) -> str:
+    """Where a run is recorded: the recipe's store, ``MLFLOW_TRACKING_URI``, the server it had, ``mlflow.db``."""
+    recipe = yaml.safe_load(run.recipe_path.read_bytes()) or {}
+    if uri := (recipe.get("tracking") or {}).get("uri") or os.environ.get("MLFLOW_TRACKING_URI"):
+        return str(uri)
+    had = run.json().get("tracking_uri") or ""
+    # A database moves along with its runs, and what run.json says of it may be out of date.
+    return had if had.startswith(("http://", "https://")) else store_uri(run.path.parent)
+
+
+def does_not_answer(uri: str) -> Exception | None:
+    """Why a store cannot be used at all, or None where it can."""
+    try:
+        connect(uri).search_experiments(max_results=1)
+    except Exception as error:  # noqa: BLE001 - whatever a store can do
+        return error
+    return None
+
+
+def runs_in(folder: Path) -> list[RunDir]:
+    """The runs of a folder, by name."""
+    return [RunDir(path.parent.resolve()) for path in sorted(folder.glob("*/run.json"))]
