@@ -67,6 +67,7 @@ class Model(Section):
     """The encoder."""
 
     backbone: Component = Component(name="transformer")
+    """What turns tokens into features; its options stand beside the name."""
 
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -76,13 +77,19 @@ class Train(Section):
     """The optimisation."""
 
     steps: int = Field(default=1000, ge=0)
+    """Updates of the weights."""
     time_limit_minutes: float | None = Field(default=None, gt=0)
     """Stops with a checkpoint when this much wall time has passed."""
     learning_rate: float = Field(default=1e-3, gt=0)
+    """AdamW's, reached after the warm-up."""
     final_learning_rate: float = Field(default=1e-5, ge=0)
+    """Where the schedule ends."""
     warmup_steps: int = Field(default=100, ge=0)
+    """Steps over which the learning rate rises from zero, linearly."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate falls after the warm-up."""
     betas: tuple[Decay, Decay] = (0.9, 0.95)
+    """AdamW's decays of the gradient's mean and of its square's."""
     weight_decay: float = Field(default=0.05, ge=0)
     """Not applied to biases, norms and embeddings."""
     clip_norm: float = Field(default=1.0, ge=0)
@@ -92,6 +99,7 @@ class Train(Section):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """``auto``: bf16 where the processor has it."""
     validate_every: int = Field(default=100, gt=0)
+    """Steps between validations; one more comes after the last step."""
     validate_events: int | None = Field(default=None, gt=0)
     """The first events of the validation data; by default all."""
     marginal_events: int = Field(default=1024, gt=0)
@@ -104,7 +112,9 @@ class Checkpoint(Section):
     """When the run's state is saved, and how many are kept."""
 
     every: int = Field(default=100, gt=0)
+    """Steps between checkpoints; one more comes after the last step."""
     keep: int = Field(default=2, gt=0)
+    """Newest checkpoints that are kept."""
     keep_best: int = Field(default=1, ge=0)
     """Checkpoints of lowest validation loss that are kept beside the newest."""
 
@@ -113,7 +123,9 @@ class Cluster(Section):
     """Where the run computes. Does not change what it computes."""
 
     launcher: Literal["ray", "in-process", "torchrun"] = "ray"
+    """What starts the workers."""
     workers: int = Field(default=1, gt=0)
+    """Processes that train together."""
     address: str | None = None
     """Ray address; by default ``RAY_ADDRESS``, else a local Ray is started."""
     cpus_per_worker: int | None = Field(default=None, gt=0)
@@ -130,6 +142,7 @@ class Tracking(Section):
     uri: str | None = None
     """By default ``MLFLOW_TRACKING_URI``, else SQLite beside the runs."""
     experiment: str = "hepfm"
+    """MLflow's experiment."""
     displays: int = Field(default=1, ge=0)
     """Events drawn at each validation."""
 
@@ -140,10 +153,13 @@ class Recipe(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$", coerce_numbers_to_str=True)
     """Begins the name of the run's folder."""
     summary: str = ""
+    """One line about it."""
     seed: int = Field(default=1, ge=0)
+    """Of initial weights, order, augmentation and masks."""
     data: Data
     model: Model = Model()
     objective: Component
+    """What is learned; its options stand beside the name."""
     train: Train = Train()
     checkpoint: Checkpoint = Checkpoint()
     deepspeed: dict[str, Any] = Field(default_factory=dict)
