@@ -44,9 +44,9 @@ def init_options(address: str | None, *, cpus: int) -> dict[str, Any]:
 def _own_token() -> None:
     if "RAY_AUTH_MODE" in os.environ:
         return
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hepfm"
+    token = token_file()
+    folder = token.parent
     folder.mkdir(parents=True, exist_ok=True)
-    token = folder / "ray-token"
     if not token.exists():
         aside = folder / f".ray-token-{os.getpid()}"
         with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -54,3 +54,8 @@ def _own_token() -> None:
         aside.replace(token)
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+
+
+def token_file() -> Path:
+    """Where the token of the Rays that hepfm starts is, once one was started."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hepfm" / "ray-token"
