@@ -102,7 +102,9 @@ class RunDir:
             yield
 
 
-def create_run(out: Path, name: str, recipe_yaml: str, parent: str | None = None) -> RunDir:
+def create_run(
+    out: Path, name: str, recipe_yaml: str, parent: str | None = None, *, exact: bool = False
+) -> RunDir:
     """Makes the folder of a new run, with its recipe and its ``run.json``.
 
     Args:
@@ -110,9 +112,10 @@ def create_run(out: Path, name: str, recipe_yaml: str, parent: str | None = None
         name: The recipe's name; the folder is ``<name>-<id>`` with 8 random hex digits.
         recipe_yaml: The resolved recipe.
         parent: For a fork, the name of the run that it starts from.
+        exact: Whether the folder is ``<name>`` itself.
 
     Raises:
-        RecipeError: The name would not stay inside ``out``, or nothing can be written there.
+        RecipeError: The name would not stay inside ``out`` or is taken, or nothing can be written there.
     """
     if not _NAME.fullmatch(name):
         raise RecipeError(
@@ -121,7 +124,7 @@ def create_run(out: Path, name: str, recipe_yaml: str, parent: str | None = None
             fix="start with a letter or digit, then letters, digits, '.', '_' and '-', at most 80 in all",
         )
     identity = uuid.uuid4().hex[:8]
-    run = RunDir(out.resolve() / f"{name}-{identity}")
+    run = RunDir(out.resolve() / (name if exact else f"{name}-{identity}"))
     try:
         run.path.mkdir(parents=True)
     except OSError as error:
