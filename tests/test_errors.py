@@ -38,6 +38,7 @@ def test_exit_codes_are_those_of_the_documentation():
         "PluginError": 4,
         "CheckpointError": 1,
         "TrainingError": 1,
+        "Stopped": 75,
     }
 
 

@@ -70,6 +70,12 @@ class TrainingError(HepfmError):
     """Training that cannot go on (losses not finite, a worker lost, a limit reached)."""
 
 
+class Stopped(HepfmError):  # noqa: N818  it is none
+    """Training that was asked to stop, and did so after a checkpoint: ``hepfm resume`` goes on from it."""
+
+    exit_code = 75
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint for a misspelt name: the closest known one, or the list of all known."""
     known = sorted(known)

@@ -187,3 +187,16 @@ def test_a_moved_run_says_where_it_is_now(tmp_path):
     (tmp_path / "b").mkdir()
     moved = run.path.rename(tmp_path / "b" / run.name)
     assert RunDir(moved).json()["run_dir"] == str(moved)
+
+
+def test_a_run_is_asked_to_stop_by_a_file_that_may_also_be_made_by_hand(tmp_path):
+    run = create_run(tmp_path, "tiny", "")
+    assert run.stop_asked() is None
+    run.ask_to_stop("job stop")
+    assert run.stop_asked() == "job stop"
+    run.forget_stop()
+    run.forget_stop()
+    assert run.stop_asked() is None
+    for content in (b"", b"{", b"[]", b"\xff"):
+        (run.path / "stop").write_bytes(content)
+        assert run.stop_asked() == "the file 'stop' in its folder"

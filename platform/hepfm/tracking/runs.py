@@ -79,6 +79,31 @@ class RunDir:
             content = self.json() | plain(fields)
             replace(self.path / "run.json", _render(content))
 
+    def ask_to_stop(self, reason: str) -> None:
+        """Asks the run to stop after its next step, with a checkpoint. May come from any process.
+
+        Args:
+            reason: What ``run.json`` then says (``SIGTERM``, ``job stop``).
+        """
+        replace(self._stop_path, json.dumps({"reason": reason, "time": _now()}).encode() + b"\n")
+
+    def stop_asked(self) -> str | None:
+        """The reason of `ask_to_stop`, where somebody called it since training started."""
+        try:
+            return str(json.loads(self._stop_path.read_bytes())["reason"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError):  # made by hand: touch RUN/stop
+            return "the file 'stop' in its folder"
+
+    def forget_stop(self) -> None:
+        """Takes back `ask_to_stop`; done when training starts, and when it has obeyed."""
+        self._stop_path.unlink(missing_ok=True)
+
+    @property
+    def _stop_path(self) -> Path:
+        return self.path / "stop"
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Held by the process that trains the run; it ends with the process, however that ends.
