@@ -98,7 +98,7 @@ def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool) -> None:
         if leads:
             for damage in run.json().get("damaged_checkpoints", ()):
                 console.print(f"Warning: {damage}", style="yellow", highlight=False, soft_wrap=True)
-            _report(run, out, as_json=as_json)
+            report(run, out, as_json=as_json)
 
 
 def _train(request: TrainRequest, recipe: Recipe, run: RunDir) -> None:
@@ -126,28 +126,29 @@ def _newest(run: RunDir) -> str:
     return max((path.name for path in run.checkpoints.glob("step-*")), default="")
 
 
-def _report(run: RunDir, out: TextIO, *, as_json: bool) -> None:
+def report(run: RunDir, out: TextIO, *, as_json: bool) -> None:
+    """What came of a run that is done, and what can be done with it."""
     result = run.json()
     if as_json:
         out.write(json.dumps(result) + "\n")
         return
     shown = {
-        "Run": _near(run.path),
+        "Run": near(run.path),
         "Status": f"{result['status']} after {result['steps']} steps",
-        "Checkpoint": _near(Path(result["checkpoint"])) if result["checkpoint"] else "none",
+        "Checkpoint": near(Path(result["checkpoint"])) if result["checkpoint"] else "none",
         "Training loss": _figure(result["train_loss"]),
         "Validation loss": _figure(result["val_loss"]),
         "learning nothing": _figure(result["val_loss_baseline"]),
         "Weights": f"sha256 {result['weights_sha256']}",
-        "MLflow": f"hepfm mlflow ui --out {_near(run.path.parent)}",
+        "MLflow": f"hepfm mlflow ui --out {near(run.path.parent)}",
         "Go on": f"hepfm fork {run.path.name} --set train.steps={2 * result['steps']}",
     }
     if pending := result.get("tracking_pending"):
-        shown["Not in MLflow yet"] = f"{pending} entries; hepfm mlflow sync {_near(run.path)} sends them"
+        shown["Not in MLflow yet"] = f"{pending} entries; hepfm mlflow sync {near(run.path)} sends them"
     out.writelines(f"{name:<18}{value}\n" for name, value in shown.items())
 
 
-def _near(path: Path) -> Path:
+def near(path: Path) -> Path:
     """The path as seen from the current folder, where it lies in it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 

@@ -53,7 +53,7 @@ def pretrain(
     warn(resolved)
 
     def prepare() -> TrainRequest:
-        _look_at_data(resolved.recipe)
+        look_at_data(resolved.recipe)
         return TrainRequest(
             recipe=resolved.recipe.model_dump(mode="json"),
             run_dir=str(new_run(resolved, out).path),
@@ -63,7 +63,7 @@ def pretrain(
     launch(agree(prepare), resolved.recipe, as_json=as_json)
 
 
-def _look_at_data(recipe: Recipe) -> None:
+def look_at_data(recipe: Recipe) -> None:
     """Opens the first file of each split, so that a wrong path is said before workers are started."""
     from hepfm.readers.sniff import open_reader, resolve_paths
 
