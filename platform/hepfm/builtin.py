@@ -53,6 +53,7 @@ def hepfm_commands() -> list[api.CommandSpec]:
             ("pretrain", "pretrain", "Pretrain a model from a recipe."),
             ("resume", "resume", "Go on with a run from its newest complete checkpoint."),
             ("fork", "fork", "Start a child run from a run's checkpoint, with another recipe."),
+            ("compare", "compare", "Compare runs: figures, recipes, curves; also as one HTML page."),
             ("recipe", "app", "List, show, validate and compare recipes."),
             ("data", "app", "Inspect, convert, check and split event data."),
             ("plugin", "app", "List and show plugins."),

@@ -1,22 +1,16 @@
-"""Panels as one HTML file that needs nothing else: plotly is inside, compressed."""
+"""Panels as one HTML file that needs nothing else."""
 
 from __future__ import annotations
 
 import base64
-import functools
-import gzip
 import html
-import json
-import os
-import re
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from plotly.offline import get_plotlyjs
 
+from hepfm.display.page import write_page
 from hepfm.display.panels import Panel
 from hepfm.display.scene import Layer, box, layers, scale, value_title
 
@@ -45,19 +39,7 @@ def write_html(panels: Sequence[Panel], path: Path, title: str = "") -> None:
         }
         for panel in panels
     ]
-    page = files("hepfm.display").joinpath("page.html").read_text(encoding="utf-8")
-    # Without "<", nothing in the data can end the script element or open a comment in it.
-    data = json.dumps(drawn, allow_nan=False).replace("<", "\\u003c")
-    content = {"@TITLE@": html.escape(title), "@PLOTLY@": _plotly(), "@PANELS@": data}
-    page = re.sub("|".join(content), lambda mark: content[mark[0]], page)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(page, encoding="utf-8")
-    aside.replace(path)
-
-
-@functools.cache
-def _plotly() -> str:
-    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
+    write_page(path, "page.html", title=title, data=drawn)
 
 
 def _trace(layer: Layer, panel: Panel, panels: Sequence[Panel]) -> dict[str, Any]:

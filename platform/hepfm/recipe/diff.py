@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,18 +25,24 @@ class Change:
 
 def diff(a: Recipe, b: Recipe) -> list[Change]:
     """All keys whose values differ, in the order of the first recipe, then of the second."""
-    left, right = (flatten(recipe.model_dump(mode="json")) for recipe in (a, b))
-    return [
-        Change(".".join(key), left.get(key, ABSENT), right.get(key, ABSENT))
-        for key in dict.fromkeys([*left, *right])
-        if key not in left or key not in right or left[key] != right[key]
-    ]
+    trees = [recipe.model_dump(mode="json") for recipe in (a, b)]
+    return [Change(key, *values) for key, values in differences(trees)]
+
+
+def differences(trees: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """The same for any number of recipes as plain values: dotted keys, with the value in every recipe."""
+    flat = [flatten(tree) for tree in trees]
+    for key in dict.fromkeys(key for each in flat for key in each):
+        values = tuple(each.get(key, ABSENT) for each in flat)
+        if any(value != values[0] for value in values):
+            yield ".".join(key), values
 
 
 def render(changes: Iterable[Change]) -> str:
     """One line for each change: ``train.steps: 100 -> 300``."""
-    return "\n".join(f"{c.key}: {_shown(c.a)} -> {_shown(c.b)}" for c in changes)
+    return "\n".join(f"{c.key}: {shown(c.a)} -> {shown(c.b)}" for c in changes)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as a recipe would write it."""
     return value if value == ABSENT else json.dumps(value, ensure_ascii=False)

@@ -41,7 +41,7 @@ def sync(run: RunDir, uri: str | None = None) -> int:
 
 
 def store_of(run: RunDir) -> str:
-    """Where a run is recorded: the recipe's store, ``MLFLOW_TRACKING_URI``, the server it had, ``mlflow.db``."""
+    """The recipe's store, else ``MLFLOW_TRACKING_URI``, the server that the run had, ``mlflow.db``."""
     recipe = yaml.safe_load(run.recipe_path.read_bytes()) or {}
     if uri := (recipe.get("tracking") or {}).get("uri") or os.environ.get("MLFLOW_TRACKING_URI"):
         return str(uri)

@@ -1,0 +1,135 @@
+"""``hepfm compare``: runs side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hepfm.cli.launch import Out
+from hepfm.errors import RecipeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hepfm.tracking.comparison import Row, Side
+
+_COLOURS = ("blue", "yellow", "green", "magenta", "red", "cyan")
+
+
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN RUN...", help="Folders of runs, or the beginnings of their names or ids."
+        ),
+    ],
+    *,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one HTML page, too.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON in place of tables and curves.")
+    ] = False,
+    out: Out = Path("runs"),
+) -> None:
+    """Compare runs: figures side by side, what differs in their recipes, and their curves.
+
+    Reads the runs' folders alone; works on runs that are being trained or have failed, too.
+    """
+    from hepfm.tracking.comparison import compare as read
+    from hepfm.tracking.comparison import figure_rows, recipe_rows
+    from hepfm.tracking.runs import find_run
+
+    sides = read([find_run(run, out) for run in runs])
+    figures, recipe = figure_rows(sides), recipe_rows(sides)
+    if html is not None:
+        _write(html, sides, figures, recipe)
+    if as_json:
+        typer.echo(_json(sides, recipe))
+    else:
+        _show(sides, figures, recipe)
+    if html is not None:
+        typer.echo(f"Written: {html}", err=as_json)
+
+
+def _write(
+    path: Path, sides: Sequence[Side], figures: Sequence[Row], recipe: Sequence[tuple[str, tuple[Any, ...]]]
+) -> None:
+    from hepfm.display.comparison import write_comparison
+    from hepfm.recipe.diff import ABSENT, shown
+
+    try:
+        write_comparison(
+            path,
+            title=" and ".join(side.label for side in sides) if len(sides) < 3 else f"{len(sides)} runs",
+            runs=[side.label for side in sides],
+            curves=[side.curves for side in sides],
+            figures=[(row.title, row.texts) for row in figures],
+            recipe=[
+                (key, [None if value == ABSENT else shown(value) for value in values])
+                for key, values in recipe
+            ],
+            displays=[side.displays for side in sides],
+        )
+    except OSError as error:
+        raise RecipeError(
+            f"the page cannot be written: {error.strerror}",
+            where=str(path),
+            fix="name another file with --html",
+        ) from error
+
+
+def _json(sides: Sequence[Side], recipe: Sequence[tuple[str, tuple[Any, ...]]]) -> str:
+    from hepfm.tracking.lines import plain
+
+    content = {
+        "runs": [{"name": side.label, "run_dir": side.run.path, **side.figures} for side in sides],
+        "recipe": dict(recipe),
+    }
+    return json.dumps(plain(content), indent=2)
+
+
+def _show(
+    sides: Sequence[Side], figures: Sequence[Row], recipe: Sequence[tuple[str, tuple[Any, ...]]]
+) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from hepfm.display.curves import draw
+    from hepfm.recipe.diff import shown
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=max(console.width, 36 + 30 * len(sides)))
+    styles = [_COLOURS[i % len(_COLOURS)] for i in range(len(sides))]
+    heads = [
+        Text(f"{chr(ord('A') + i % 26)} {side.label}", style)
+        for i, (side, style) in enumerate(zip(sides, styles, strict=True))
+    ]
+    console.print(_table(heads, [(row.title, row.texts) for row in figures]))
+    console.print()
+    if recipe:
+        console.print("The recipes differ in", style="bold")
+        console.print(_table(heads, [(key, [shown(value) for value in values]) for key, values in recipe]))
+    else:
+        console.print("The recipes are the same.")
+    for key in ("val/loss", "train/loss"):
+        curves = [side.curves.get(key, ([], [])) for side in sides]
+        if picture := draw(key, curves, styles, width=min(console.width, 100)):
+            console.print()
+            console.print(picture)
+
+
+def _table(heads: Sequence[Any], rows: Sequence[tuple[str, Sequence[str]]]) -> Any:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("")
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for title, texts in rows:
+        table.add_row(Text(title, "dim"), *map(Text, texts))
+    return table

@@ -1,0 +1,91 @@
+"""Runs side by side as one HTML page: curves, figures, what differs in their recipes, event displays."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from array import array
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hepfm.display.curves import Curve, thin
+from hepfm.display.page import write_page
+
+_BUCKETS = 800
+_FIRST = {"val/loss": "validation loss", "train/loss": "training loss"}
+_BASELINE = "val/loss_baseline"
+_EVENTS = 4
+
+
+def write_comparison(
+    path: Path,
+    *,
+    runs: Sequence[str],
+    curves: Sequence[Mapping[str, Curve]],
+    figures: Sequence[tuple[str, Sequence[str]]],
+    recipe: Sequence[tuple[str, Sequence[str | None]]],
+    displays: Sequence[Sequence[Path]],
+    title: str,
+) -> None:
+    """Writes the page; follows the reader's choice of dark or light. About 2 MB for plotly.
+
+    Args:
+        path: The HTML file.
+        runs: Their names.
+        curves: Of each run, its metrics; thinned here so that spikes stay.
+        figures: Titles, each with a text for every run.
+        recipe: Keys that differ, each with a text for every run; None where a run has no such key.
+        displays: Of each run, PNG files; those of one name are shown side by side, four names at most.
+        title: Of the page.
+    """
+    keys = dict.fromkeys(key for each in curves for key in each)
+    charts = [_chart(_FIRST[key], key, curves) for key in _FIRST if key in keys]
+    more = [_chart(key, key, curves) for key in sorted(keys) if key not in _FIRST and key != _BASELINE]
+    names = sorted({file.name for each in displays for file in each})[:_EVENTS]
+    pictures = [
+        {"run": run, "name": file.stem, "image": f"data:image/png;base64,{_base64(file.read_bytes())}"}
+        for name in names
+        for run, each in enumerate(displays)
+        for file in each
+        if file.name == name
+    ]
+    data = {
+        "runs": [{"name": name} for name in runs],
+        "charts": charts,
+        "more": more,
+        "figures": figures,
+        "recipe": recipe,
+        "displays": pictures,
+    }
+    write_page(path, "comparison.html", title=title, data=data)
+
+
+def _chart(title: str, key: str, curves: Sequence[Mapping[str, Curve]]) -> dict[str, Any]:
+    """A metric of all runs; the validation loss with that of learning nothing, where that is not the same."""
+    lines = [_trace(run, each[key]) for run, each in enumerate(curves) if key in each]
+    if key == "val/loss":
+        title += ", dotted: that of learning nothing" if any(_BASELINE in each for each in curves) else ""
+        known: list[Curve] = []
+        for run, each in enumerate(curves):
+            if (baseline := each.get(_BASELINE)) and baseline not in known:
+                known.append(baseline)
+                lines.append(_trace(run, baseline) | {"dotted": "learning nothing"})
+    return {"title": title, "curves": lines}
+
+
+def _trace(run: int, curve: Curve) -> dict[str, Any]:
+    steps, values = thin(curve, _BUCKETS)
+    return {"run": run, "x": _packed("i", "i4", steps), "y": _packed("f", "f4", values), "points": len(steps)}
+
+
+def _packed(code: str, dtype: str, values: Sequence[float]) -> dict[str, str]:
+    """Numbers as plotly reads them in binary: base64, little-endian, 4 bytes each."""
+    numbers = array(code, values)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return {"dtype": dtype, "bdata": _base64(numbers.tobytes())}
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()

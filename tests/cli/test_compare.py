@@ -1,0 +1,172 @@
+"""``hepfm compare`` on runs of every kind: in tables, as JSON, and as a page."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hepfm.tracking.lines import encode
+from hepfm.tracking.runs import create_run
+
+RECIPE = "name: {name}\ntrain:\n  steps: {steps}\n  learning_rate: {rate}\n"
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+def make(out, name, steps, *, rate=0.001, val_every=10, bad=(), **content):
+    """A run whose losses are known functions of the step: training 4 - s/100, validation 4 - s/200."""
+    run = create_run(out, name, RECIPE.format(name=name, steps=steps, rate=rate))
+    run.update(**{"status": "done", "effective": {"world": 1, "parameters": 1000}} | content)
+    with run.metrics_path.open("wb") as file:
+        for step in range(1, steps + 1):
+            loss = math.nan if step in bad else 4 - step / 100
+            figures = {"train/loss": loss, "throughput/tokens_per_s": float(step)}
+            file.write(encode({"step": step, "time": 1e9 + 60 * step, "metrics": figures}))
+            if val_every and step % val_every == 0:
+                figures = {"val/loss": 4 - step / 200, "val/loss_baseline": 4.0}
+                file.write(encode({"step": step, "time": 1e9 + 60 * step, "metrics": figures}))
+    return run
+
+
+@pytest.fixture(scope="module")
+def runs(out):
+    first = make(out, "first", 100, effective_time=0.9, code="a" * 40, data_digest="d" * 64)
+    (first.path / "displays").mkdir()
+    (first.path / "displays" / "event-0.png").write_bytes(b"a picture")
+    return {
+        "first": first,
+        "other": make(out, "other", 50, rate=0.01, bad=(3, 50), code="b" * 40, data_digest="d" * 64),
+        "going": make(out, "going", 20, val_every=0, status="running"),
+        "fresh": make(out, "fresh", 0, status="failed", reason="no <b>room</b>\nmore"),
+    }
+
+
+@pytest.fixture
+def hepfm(out):
+    def hepfm(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "hepfm", "compare", *map(str, arguments), "--out", str(out)]
+        return subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ})
+
+    return hepfm
+
+
+def cells(text: str, title: str) -> list[str]:
+    (line,) = [line for line in text.splitlines() if line.startswith(title + "  ")]
+    return re.split(r"\s{2,}", line.strip())[1:]
+
+
+def test_figures_recipes_and_curves_stand_side_by_side(hepfm, runs):
+    done = hepfm("first", "other")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert cells(done.stdout, "steps") == ["100", "50"]
+    assert cells(done.stdout, "training loss") == ["3.0000", "nan"]
+    assert cells(done.stdout, "validation loss") == ["3.5000", "3.7500"]
+    assert cells(done.stdout, "validation loss / learning nothing") == ["0.8750", "0.9375"]
+    assert cells(done.stdout, "tokens/s, median") == ["50", "26"]
+    assert cells(done.stdout, "time from first to last step") == ["1:39:00", "0:49:00"]
+    assert cells(done.stdout, "effective time") == ["90.0%"]
+    assert cells(done.stdout, "code") == ["a" * 12, "b" * 12]
+    assert "workers" not in done.stdout, "the same in both"
+    assert cells(done.stdout, "name") == ['"first"', '"other"']
+    assert cells(done.stdout, "train.learning_rate") == ["0.001", "0.01"]
+    assert "\nval/loss\n" in done.stdout
+    assert "\ntrain/loss\n" in done.stdout
+
+
+def test_json_has_the_same(hepfm, runs):
+    done = hepfm("first", "other", "--json")
+    content = json.loads(done.stdout)
+    first, other = content["runs"]
+    assert (first["name"], first["run_dir"]) == (runs["first"].name, str(runs["first"].path))
+    assert first["train_loss"] == pytest.approx(3.0)
+    assert other["train_loss"] == "NaN"
+    assert (other["not_finite"], other["best_val_loss"], other["best_step"]) == (2, 3.75, 50)
+    assert content["recipe"]["train.learning_rate"] == [0.001, 0.01]
+    assert set(content["recipe"]) == {"name", "train.steps", "train.learning_rate"}
+
+
+def test_the_page_holds_what_the_runs_recorded_and_asks_for_nothing_else(hepfm, runs, tmp_path):
+    page = tmp_path / "page.html"
+    done = hepfm("first", "other", "going", "fresh", "--html", page)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(f"Written: {page}\n")
+    text = page.read_text()
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)\s*=", text), "nothing is loaded"
+    data = json.loads(re.search(r'<script id="data"[^>]*>(.*?)</script>', text)[1])
+    assert [run["name"] for run in data["runs"]] == [run.name for run in runs.values()]
+    validation, training = data["charts"]
+    assert [(curve["run"], "dotted" in curve) for curve in validation["curves"]] == [
+        (0, False),
+        (1, False),
+        (0, True),
+        (1, True),
+    ]
+    steps, losses = decoded(training["curves"][0])
+    np.testing.assert_array_equal(steps, np.arange(1, 101))
+    np.testing.assert_allclose(losses, 4 - np.arange(1, 101) / 100, rtol=1e-6)
+    assert np.flatnonzero(np.isnan(decoded(training["curves"][1])[1])).tolist() == [2, 49]
+    assert len(decoded(training["curves"][2])[0]) == 20
+    figures = dict(data["figures"])
+    assert figures["status"] == ["done", "done", "running", "failed"]
+    assert figures["reason"] == ["", "", "", "no <b>room</b>"]
+    assert "<b>room" not in text, "no run's text is taken for markup"
+    assert dict(data["recipe"])["train.steps"] == ["100", "50", "20", "0"]
+    (picture,) = data["displays"]
+    assert picture["run"] == 0
+    assert base64.b64decode(picture["image"].split(",")[1]) == b"a picture"
+
+
+def decoded(curve):
+    return tuple(np.frombuffer(base64.b64decode(curve[axis]["bdata"]), curve[axis]["dtype"]) for axis in "xy")
+
+
+def test_a_run_may_stand_beside_itself(hepfm, runs):
+    done = hepfm("first", runs["first"].path)
+    assert done.returncode == 0
+    assert f"B {runs['first'].name} (2)" in done.stdout
+    assert "The recipes are the same." in done.stdout
+
+
+def test_a_run_without_steps_has_no_curves(hepfm, runs, tmp_path):
+    done = hepfm("fresh", "--html", tmp_path / "page.html")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert cells(done.stdout, "reason") == ["no <b>room</b>"]
+    assert "loss" not in done.stdout
+
+
+def test_what_cannot_be_compared_is_said(hepfm, runs, tmp_path):
+    unknown = hepfm("first", "thrid")
+    assert unknown.returncode == 2
+    assert "there is no run 'thrid'" in unknown.stderr
+    assert runs["other"].name in unknown.stderr
+    nowhere = hepfm("first", "--html", tmp_path / "no" / "page.html")
+    assert nowhere.returncode == 2
+    assert "No such file or directory" in nowhere.stderr
+    assert str(tmp_path / "no") in nowhere.stderr
+    broken = create_run(tmp_path, "broken", "a: [")
+    damaged = hepfm(broken.path)
+    assert damaged.returncode == 2
+    assert "recipe.yaml" in damaged.stderr
+
+
+def test_nothing_heavy_is_imported(runs):
+    code = f"""
+import sys
+sys.argv = ["hepfm", "compare", {str(runs["first"].path)!r}]
+from hepfm.cli.main import _run
+assert _run() == 0
+print([name for name in ("torch", "ray", "mlflow", "deepspeed", "plotly") if name in sys.modules], file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stderr == "[]\n"
