@@ -12,7 +12,7 @@ RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c '$(RECENT)' 2>/dev/null && echo "$$p" && break; done)
 
-.PHONY: help pretrain test slow lint types format constraints clean
+.PHONY: help pretrain test slow lint types docs reference format constraints clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -37,19 +37,27 @@ lint: .venv/installed-test
 types: .venv/installed-test
 	$(BIN)/mypy
 
+# make docs       build the site into site/, strictly
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# make reference  write docs/reference/ again, after commands, settings or hooks changed
+reference: .venv/installed-test
+	$(BIN)/python tools/make_reference.py
+
 # make format     put the code into the house's form
 format: .venv/installed-test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 # make constraints   pin the versions that are in .venv, after the tests passed with them
-constraints: .venv/installed-test
+constraints: .venv/installed-test .venv/installed-docs
 	$(PIP) list --format=freeze --exclude-editable --exclude pip | sed 's/+.*//' | LC_ALL=C sort -f > constraints.txt
-	touch .venv/installed .venv/installed-test
+	touch .venv/installed .venv/installed-test .venv/installed-docs
 
-# make clean      remove .venv and caches; runs/ stays
+# make clean      remove .venv, site and caches; runs/ stays
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/pip:
@@ -66,4 +74,8 @@ $(BIN)/pip:
 
 .venv/installed-test: pyproject.toml constraints.txt | $(BIN)/pip
 	$(PIP) install -c constraints.txt -e '.[test]'
+	touch .venv/installed $@
+
+.venv/installed-docs: pyproject.toml constraints.txt | $(BIN)/pip
+	$(PIP) install -c constraints.txt -e '.[docs]'
 	touch .venv/installed $@

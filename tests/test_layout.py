@@ -118,6 +118,6 @@ def test_ci_runs_what_make_offers():
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
     called = [line.split()[1] for line in script.read_text().splitlines() if line.startswith("make ")]
-    assert called == ["test", "slow", "lint", "types"]
+    assert called == ["test", "slow", "lint", "types", "docs"]
     targets = (ROOT / "Makefile").read_text()
     assert all(f"\n{target}:" in targets for target in called)
