@@ -10,6 +10,11 @@ from typing import Any
 
 from hepfm.errors import HepfmError
 
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_BIND_TO_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Has Ray (2.60) take 127.0.0.1 for the address of its node: all its ports listen there alone. Without it Ray
+replaces 127.0.0.1 by the machine's address, in a driver too."""
+
 
 def init_options(address: str | None, *, cpus: int) -> dict[str, Any]:
     """Arguments of ``ray.init``, and the environment set for them; call it before Ray is imported.
@@ -25,35 +30,57 @@ def init_options(address: str | None, *, cpus: int) -> dict[str, Any]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is not None:
+        if address.rpartition(":")[0] in LOOPBACK and token_file().is_file():
+            _use_own()  # that of `hepfm up`
         return {"address": address, **quiet}
-    _own_token()
-    # Sockets lie below this folder, and their paths are short: not in the run's folder.
-    scratch = Path(tempfile.gettempdir()) / f"hepfm-ray-{os.getuid()}"
-    scratch.mkdir(mode=0o700, exist_ok=True)
-    if scratch.stat().st_uid != os.getuid() or scratch.is_symlink():
-        raise HepfmError("Ray's folder belongs to somebody else.", where=str(scratch), fix="set TMPDIR")
+    own_token()
+    _use_own()
     return {
         "address": "local",
         "num_cpus": cpus,
         "include_dashboard": False,
-        "_temp_dir": str(scratch),
+        "_temp_dir": str(scratch() / "own"),
         **quiet,
     }
 
 
-def _own_token() -> None:
-    if "RAY_AUTH_MODE" in os.environ:
-        return
+def client_environment() -> dict[str, str]:
+    """What a process needs in its environment to reach a Ray on this machine that hepfm started."""
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_file()), **_BIND_TO_LOOPBACK}
+
+
+def _use_own() -> None:
+    chosen = "RAY_AUTH_MODE" in os.environ  # by the user, who knows better
+    os.environ.update(_BIND_TO_LOOPBACK if chosen else client_environment())
+
+
+def scratch() -> Path:
+    """A folder for Rays' files, which nobody else can enter. Ray opens those that it is given to all (2.60).
+
+    Sockets lie below it, and their paths are short: it is not in the run's folder.
+
+    Raises:
+        HepfmError: It belongs to somebody else.
+    """
+    folder = Path(tempfile.gettempdir()) / f"hepfm-ray-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.lstat().st_uid != os.getuid() or folder.is_symlink():
+        raise HepfmError("Ray's folder belongs to somebody else.", where=str(folder), fix="set TMPDIR")
+    folder.chmod(0o700)
+    return folder
+
+
+def own_token() -> Path:
+    """The file with the token of the Rays that hepfm starts, made where it is missing; the user's alone."""
     token = token_file()
-    folder = token.parent
-    folder.mkdir(parents=True, exist_ok=True)
+    token.parent.mkdir(parents=True, exist_ok=True)
     if not token.exists():
-        aside = folder / f".ray-token-{os.getpid()}"
+        aside = token.with_name(f".{token.name}-{os.getpid()}")
         with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(32))
         aside.replace(token)
-    os.environ["RAY_AUTH_MODE"] = "token"
-    os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+    token.chmod(0o600)
+    return token
 
 
 def token_file() -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import http.client
 import os
 import signal
 import socket
@@ -10,16 +11,20 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+import psutil
 
 from hepfm.errors import HepfmError, RecipeError
 from hepfm.tracking.store import database, without_secrets
 
 _START_S = 60.0
 _END_S = 10.0
+_DIRECT = urllib.request.build_opener(
+    urllib.request.ProxyHandler({})
+)  # no proxy reaches this machine's loopback
 
 
 @contextmanager
@@ -45,15 +50,8 @@ def mlflow_server(uri: str, *, host: str, port: int) -> Iterator[tuple[str, subp
             where=str(file),
             fix="pretrain first, or name the folder of runs with --out",
         )
-    _check_port(host, port)
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
-    command += ["--host", host, "--port", str(port), "--allowed-hosts", ",".join(_names(host, port))]
-    if file:
-        command += ["--artifacts-destination", str(file.parent / "mlartifacts")]
-    environment = {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    } | os.environ
+    check_port(host, port)
+    command, environment = server_command(uri, host, port)
     with tempfile.TemporaryFile() as said:
         # Its own session: a Ctrl-C is ours to pass on, and all its workers can be ended at once.
         server = subprocess.Popen(  # noqa: S603
@@ -61,7 +59,7 @@ def mlflow_server(uri: str, *, host: str, port: int) -> Iterator[tuple[str, subp
         )
         try:
             address = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}"  # noqa: S104
-            if not _answers(address, server):
+            if not _wait(address, server):
                 said.seek(0)
                 tail = said.read().decode(errors="replace").strip().splitlines()[-5:]
                 raise HepfmError(
@@ -74,7 +72,33 @@ def mlflow_server(uri: str, *, host: str, port: int) -> Iterator[tuple[str, subp
             _end(server)
 
 
-def _check_port(host: str, port: int) -> None:
+def server_command(uri: str, host: str, port: int) -> tuple[list[str], dict[str, str]]:
+    """The server's command, and its environment, which has the store: no other user is to see its password."""
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--workers",
+        "1",
+        "--host",
+        host,
+        "--port",
+        str(port),
+    ]
+    command += ["--allowed-hosts", ",".join(_names(host, port))]
+    if file := database(uri):
+        command += ["--artifacts-destination", str(file.parent / "mlartifacts")]
+    defaults = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return command, defaults | os.environ | {"MLFLOW_BACKEND_STORE_URI": uri}
+
+
+def check_port(host: str, port: int, option: str = "--port") -> None:
+    """That a port can be listened on.
+
+    Raises:
+        RecipeError: It cannot; with the program that holds it, where that is the user's own.
+    """
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -82,10 +106,31 @@ def _check_port(host: str, port: int) -> None:
         except OSError as error:
             busy = error.errno == errno.EADDRINUSE
             raise RecipeError(
-                f"port {port} is in use" if busy else f"cannot listen: {error.strerror or error}",
+                f"port {port} is in use{_holder(port)}"
+                if busy
+                else f"cannot listen: {error.strerror or error}",
                 where=f"{host}:{port}",
-                fix=f"another one: --port {port + 1}" if busy else "give a --host and --port of this machine",
+                fix=f"another one: {option} {port + 1}" if busy else "give a host and port of this machine",
             ) from None
+
+
+def answers(address: str) -> bool:
+    """Whether MLflow's server answers."""
+    try:
+        with _DIRECT.open(f"{address}/health", timeout=2):
+            return True
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def _holder(port: int) -> str:
+    with suppress(psutil.Error, OSError):
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                sockets = process.net_connections("tcp")
+                if any(each.laddr.port == port and each.status == psutil.CONN_LISTEN for each in sockets):
+                    return f" by {process.name()} (process {process.pid} of {process.username()})"
+    return ""
 
 
 def _names(host: str, port: int) -> list[str]:
@@ -94,14 +139,12 @@ def _names(host: str, port: int) -> list[str]:
     return [name for known in names for name in (known, f"{known}:{port}")]
 
 
-def _answers(address: str, server: subprocess.Popen[bytes]) -> bool:
+def _wait(address: str, server: subprocess.Popen[bytes]) -> bool:
     deadline = time.monotonic() + _START_S
     while server.poll() is None and time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(f"{address}/health", timeout=2):  # noqa: S310
-                return True
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
+        if answers(address):
+            return True
+        time.sleep(0.1)
     return False
 
 
