@@ -93,13 +93,19 @@ def recorded(out: Path) -> Services | None:
     """The services that were started for a folder and not ended, alive or not.
 
     Raises:
-        HepfmError: They were started on another machine.
+        HepfmError: They were started on another machine, or the note of them is damaged.
     """
     path = _state(out)
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise HepfmError(
+            "what was noted of this folder's services cannot be read",
+            where=f"{path}: {error}",
+            fix="remove the file, and end what still runs: ps -ef shows it",
+        ) from error
     there, here = content["machine"], processes.machine()
     if there["host"] != here["host"]:
         raise HepfmError(

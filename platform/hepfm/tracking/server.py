@@ -73,7 +73,7 @@ def mlflow_server(uri: str, *, host: str, port: int) -> Iterator[tuple[str, subp
 
 
 def server_command(uri: str, host: str, port: int) -> tuple[list[str], dict[str, str]]:
-    """The server's command, and its environment, which has the store: no other user is to see its password."""
+    """The server's command, and its environment with the store, whose password no other user is to see."""
     command = [
         sys.executable,
         "-m",
@@ -115,9 +115,9 @@ def check_port(host: str, port: int, option: str = "--port") -> None:
 
 
 def answers(address: str) -> bool:
-    """Whether MLflow's server answers."""
+    """Whether MLflow's server answers within a second."""
     try:
-        with _DIRECT.open(f"{address}/health", timeout=2):
+        with _DIRECT.open(f"{address}/health", timeout=1):
             return True
     except (OSError, http.client.HTTPException):
         return False

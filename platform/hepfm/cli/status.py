@@ -1,0 +1,132 @@
+"""``hepfm status``: the local services of a folder of runs, and what runs."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import psutil
+import typer
+
+from hepfm.cli.launch import Out
+from hepfm.errors import HepfmError
+
+if TYPE_CHECKING:
+    from hepfm.jobs.services import Service, Services
+    from hepfm.tracking.runs import RunDir
+
+_ANSWER_S = 1.0
+
+
+def status(
+    *, out: Out = Path("runs"), as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+) -> None:
+    """Show the services of a folder of runs, and what runs. The exit code is 0 if all services are up."""
+    from hepfm.jobs.services import recorded
+
+    services = recorded(out)
+    found: dict[str, Any] = {
+        "out": str(out.resolve()),
+        "services": [],
+        "ray": None,
+        "jobs": [],
+        "programs": [],
+    }
+    if services:
+        with ThreadPoolExecutor() as pool:  # they are asked at once: one that hangs costs a second
+            found["services"] = list(pool.map(_service, services.services))
+        with suppress(HepfmError):  # it said that it is up, and went
+            found |= _cluster(services, found["services"])
+    found["up"] = bool(services) and all(service["status"] == "up" for service in found["services"])
+    found["runs"] = _runs(out)
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        typer.echo("\n".join(_lines(found, out)))
+    if not found["up"]:
+        raise typer.Exit(1)
+
+
+def _service(service: Service) -> dict[str, Any]:
+    state = "up" if service.answers() else "silent" if service.alive else "ended"
+    pid = service.leader.pid
+    return {"name": service.name, "status": state, "url": service.url, "pid": pid, "log": service.log}
+
+
+def _cluster(services: Services, states_of: list[dict[str, Any]]) -> dict[str, Any]:
+    """What Ray has and does; nothing where it is not up."""
+    from hepfm.jobs.client import Dashboard
+    from hepfm.jobs.state import states
+
+    if not any(service["name"] == "Ray" and service["status"] == "up" for service in states_of):
+        return {}
+    dashboard = Dashboard(services.ray_dashboard, answer_s=_ANSWER_S)
+    nodes, free = dashboard.nodes(), dashboard.free()
+    total = {name: sum(node.get(name, 0) for node in nodes) for name in ("CPU", "GPU")}
+    has = {f"{name.lower()}s": total[name] for name in total}
+    has |= {f"{name.lower()}s_free": free.get(name, total[name]) for name in total}
+    return {
+        "ray": {"address": services.ray_address, "nodes": len(nodes), **has},
+        "jobs": [
+            {"name": job.name, "status": job.status.lower(), "step": job.step, "steps": job.steps}
+            for job in states(dashboard)
+            if job.live
+        ],
+        "programs": dashboard.drivers(),
+    }
+
+
+def _runs(out: Path) -> list[dict[str, Any]]:
+    """The name and status of each run in the folder, the newest first."""
+    from hepfm.tracking.runs import RunDir
+
+    runs = [RunDir(path.parent) for path in out.glob("*/run.json")]
+    found = []
+    for run in runs:
+        with suppress(OSError, ValueError, KeyError):  # being made or removed
+            content = run.json()
+            about = {"name": run.name, "status": _run_status(run, content["status"])}
+            found.append((content["created"], about))
+    return [about for _, about in sorted(found, key=lambda each: each[0], reverse=True)]
+
+
+def _run_status(run: RunDir, noted: str) -> str:
+    """As ``run.json`` has it; ``killed`` where it says running, and its process is gone."""
+    if noted == "running":
+        with suppress(OSError, ValueError, KeyError):
+            holder = json.loads((run.path / "lock").read_bytes())
+            if holder["host"] == socket.gethostname() and not psutil.pid_exists(holder["pid"]):
+                return "killed"
+    return noted
+
+
+def _lines(found: dict[str, Any], out: Path) -> list[str]:
+    option = "" if out == Path("runs") else f" --out {out}"
+    lines = []
+    for service in found["services"]:
+        line = f"{service['name']:<8}{service['status']:<8}{service['url']}"
+        if service["status"] != "up":
+            line += f"   its log: {service['log']}; hepfm up{option} starts it again"
+        elif service["name"] == "Ray" and (ray := found["ray"]):
+            line += f"   {ray['nodes']} node{'s' * (ray['nodes'] != 1)}; free: "
+            line += (
+                f"{ray['cpus_free']:g} of {ray['cpus']:g} CPUs, {ray['gpus_free']:g} of {ray['gpus']:g} GPUs"
+            )
+        lines.append(line)
+    if not lines:
+        lines.append(f"No services run for {found['out']}; hepfm up{option} starts them.")
+    for job in found["jobs"]:
+        steps = f"step {job['step'] or 0} of {job['steps']}" if job["steps"] else ""
+        lines.append(f"{'Job':<8}{job['status']:<8}{job['name']}   {steps}")
+    lines += [f"{'Program':<16}{command}" for command in found["programs"]]
+    running = [run["name"] for run in found["runs"] if run["status"] == "running"]
+    others = Counter(run["status"] for run in found["runs"] if run["status"] != "running")
+    lines += [f"{'Run':<8}{'running':<8}{name}" for name in running]
+    if others:
+        lines.append("Runs    " + ", ".join(f"{count} {status}" for status, count in sorted(others.items())))
+    return lines
