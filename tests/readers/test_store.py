@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hepfm.api import Column, PartSchema
+from hepfm.api import Column, PartSchema, Sample
 from hepfm.errors import DataError
 from hepfm.readers.layout import parts_from_json, parts_to_json
 from hepfm.readers.pack import pack, take
@@ -140,6 +140,27 @@ def test_a_block_without_digest_is_dropped_when_appending(store, events, parts, 
     with StoreReader(path) as reader:
         assert len(reader) == 18
         same(reader.read(range(16)), take(pack(events(20), parts), range(16)))
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+def test_columns_of_the_same_bits_are_stored_once(tmp_path, compression):
+    columns = {name: Column(dtype="float32") for name in ("energy_mev", "de_mev", "negative", "zero")}
+    parts = {"image": PartSchema(kind="toy", primary="hits", tables={"hits": columns})}
+    energy = np.random.default_rng(0).exponential(size=5000).astype(np.float32)
+    zeros = np.zeros(5000, np.float32)
+    hits = {"energy_mev": energy, "de_mev": energy.copy(), "negative": -zeros, "zero": zeros}
+    batch = pack([Sample(event_id=1, parts={"image": {"hits": hits}})], parts)
+    with StoreWriter(tmp_path / "x.h5", parts, {}, compression=compression) as writer:
+        writer.write(batch)
+    with h5py.File(tmp_path / "x.h5") as file:
+        group = file["blocks/000000/image/hits"]
+        assert group["energy_mev"] == group["de_mev"] != group["zero"]
+        assert group["negative"] != group["zero"]  # equal numbers, other bits
+    with StoreReader(tmp_path / "x.h5") as reader:
+        found = reader.read([0]).parts["image"]["hits"].columns
+        assert list(reader.check()) == []
+    for name, column in hits.items():
+        assert found[name].tobytes() == column.tobytes()
 
 
 def test_no_events_are_a_store(store):

@@ -13,8 +13,9 @@ Attributes are text of fixed length, which lies in HDF5's checksummed headers. T
 in a heap without a checksum, where a flipped bit is not seen, and a lost sector makes HDF5 read for ever.
 
 No column may be named ``offsets``. Datasets are contiguous, or chunked and compressed with zstd after a
-shuffle. A store is one such file, or a folder of them in the order of their names (shards). A file is written
-aside and renamed when it is complete, so it is complete or it does not exist.
+shuffle; arrays of a block that hold the same bits are one dataset under several names. A store is one such
+file, or a folder of them in the order of their names (shards). A file is written aside and renamed when it is
+complete, so it is complete or it does not exist.
 """
 
 from __future__ import annotations

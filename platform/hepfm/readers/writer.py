@@ -125,7 +125,10 @@ class StoreWriter:
         group = file.create_group(layout.block_name(len(self._blocks)))
         arrays = block_arrays(block, self.parts)
         for name, array in arrays.items():
-            group.create_dataset(name, data=array, **self._filters(array))
+            if twin := _twin(name, arrays):
+                group[name] = group[twin]
+            else:
+                group.create_dataset(name, data=array, **self._filters(array))
         digest = arrays_digest(arrays)
         group.attrs["digest"] = layout.text(digest)
         self._blocks.append((len(block), digest))
@@ -235,6 +238,18 @@ def block_arrays(block: Batch, parts: Mapping[str, PartSchema]) -> dict[str, np.
         arrays[f"{part}/{table}/{name}"] = source.columns[name].astype(layout.disk_dtype(column))
         arrays[f"{part}/{table}/offsets"] = source.offsets.astype("<u4")
     return arrays
+
+
+def _twin(name: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> str | None:
+    """An earlier array of the same bits, to be stored once: PILArNet's dE is often its voxel value."""
+    array = arrays[name]
+    for other, earlier in arrays.items():
+        if other == name:
+            return None
+        alike = earlier.dtype == array.dtype and earlier.shape == array.shape and array.size
+        if alike and np.array_equal(earlier.view(np.uint8), array.view(np.uint8)):
+            return other
+    return None
 
 
 def schema_differences(have: Mapping[str, PartSchema], want: Mapping[str, PartSchema]) -> list[str]:
