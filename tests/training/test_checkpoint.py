@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hepfm.errors import CheckpointError
-from hepfm.training.checkpoint import check_owner, find_newest, retain, save, verify
+from hepfm.training.checkpoint import find_newest, retain, save, verify
 from hepfm.training.ranks import Ranks
 from hepfm.training.weights import load_weights, read_weights, weights_sha256, write_weights
 
@@ -96,14 +96,6 @@ def test_a_link_in_place_of_a_checkpoint_or_its_engine_is_refused(tmp_path):
     engine.symlink_to(tmp_path / "engine")
     with pytest.raises(CheckpointError, match="engine of the checkpoint is a link"):
         verify(linked)
-
-
-def test_a_checkpoint_of_somebody_else_is_not_opened(tmp_path, monkeypatch):
-    checkpoint = make(tmp_path, 1)
-    check_owner(checkpoint)
-    monkeypatch.setattr("os.geteuid", lambda: checkpoint.stat().st_uid + 1)
-    with pytest.raises(CheckpointError, match="belongs to user"):
-        check_owner(checkpoint)
 
 
 def test_damaged_ones_that_are_newer_take_no_place_of_good_ones(tmp_path):

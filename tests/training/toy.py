@@ -102,7 +102,7 @@ def plan_of(rows):
 
 def micro_batches(rows, rank, world):
     """Uneven shares; the last rank has a micro-batch without rows."""
-    bounds = [0, 10, 24] if world > 1 else [0, 24]
+    bounds = {1: [0, 24], 2: [0, 10, 24], 3: [0, 10, 17, 24]}[world]
     mine = Rows(*(column[bounds[rank] : bounds[rank + 1]] for column in rows))
     cuts = [(0, 3), (3, 24)] if rank == 0 else [(0, 0), (0, 24)]
     return [plan_of(Rows(*(column[slice(*cut)] for column in mine))) for cut in cuts]
@@ -161,11 +161,12 @@ def scenario_stages(ranks, folder):
         engine = Engine(make_module(), make_recipe(stage), ranks)
         steps = train(engine, 1, 5)
         engine.save(folder / f"stage{stage}")
+        halfway = ranks.from_first(engine.weights())
         steps += train(engine, 6, 10)
         whole = engine.weights()
 
         engine = Engine(make_module(), make_recipe(stage), ranks)
-        engine.load(folder / f"stage{stage}")
+        engine.load(folder / f"stage{stage}", halfway)
         resumed_steps = train(engine, 6, 10)
         resumed = engine.weights()
 
@@ -183,6 +184,57 @@ def scenario_stages(ranks, folder):
             "sha256": weights_sha256(whole),
             "resumed_sha256": weights_sha256(resumed),
         }
+    return report
+
+
+def scenario_write(ranks, folder):
+    """Training cut in two by a checkpoint, at every ZeRO stage."""
+    from hepfm.training.engine import Engine
+    from hepfm.training.weights import weights_sha256, write_weights
+
+    report = {}
+    for stage in (0, 1, 2, 3):
+        engine = Engine(make_module(), make_recipe(stage), ranks)
+        train(engine, 1, 5)
+        engine.save(folder / f"written-{stage}")
+        if weights := engine.weights():
+            write_weights(weights, folder / f"weights-{stage}.safetensors")
+        train(engine, 6, 10)
+        report[stage] = weights_sha256(engine.weights())
+    return report
+
+
+def scenario_take_over(ranks, folder):
+    """Every ZeRO stage goes on from what every stage wrote, on other ranks, and writes it again."""
+    from hepfm.training.engine import Engine
+    from hepfm.training.weights import read_weights
+
+    report = {}
+    for before in (0, 1, 2, 3):
+        weights = read_weights(folder / f"weights-{before}.safetensors")
+        for now in (0, 1, 2, 3):
+            engine = Engine(make_module(), make_recipe(now), ranks)
+            engine.load(folder / f"written-{before}", weights)
+            engine.save(folder / f"taken-{before}-{now}")
+            losses = [step.loss for step in train(engine, 6, 10)]
+            final = {name: tensor.tolist() for name, tensor in engine.weights().items()}
+            report[f"{before}-{now}"] = {"losses": losses, "weights": final}
+    return report
+
+
+def scenario_back(ranks, folder):
+    """The stage and the ranks that wrote it first go on from what others wrote again."""
+    from hepfm.training.engine import Engine
+    from hepfm.training.weights import read_weights, weights_sha256
+
+    report = {}
+    for before in (0, 1, 2, 3):
+        weights = read_weights(folder / f"weights-{before}.safetensors")
+        for between in (0, 1, 2, 3):
+            engine = Engine(make_module(), make_recipe(before), ranks)
+            engine.load(folder / f"taken-{before}-{between}", weights)
+            train(engine, 6, 10)
+            report[f"{before}-{between}"] = weights_sha256(engine.weights())
     return report
 
 

@@ -70,7 +70,7 @@ class Ema:
             raise CheckpointError(
                 f"the saved average does not fit the model: {len(wrong)} tensors differ",
                 where=f"{name}: saved {shapes.get(name)}, in the model {expected.get(name)}",
-                fix="resume with the recipe and the number of workers that the checkpoint was made with",
+                fix="resume with the recipe that the checkpoint was made with",
             )
         self.updates = int(state["updates"])
         for name, tensor in self.average.items():

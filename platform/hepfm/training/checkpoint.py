@@ -102,21 +102,6 @@ def verify(checkpoint: Path) -> dict[str, Any]:
     return manifest
 
 
-def check_owner(checkpoint: Path) -> None:
-    """Makes sure that a checkpoint's files are this user's own, before pickles among them are opened.
-
-    Raises:
-        CheckpointError: One belongs to somebody else.
-    """
-    for path in (checkpoint, *checkpoint.rglob("*")):
-        if (owner := path.stat().st_uid) != os.geteuid():
-            raise CheckpointError(
-                f"The checkpoint belongs to user {owner}; to open it is to run code that may be in it.",
-                where=str(path),
-                fix="where you trust them, copy the run's folder (cp -r), and name the copy",
-            )
-
-
 def find_newest(checkpoints: Path) -> tuple[Path | None, list[CheckpointError]]:
     """The newest complete checkpoint, and what is wrong with those that are newer."""
     damaged: list[CheckpointError] = []

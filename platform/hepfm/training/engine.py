@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,17 +22,13 @@ from hepfm.errors import CheckpointError, RecipeError
 from hepfm.recipe.schema import Recipe
 from hepfm.training.deepspeed_config import deepspeed_config, zero_stage
 from hepfm.training.model import PretrainModule
+from hepfm.training.moments import Piece, read_moments, write_moments
 from hepfm.training.ranks import Ranks
 
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of torch, for how DeepSpeed uses it
     import deepspeed
-    from deepspeed.checkpoint.constants import (
-        UNIVERSAL_CHECKPOINT_INFO,
-        UNIVERSAL_CHECKPOINT_VERSION_KEY,
-        UNIVERSAL_CHECKPOINT_VERSION_VALUE,
-    )
 
 # Its shared-memory helper for CPUs is compiled at the first use: a compiler and a minute for each machine.
 deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
@@ -43,8 +40,6 @@ _chatter.parent, _chatter.propagate = logging.getLogger("hepfm"), True
 
 # What ZeRO 3 calls in torch is deprecated there; nothing that a user could act on.
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed\.c10d_logger")
-
-_TAG = "state"
 
 
 class Engine:
@@ -69,22 +64,19 @@ class Engine:
         self.stage = zero_stage(recipe)
         self._train = recipe.train
         self._parameters = [p for p in module.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(
+        self._adam = torch.optim.AdamW(
             _decay_groups(module, recipe.train.weight_decay),
             lr=recipe.train.learning_rate,
             betas=recipe.train.betas,
             fused=True,
         )
-        self._hyperparameters = [
-            {key: group[key] for key in ("betas", "weight_decay")} for group in optimizer.param_groups
-        ]
         self.n_parameters = sum(p.numel() for p in self._parameters)
         config = deepspeed_config(recipe, self.n_parameters)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 self._deepspeed, *_ = deepspeed.initialize(
-                    model=self.module, optimizer=optimizer, config=config, dist_init_required=False
+                    model=self.module, optimizer=self._adam, config=config, dist_init_required=False
                 )
         except (ValueError, AssertionError) as error:  # pydantic's and DeepSpeed's own refusals
             raise RecipeError(f"DeepSpeed refuses its configuration: {error}", where="deepspeed") from error
@@ -168,33 +160,56 @@ class Engine:
         return gathered
 
     def save(self, folder: Path) -> None:
-        """Writes this rank's state (weights, moments, counters) for `load`; all ranks call this."""
-        universal = {UNIVERSAL_CHECKPOINT_VERSION_KEY: UNIVERSAL_CHECKPOINT_VERSION_VALUE}
-        self._deepspeed.save_checkpoint(
-            str(folder), tag=_TAG, client_state={UNIVERSAL_CHECKPOINT_INFO: universal}, save_latest=False
-        )
-        if self.ranks.rank == 0:
-            for script in folder.glob("zero_to_*.py"):  # to convert it without us: weights lie beside it
-                script.unlink()
+        """Writes this rank's part of the optimiser's state; all ranks call this. `weights` are apart."""
+        if self.stage > 0 or self.ranks.rank == 0:  # at stage 0 all ranks hold the same
+            write_moments(list(self._pieces()), self._adam, folder, self.ranks.rank)
 
-    def load(self, folder: Path) -> None:
-        """Restores what `save` wrote at the same world size and ZeRO stage. Pickles: only our own.
+    def load(self, folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
+        """Restores what `save` wrote and `weights` gave, at any number of ranks and ZeRO stage.
 
         Raises:
-            CheckpointError: They are of another model or engine.
+            CheckpointError: They are of another model, or incomplete.
         """
-        try:
-            loaded, _ = self._deepspeed.load_checkpoint(str(folder), tag=_TAG)
-        except (RuntimeError, KeyError, ValueError, AssertionError, OSError) as error:
+        own = {name: tuple(getattr(p, "ds_shape", p.shape)) for name, p in self.module.named_parameters()}
+        given = {name: tuple(weights[name].shape) for name in own if name in weights}
+        if unfit := sorted(name for name in own if given.get(name) != own[name]):
             raise CheckpointError(
-                f"The engine's state does not fit this model: {error}",
-                where=str(folder),
+                f"The checkpoint is of another model: {len(unfit)} of {len(own)} weights differ.",
+                where=f"{unfit[0]}: saved {given.get(unfit[0])}, in the model {own[unfit[0]]}",
                 fix="resume with the recipe that the checkpoint was made with",
-            ) from error
-        if loaded is None:
-            raise CheckpointError("There is no state of the engine.", where=str(folder))
-        for group, ours in zip(self._deepspeed.optimizer.param_groups, self._hyperparameters, strict=True):
-            group.update(ours)
+            )
+        pieces = list(self._pieces())
+        with torch.no_grad():
+            for name, held in self.local_parameters():
+                held.copy_(self.local_part(name, weights[name]))
+            for name, buffer in self.module.named_buffers():
+                if name in weights:
+                    buffer.copy_(weights[name])
+            for piece in pieces if self.stage else ():  # ZeRO steps on a copy of its own
+                whole = weights[piece.name].flatten()
+                piece.of(piece.held).copy_(whole[piece.start : piece.start + piece.numel])
+        self.refresh()
+        read_moments(pieces, self._adam, folder)
+
+    def _pieces(self) -> Iterator[Piece]:
+        """Where this rank holds optimiser state; attributes are DeepSpeed's."""
+        zero: Any = self._deepspeed.optimizer
+        for name, p in self.module.named_parameters():
+            if not p.requires_grad:
+                continue
+            if self.stage == 0:
+                yield Piece(name=name, start=0, numel=p.numel(), held=p, at=0)
+            elif self.stage < 3:
+                if (mapping := getattr(p, "_hp_mapping")) is not None:  # noqa: B009
+                    held = zero.single_partition_of_fp32_groups[mapping.param_group_index]
+                    here, there = mapping.lp_fragment_address, mapping.hp_fragment_address
+                    yield Piece(name=name, start=here.start, numel=here.numel, held=held, at=there.start)
+            else:
+                group, at, numel = zero.grad_position[zero.get_param_id(p)]
+                start, end = numel * self.ranks.rank, getattr(p, "ds_numel")  # noqa: B009
+                if start < end:  # what is beyond is padding
+                    held = zero.fp32_partitioned_groups_flat[group]
+                    yield Piece(name=name, start=start, numel=min(numel, end - start), held=held, at=at)
 
 
 def _decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

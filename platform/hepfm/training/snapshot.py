@@ -7,7 +7,7 @@
       model.json            recipe, schemas, digests, versions: all that is needed to use the weights
       model.safetensors     float32 weights and buffers
       model_ema.safetensors the same with averaged weights, where the recipe asks for them
-      engine/               for resume and fork alone: DeepSpeed's state, the run's, the marginals
+      engine/               for resume and fork alone: AdamW's moments by rank, the run's state, the marginals
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import torch
 
 from hepfm import __version__
 from hepfm.api import PartSchema
-from hepfm.errors import CheckpointError
 from hepfm.nn.ema import Ema
 from hepfm.plugins import plugins
 from hepfm.recipe.diff import Change, diff, render
@@ -120,29 +119,12 @@ def _write(session: Session, weights: Mapping[str, torch.Tensor], folder: Path) 
 
 
 def restore(session: Session, folder: Path) -> None:
-    """Restores a run from a checkpoint that was verified. All ranks call this.
+    """Restores a run from a verified checkpoint, of any world size and ZeRO stage. All ranks call this.
 
     Raises:
-        CheckpointError: It was made with another number of workers or another ZeRO stage, is not this user's,
-            or does not fit the model.
+        CheckpointError: It does not fit the model.
     """
-    checkpoint.check_owner(folder)
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    if manifest["world"] != session.ranks.world:
-        raise CheckpointError(
-            f"The checkpoint was made with {manifest['world']} workers, this run has {session.ranks.world}.",
-            where=str(folder),
-            fix=f"resume with --workers {manifest['world']}",
-        )
-    stages = {manifest["zero_stage"], session.engine.stage}
-    if len(stages) > 1 and stages != {1, 2}:  # these two lie on disk alike
-        raise CheckpointError(
-            f"The checkpoint was made at ZeRO stage {manifest['zero_stage']}, this run has "
-            f"{session.engine.stage}; the optimiser's state does not fit.",
-            where=str(folder),
-            fix=f"--set deepspeed.zero_optimization.stage={manifest['zero_stage']}",
-        )
-    session.engine.load(folder / "engine")
+    session.engine.load(folder / "engine", read_weights(folder / "model.safetensors"))
     session.state = State.read(folder / "engine" / "state.json")
     saved = read_weights(_marginals(folder))
     with torch.no_grad():
