@@ -57,8 +57,7 @@ def submit(
     The token comes from the file that RAY_AUTH_TOKEN_PATH names; for a cluster of hepfm up, from its own.
     """
     from hepfm.cli.pretrain import look_at_data
-    from hepfm.jobs.checks import find_dashboard
-    from hepfm.jobs.services import running
+    from hepfm.jobs.checks import find_dashboard, mlflow_beside
     from hepfm.jobs.submit import submit as hand_over
     from hepfm.recipe.load import load_recipe
 
@@ -72,9 +71,8 @@ def submit(
         resolved = load_recipe(recipe, [*(overrides or []), *flags, "cluster.address=null"])
     warn(resolved)
     look_at_data(resolved.recipe)
-    services = running(out)
-    ours = services is not None and services.ray_dashboard == dashboard.address
-    mlflow = os.environ.get("MLFLOW_TRACKING_URI") or (services.mlflow if services and ours else None)
+    ours = mlflow_beside(dashboard, out)
+    mlflow = os.environ.get("MLFLOW_TRACKING_URI") or ours
     done = hand_over(
         resolved,
         dashboard,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hepfm.errors import RecipeError
+from hepfm.errors import HepfmError, RecipeError
 from hepfm.jobs.client import OWN, Dashboard
+from hepfm.jobs.services import recorded
 
 if TYPE_CHECKING:
     from hepfm.recipe.schema import Cluster
@@ -37,15 +39,29 @@ def find_dashboard(address: str | None, recipes: str | None, out: Path) -> Dashb
     for origin, url in given:
         if url is not None and _is_url(url):
             return Dashboard(url.rstrip("/"), origin)
-    from hepfm.jobs.services import running
-
-    if (services := running(out)) and services.ray_dashboard:
+    services = recorded(out)
+    if services and services.ray and services.ray.alive:
         return Dashboard(services.ray_dashboard, OWN)
+    if services:
+        raise RecipeError(
+            "The Ray that hepfm up started has ended, and its jobs with it.",
+            where=str(out),
+            fix="start it again with hepfm up; hepfm submit with a run's --name then goes on with the run",
+        )
     raise RecipeError(
         "Which Ray cluster is not said, and none of hepfm up runs.",
-        where=f"neither --address nor RAY_API_SERVER_ADDRESS is given, and no services run for {out}",
+        where=f"neither --address nor RAY_API_SERVER_ADDRESS is given; there are no services for {out}",
         fix="hepfm up starts a Ray and MLflow on this machine; or give --address http://HOST:8265",
     )
+
+
+def mlflow_beside(dashboard: Dashboard, out: Path) -> str | None:
+    """The MLflow server of ``hepfm up``, where the dashboard is that of its Ray."""
+    with suppress(HepfmError):  # of another machine
+        services = recorded(out)
+        if services and services.ray and services.ray_dashboard == dashboard.address:
+            return services.mlflow
+    return None
 
 
 def check_versions(dashboard: Dashboard) -> None:

@@ -102,6 +102,9 @@ def local_plugins() -> Package | None:
     """Plugins that are installed from a folder of this machine, as they would be installed elsewhere.
 
     Their packages and metadata are found where the archive is on the path; their dependencies are not in it.
+
+    Raises:
+        RecipeError: They are more than Ray takes.
     """
     files: dict[str, Path | str] = {}
     for distribution in local_distributions():
@@ -111,7 +114,17 @@ def local_plugins() -> Package | None:
         about = f"{distribution.name.replace('-', '_')}-{distribution.version}.dist-info"
         for name in ("METADATA", "entry_points.txt"):
             files[f"{about}/{name}"] = distribution.read_text(name) or ""
-    return Package(_packed(files)) if files else None
+    if not files:
+        return None
+    package = Package(_packed(files))
+    if len(package.content) > LARGEST:
+        raise RecipeError(
+            f"The plugins that are installed from a folder have {len(package.content) / 1e6:.0f} MB, packed; "
+            f"Ray takes {LARGEST / 1e6:.0f} MB.",
+            where=", ".join(distribution.name for distribution in local_distributions()),
+            fix="install them on the cluster's nodes, and here from the same wheel",
+        )
+    return package
 
 
 def local_distributions() -> list[Distribution]:
