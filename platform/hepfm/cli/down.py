@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,23 +26,23 @@ def down(
     ] = False,
 ) -> None:
     """End what `hepfm up` started for a folder of runs, and nothing else."""
-    from hepfm.jobs.client import Dashboard
+    from hepfm.jobs.client import OWN, Dashboard
     from hepfm.jobs.services import recorded, running, stop
 
     if recorded(out) is None:
         typer.echo(f"No services run for {out.resolve()}.", err=True)
     elif services := running(out):
-        _end_jobs(Dashboard(services.ray_dashboard, "hepfm up", answer_s=5.0), force=force)
+        _end_jobs(Dashboard(services.ray_dashboard, OWN, answer_s=5.0), force=force)
     stop(out, say=_say)
 
 
 def _end_jobs(dashboard: Dashboard, *, force: bool) -> None:
     """Has jobs save a checkpoint and end; `HepfmError` where some run, and that is not wanted."""
-    from hepfm.jobs.state import states
+    from hepfm.jobs.state import newest_checkpoint
+    from hepfm.tracking.runs import RunDir
 
     try:
-        live = [state for state in states(dashboard) if state.live]
-        programs = dashboard.drivers()
+        live, programs = _live(dashboard), dashboard.drivers()
     except HepfmError as error:
         if force:
             return
@@ -52,23 +52,31 @@ def _end_jobs(dashboard: Dashboard, *, force: bool) -> None:
             fix="try again; or end it all the same: hepfm down --force",
         ) from error
     if (live or programs) and not force:
-        names = [*(f"{state.name} ({state.status.lower()})" for state in live), *programs]
+        names = [*(f"{name} ({job['status'].lower()})" for name, job in live.items()), *programs]
         raise HepfmError(
             f"{len(names)} job{'s' * (len(names) != 1)} would end",
             where="; ".join(names),
             fix="hepfm job wait JOB; or hepfm down --force, which has them save a checkpoint first",
         )
-    for state in live:
-        _say(f"Stopping {state.name} ...")
-        dashboard.stop(state.job)
+    for name, job in live.items():
+        _say(f"Stopping {name} ...")
+        dashboard.stop(job["submission_id"])
     end = time.monotonic() + _CHECKPOINT_S
-    while any(state.live for state in states(dashboard)) and time.monotonic() < end:
+    while (late := _live(dashboard)) and time.monotonic() < end:
         time.sleep(_POLL_S)
-    for state in states(dashboard):
-        if state.job in {each.job for each in live}:
-            _say(
-                f"{state.name} {'did not end in time' if state.live else 'ended'}; saved: {state.checkpoint}"
-            )
+    for name, job in live.items():
+        folder = job["metadata"].get("hepfm.run_dir")
+        saved = newest_checkpoint(RunDir(Path(folder))) if folder else None
+        how = "did not end in time" if name in late else "ended"
+        _say(f"{name} {how}" + (f"; saved: {saved}" if saved else ""))
+
+
+def _live(dashboard: Dashboard) -> dict[str, dict[str, Any]]:
+    """The jobs that wait or run, by the name of their run, else by their id."""
+    from hepfm.jobs.checks import live
+
+    jobs = [job | {"metadata": job["metadata"] or {}} for job in dashboard.jobs() if live(job)]
+    return {job["metadata"].get("hepfm.run", job["submission_id"]): job for job in jobs}
 
 
 def _say(sentence: str) -> None:

@@ -60,12 +60,12 @@ def _service(service: Service) -> dict[str, Any]:
 
 def _cluster(services: Services, states_of: list[dict[str, Any]]) -> dict[str, Any]:
     """What Ray has and does; nothing where it is not up."""
-    from hepfm.jobs.client import Dashboard
+    from hepfm.jobs.client import OWN, Dashboard
     from hepfm.jobs.state import states
 
     if not any(service["name"] == "Ray" and service["status"] == "up" for service in states_of):
         return {}
-    dashboard = Dashboard(services.ray_dashboard, answer_s=_ANSWER_S)
+    dashboard = Dashboard(services.ray_dashboard, OWN, answer_s=_ANSWER_S)
     nodes, free = dashboard.nodes(), dashboard.free()
     total = {name: sum(node.get(name, 0) for node in nodes) for name in ("CPU", "GPU")}
     has = {f"{name.lower()}s": total[name] for name in total}

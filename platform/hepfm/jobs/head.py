@@ -11,7 +11,7 @@ from pathlib import Path
 from hepfm.data.local_ray import client_environment, own_token, scratch
 from hepfm.errors import HepfmError
 from hepfm.jobs import processes
-from hepfm.jobs.client import Dashboard
+from hepfm.jobs.client import OWN, Dashboard
 
 HOST = "127.0.0.1"
 
@@ -26,6 +26,12 @@ def make_folder() -> Path:
         HepfmError: There can be none.
     """
     folder = scratch() / secrets.token_hex(3)
+    if len(str(folder)) > _LONGEST_FOLDER:
+        raise HepfmError(
+            "the path of the folder for temporary files is too long for Ray's sockets",
+            where=str(folder),
+            fix="set TMPDIR to a short one, such as /tmp",
+        )
     folder.mkdir(mode=0o700)
     return folder
 
@@ -64,7 +70,7 @@ def start(
 
 def answers(url: str) -> bool:
     """Whether the head's dashboard answers and its node takes work."""
-    dashboard = Dashboard(url, answer_s=1.0)
+    dashboard = Dashboard(url, OWN, answer_s=1.0)
     try:
         return bool(dashboard.nodes())
     except HepfmError:

@@ -80,10 +80,10 @@ def start(command: list[str], environment: Mapping[str, str], log: Path) -> Lead
     Args:
         command: What to run.
         environment: Its whole environment, without the mark.
-        log: Where its output is appended; made for the user alone.
+        log: The file with its output, made anew, for the user alone.
     """
     mark = secrets.token_hex(8)
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     try:
         process = subprocess.Popen(  # noqa: S603
             command,

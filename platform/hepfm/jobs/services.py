@@ -7,11 +7,11 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hepfm.errors import HepfmError
+from hepfm.errors import HepfmError, RecipeError
 from hepfm.jobs import head, processes
 from hepfm.tracking import server
 from hepfm.tracking.files import locked, replace
@@ -163,7 +163,7 @@ def start(
     ports = {RAY: {"--ray-port": ray_port, "--dashboard-port": dashboard_port}}
     ports |= {} if elsewhere else {MLFLOW: {"--mlflow-port": mlflow_port}}
     with _locked(out) as logs:
-        living = _living(out, logs, say)
+        living = _living(out, say)
         missing = [name for name in ports if name not in {service.name for service in living}]
         for name in missing:
             for option, port in ports[name].items():
@@ -243,21 +243,21 @@ def _wait(services: Services) -> None:
         time.sleep(_POLL_S if waiting else 0)
 
 
-def _living(out: Path, logs: Path, say: Callable[[str], None]) -> tuple[Service, ...]:
+def _living(out: Path, say: Callable[[str], None]) -> tuple[Service, ...]:
     """The services that live. What is left of others is ended and removed, but for what they said."""
     services = recorded(out)
-    if services is None and _state(out).exists():
-        say("This machine was booted since the services were started; they are gone.")
-    found = services.services if services else ()
-    for service in found:
+    if services is None:
+        if _state(out).exists():
+            say("The services ended when this machine was booted.")
+        return ()
+    for service in services.services:
         if not service.alive:
-            old = Path(service.log).replace(f"{service.log}.old")
+            old = f"{service.log}.old"
+            with suppress(FileNotFoundError):
+                Path(service.log).replace(old)
             say(f"{service.name} has ended by itself; what it said last is in {old}")
             _end(service)
-    for name in ("ray.log", "mlflow.log"):
-        if not any(service.alive and Path(service.log).name == name for service in found):
-            (logs / name).unlink(missing_ok=True)
-    return tuple(service for service in found if service.alive)
+    return tuple(service for service in services.services if service.alive)
 
 
 def _end(service: Service) -> None:
@@ -294,6 +294,14 @@ def _write(services: Services) -> None:
 def _locked(out: Path) -> Iterator[Path]:
     """One command at a time starts or ends services of a folder; gives the folder of what they say."""
     logs = out / "services"
-    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        logs.chmod(0o700)
+    except OSError as error:
+        raise RecipeError(
+            f"the folder of the services' logs cannot be made: {error.strerror}",
+            where=str(logs),
+            fix="name a folder that can be written with --out",
+        ) from error
     with locked(logs / "lock"):
         yield logs
