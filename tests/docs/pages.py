@@ -53,7 +53,7 @@ def blocks(page: Path) -> Iterator[Block]:
 def _script(text: str, how: str) -> str:
     text = re.sub(r"^make (\w+)$", lambda target: _made(target[1]), text, flags=re.MULTILINE)
     if how.startswith("+ "):
-        text = re.sub(r"^(hepfm .*?)( +#.*)?$", rf"\1 {how[2:]}", text, flags=re.MULTILINE)
+        text = re.sub(r"^(hepfm .*?)( +#.*)?$", lambda line: f"{line[1]} {how[2:]}", text, flags=re.MULTILINE)
     elif how:
         for pair in how.split("; "):
             word, stands_for = pair.split(" => ")
@@ -81,5 +81,6 @@ def not_printed(shown: str, printed: str) -> list[str]:
 
 def _figureless(line: str) -> str:
     line = re.sub(r"\b[0-9a-f]{12,64}\b|(?<=-)[0-9a-f]{8}\b", "ID", line)
+    line = re.sub(r"\d+[smhd] ago", "AGO", line)
     line = re.sub(r"\d+(\.\d+)?(e-?\d+)?", "0", line)
     return " ".join(line.split())

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,27 +15,30 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+HEPFM = str(Path(sys.executable).parent / "hepfm")
+ELSEWHERE = {"MLFLOW_TRACKING_URI", "RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"}
+
+
 @pytest.fixture
 def follow(pages, tmp_path):
     """Runs the blocks of a page one after another in an empty folder; the page has to show what they print."""
 
     def follow(page, **environment):
-        path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-        env = {**os.environ, "PATH": path, "COLUMNS": "100", **environment}
-        env.pop("MLFLOW_TRACKING_URI", None)
+        env = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+        env["PATH"] = os.pathsep.join((str(Path(HEPFM).parent), env["PATH"]))
         count = 0
         for block in pages.blocks(ROOT / page):
-            where = f"{page}, line {block.line}"
             done = subprocess.run(
                 ["bash", "-euo", "pipefail", "-c", block.script],
                 check=False,
                 cwd=tmp_path,
-                env=env,
+                env={**env, "COLUMNS": "100", **environment},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
                 timeout=280,
             )
+            where = f"{page}, line {block.line}"
             assert done.returncode == 0, f"{where}:\n{block.script}\n{done.stdout}"
             missing = pages.not_printed(block.shown, done.stdout)
             assert not missing, f"{where} shows\n{chr(10).join(missing)}\nbut it printed\n{done.stdout}"
@@ -42,10 +48,40 @@ def follow(pages, tmp_path):
     return follow
 
 
+@pytest.fixture
+def services(tmp_path):
+    """Options of ``hepfm up`` with ports that are free; what it starts in the test's folder is ended."""
+    with ExitStack() as held:
+        ports = [held.enter_context(_listening()).getsockname()[1] for _ in range(3)]
+    names = ("--ray-port", "--dashboard-port", "--mlflow-port")
+    yield " ".join(f"{name} {port}" for name, port in zip(names, ports, strict=True))
+    subprocess.run([HEPFM, "down", "--force"], check=True, cwd=tmp_path, timeout=240)
+
+
+def _listening():
+    """A socket on a port below those that outgoing connections get."""
+    for port in random.sample(range(20000, 32000), 100):
+        held = socket.socket()
+        try:
+            held.bind(("127.0.0.1", port))
+        except OSError:
+            held.close()
+        else:
+            return held
+    raise OSError("no free port")
+
+
 @pytest.mark.slow
 @pytest.mark.ray
 def test_the_quickstart_works(follow):
     assert follow("docs/quickstart.md") >= 5
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_the_first_job_works(follow, services):
+    assert follow("docs/first-job.md", PORTS=services) == 6
 
 
 @pytest.mark.slow

@@ -59,7 +59,10 @@ def _command(name: str, command: Any) -> str:
         f"## {name}\n",
         f"```console\n{usage}\n```\n",
         prose(inspect.cleandoc(command.help or "")) + "\n",
-        table(("argument", "meaning"), ((code(p.name.upper()), prose(p.help or "")) for p in arguments)),
+        table(
+            ("argument", "meaning"),
+            ((code(_argument(p).strip("[].")), prose(p.help or "")) for p in arguments),
+        ),
         table(
             ("option", "value", "default", "meaning"),
             (
@@ -77,7 +80,7 @@ def _command(name: str, command: Any) -> str:
 
 
 def _argument(argument: Any) -> str:
-    shown = argument.name.upper() + ("..." if argument.nargs == -1 else "")
+    shown = argument.metavar or argument.name.upper() + ("..." if argument.nargs == -1 else "")
     return shown if argument.required else f"[{shown}]"
 
 
