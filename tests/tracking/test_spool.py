@@ -30,5 +30,5 @@ def test_a_cut_line_spoils_neither_the_lines_before_nor_those_after(tmp_path):
     spool.append({"kind": "metrics", "step": 2, "metrics": {"a": 1.0, "b": 1.0}})
     spool.append({"kind": "end"})
     assert [entry["kind"] for entry, _ in spool.read(0, 10)] == ["metrics", "damaged", "metrics", "end"]
-    assert spool.last_steps() == {"a": 2, "b": 2}
+    assert spool.told() == ({"a": 2, "b": 2}, {})
     spool.close()

@@ -71,18 +71,18 @@ def sync(
     out: Out = Path("runs"),
 ) -> None:
     """Send to MLflow what it missed of runs, with its own times; nothing is recorded twice."""
-    from hepfm.tracking.store import without_secrets
+    from hepfm.tracking.store import why
 
     found = _runs(runs or [str(out)], out)
     width = max(len(run.name) for run in found)
-    failed: dict[str, str] = {}
+    failed = []
     dead: dict[str, Exception] = {}
     for run in found:
         try:
             said = _sync(run, to, dead)
         except Exception as error:  # noqa: BLE001 - of a server, a database, a damaged run: the others go on
-            failed[run.name] = (str(error) or type(error).__name__).splitlines()[0]
-            said = f"failed: {without_secrets(failed[run.name])}"
+            failed.append(run.name)
+            said = f"failed: {why(error)}"
         typer.echo(f"{run.name:<{width}}  {said}")
     if failed:
         raise HepfmError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +27,16 @@ def replace(path: Path, content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def append(file: io.FileIO, line: bytes) -> None:
+    """Adds a line to an unbuffered file in one system call.
+
+    Raises:
+        OSError: Not all of it found room; a part of the line may stand in the file.
+    """
+    if file.write(line) != len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @contextmanager

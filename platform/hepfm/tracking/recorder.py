@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
@@ -9,26 +10,27 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from getpass import getuser
 from pathlib import Path
 from typing import Any, Literal
 
-from hepfm import __version__
 from hepfm.errors import TrainingError
-from hepfm.tracking.files import replace
+from hepfm.tracking.description import describe
+from hepfm.tracking.files import append, replace
 from hepfm.tracking.lines import decode, encode, plain
 from hepfm.tracking.runs import RunDir
 from hepfm.tracking.shipper import Shipper
 from hepfm.tracking.spool import Spool
-from hepfm.tracking.store import store_uri, without_secrets
+from hepfm.tracking.store import store_uri, why, without_secrets
 from hepfm.tracking.sync import sync
 from hepfm.tracking.system import SystemMetrics
 from hepfm.tracking.versions import versions
 
 _KEY = re.compile(r"[\w./ :-]{1,250}")  # MLflow's rule for names of metrics
-_PARAM_LENGTH = 500
 _INTERVAL_S = 2.0
 _LONGEST_INTERVAL_S = 60.0
+_PATIENCE_S = 10.0
+_DECIDING = {"hepfm.recipe_hash", "hepfm.data_digest", "hepfm.plugins"}
+"""Tags that say what is computed: as long as they stay, a step that is made again has the same numbers."""
 _log = logging.getLogger(__name__)
 
 
@@ -48,9 +50,12 @@ class Recorder:
         tags: Further tags of the MLflow run.
         dataset: ``name``, ``digest`` and ``source`` of the training data.
         resume_step: The step of the checkpoint that training goes on from; None to begin at the beginning.
-            Lines of later steps are put aside (``spool/superseded.jsonl``), and steps that MLflow has been
-            told of are not told again.
-        close_timeout: Seconds that `close` waits for MLflow.
+            Lines of later steps are put aside (``spool/superseded.jsonl``). Steps that MLflow has been told
+            of are not told again, unless the recipe, the data or a plugin has changed: then it has both.
+        close_timeout: Seconds that `close` waits for MLflow at most; for a server that says nothing, 10.
+
+    Raises:
+        TrainingError: The run's folder cannot be written (disk full).
     """
 
     def __init__(
@@ -68,24 +73,29 @@ class Recorder:
         self.run = run
         self.uri = uri or store_uri(run.path.parent)
         self._close_timeout = close_timeout
-        self._spool = Spool(run.spool)
-        self._told = self._spool.last_steps()
-        _truncate(run, -1 if resume_step is None else resume_step)
-        self._metrics = run.metrics_path.open("ab", buffering=0)
-        made_with = versions()
-        if self._spool.empty:
-            self._append("start", **_start(run, experiment, params or {}, tags or {}, dataset, made_with))
-            self.artifact(run.recipe_path)
-            if run.origins_path.exists():
-                self.artifact(run.origins_path)
-        else:
-            self._append("resume", step=resume_step or 0)
-        replace(run.spool / "versions.json", json.dumps(made_with, indent=2).encode())
-        self.artifact(run.spool / "versions.json")
-        run.update(tracking_uri=without_secrets(self.uri))
-        self._shipper = Shipper(run, self._spool, self.uri)
+        with _writing(run.path):
+            self._spool = Spool(run.spool)
+            self._told, known = self._spool.told()
+            begin = -1 if resume_step is None else resume_step
+            _truncate(run, begin)
+            self._metrics = io.FileIO(run.metrics_path, "ab")
+            made_with = versions()
+            start = describe(run, experiment, params or {}, tags or {}, dataset, made_with)
+            replace(run.spool / "versions.json", json.dumps(made_with, indent=2).encode())
+            run.update(tracking_uri=without_secrets(self.uri))
         self._system = SystemMetrics()
         self._system_step = self._told.get(self._system.first_key, -1)
+        if self._spool.empty:
+            self._append("start", **start)
+        else:
+            news = {key: value for key, value in start["tags"].items() if known.get(key) != value}
+            self._append("resume", step=resume_step or 0, tags=news)
+            if news.keys() & _DECIDING:
+                self._told = {key: min(step, begin) for key, step in self._told.items()}
+        for path in (run.recipe_path, run.origins_path, run.spool / "versions.json"):
+            if path.exists():
+                self.artifact(path)
+        self._shipper = Shipper(run, self._spool, self.uri)
         self._wake = threading.Event()
         self._closing = False
         self._error: Exception | None = None
@@ -110,14 +120,8 @@ class Recorder:
                 )
         numbers = {key: float(plain(value)) for key, value in values.items()}
         now = time.time()
-        try:
-            self._metrics.write(encode({"step": step, "time": now, "metrics": numbers}))
-        except OSError as error:
-            raise TrainingError(
-                f"metrics cannot be written: {error.strerror}",
-                where=str(self.run.metrics_path),
-                fix="make room there, then 'hepfm resume' the run",
-            ) from error
+        with _writing(self.run.metrics_path):
+            append(self._metrics, encode({"step": step, "time": now, "metrics": numbers}))
         news = {key: value for key, value in numbers.items() if step > self._told.get(key, -1)}
         if news:
             self._append("metrics", time=now, step=step, metrics=news)
@@ -132,34 +136,55 @@ class Recorder:
         self._append("artifact", path=str(path.relative_to(self.run.path) if inside else path), folder=folder)
 
     def close(self, status: Literal["done", "failed", "stopped"]) -> str:
-        """Ends the record, in bounded time.
+        """Ends the record, in bounded time. Raises nothing: what was trained is not lost for its record.
 
         Sets ``tracking_pending`` in ``run.json``: how many entries MLflow did not take.
 
         Returns:
             An empty text, or a sentence on what MLflow did not take and how to send it; also in the log.
         """
-        self._append("end", status=status)
+        message = ""
+        try:
+            self._append("end", status=status)
+            self._let_ship()
+            pending = self._spool.pending
+            self.run.update(tracking_pending=pending)
+            if pending:
+                cause = why(self._error) if self._error else "it answers too slowly"
+                message = (
+                    f"MLflow at {without_secrets(self.uri)} did not take the last {pending} entries of the "
+                    f"record ({cause}). Nothing is lost; send them: "
+                    f"'hepfm mlflow sync {self.run.path}'."
+                )
+        except (OSError, TrainingError) as error:
+            message = f"The record could not be ended: {error}"
         self._closing = True
         self._wake.set()
-        self._thread.join(self._close_timeout)
-        pending = self._spool.pending
-        self.run.update(tracking_pending=pending)
         self._metrics.close()
-        if not self._thread.is_alive():
-            self._spool.close()
-        if not pending:
-            return ""
-        cause = f"{type(self._error).__name__}: {self._error}" if self._error else "it answers too slowly"
-        message = (
-            f"MLflow at {without_secrets(self.uri)} did not take the last {pending} entries of the record "
-            f"({cause.splitlines()[0]}). Nothing is lost; send them: 'hepfm mlflow sync {self.run.path}'."
-        )
-        _log.warning(message)
+        if message:
+            _log.warning(message)
         return message
 
     def _append(self, kind: str, **fields: Any) -> None:
-        self._spool.append({"kind": kind, "time": time.time()} | fields)
+        with _writing(self._spool.entries_path):
+            self._spool.append({"kind": kind, "time": time.time()} | fields)
+
+    def _let_ship(self) -> None:
+        """Waits for the last entries to be sent: as long as the store answers, and not for too long."""
+        self._closing = True
+        self._wake.set()
+        # A database is a file, or makes its own errors; only a server can say nothing.
+        patience = _PATIENCE_S if self.uri.startswith(("http://", "https://")) else self._close_timeout
+        begun = answered = time.monotonic()
+        answers = self._shipper.answers
+        while self._thread.is_alive():
+            now = time.monotonic()
+            if self._shipper.answers > answers:
+                answers, answered = self._shipper.answers, now
+            left = min(begun + self._close_timeout, answered + patience) - now
+            if left <= 0:
+                return
+            self._thread.join(min(left, 0.2))
 
     def _ship(self) -> None:
         delay = _INTERVAL_S
@@ -176,6 +201,7 @@ class Recorder:
             except Exception as error:  # noqa: BLE001 - whatever a store can do, training goes on
                 self._error, delay = error, min(2 * delay, _LONGEST_INTERVAL_S)
             if last:
+                self._spool.close()
                 return
 
 
@@ -206,6 +232,19 @@ def _close(run: RunDir, status: str, error: BaseException, uri: str | None) -> N
         sync(run, uri)
 
 
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Makes an error of the disk one that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"the record cannot be written: {error.strerror or error}",
+            where=str(error.filename or path),
+            fix="make room there, then 'hepfm resume' the run",
+        ) from error
+
+
 def _truncate(run: RunDir, step: int) -> None:
     """Leaves the lines of ``metrics.jsonl`` up to a step, and puts the others aside."""
     if not run.metrics_path.exists():
@@ -219,42 +258,3 @@ def _truncate(run: RunDir, step: int) -> None:
         with (run.spool / "superseded.jsonl").open("ab") as file:
             file.writelines(superseded)
         replace(run.metrics_path, b"".join(kept))
-
-
-def _start(
-    run: RunDir,
-    experiment: str,
-    params: Mapping[str, Any],
-    tags: Mapping[str, str],
-    dataset: Mapping[str, str] | None,
-    made_with: Mapping[str, Any],
-) -> dict[str, Any]:
-    """All that a store needs to begin the run."""
-    texts = {key: str(plain(value)) for key, value in params.items()}
-    cut = {
-        key: f"{text[: _PARAM_LENGTH - 6]} [cut]" if len(text) > _PARAM_LENGTH else text
-        for key, text in texts.items()
-    }
-    content = run.json()
-    own = {
-        "mlflow.user": getuser(),
-        "mlflow.source.name": "hepfm",
-        "mlflow.source.type": "LOCAL",
-        "hepfm.code": made_with["code"],
-        "hepfm.run_dir": str(run.path),
-    }
-    if made_with["code"] != __version__:
-        own["mlflow.source.git.commit"] = made_with["code"].removesuffix("-dirty")
-    if dataset:
-        own["hepfm.data_digest"] = dataset["digest"]
-    if parent := content.get("parent"):
-        own["hepfm.parent"] = parent
-        folder = run.path.parent / parent
-        if (folder / "run.json").is_file() and (parent_id := RunDir(folder).json().get("run_id")):
-            own["mlflow.parentRunId"] = parent_id
-    return {
-        "experiment": experiment,
-        "params": cut,
-        "tags": own | dict(tags),
-        "dataset": dict(dataset) if dataset else None,
-    }

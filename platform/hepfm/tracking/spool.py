@@ -7,13 +7,14 @@ metric that it has with the same key, step, time and value.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hepfm.tracking.files import replace
+from hepfm.tracking.files import append, replace
 from hepfm.tracking.lines import decode, encode
 
 
@@ -33,12 +34,20 @@ class Spool:
         self.entries_path = folder / "outbox.jsonl"
         self.cursor_path = folder / "cursor.json"
         self.lock_path = folder / "lock"
-        self._file = self.entries_path.open("ab", buffering=0)
-        self._close_cut_line()
+        self._file = io.FileIO(self.entries_path, "ab")
+        self._cut = self._ends_in_a_cut_line()
 
     def append(self, entry: dict[str, Any]) -> None:
-        """Adds an entry; one system call, so threads may share it and a kill leaves it whole or out."""
-        self._file.write(encode(entry))
+        """Adds an entry; one system call, so threads may share it and a kill leaves it whole or out.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        # After a line that a crash or a full disk cut short, the entry begins its own.
+        line = b"\n" * self._cut + encode(entry)
+        self._cut = True
+        append(self._file, line)
+        self._cut = False
 
     def sync(self) -> None:
         """Makes the entries durable; done before they are sent: MLflow never knows more than the disk."""
@@ -54,15 +63,16 @@ class Spool:
                 found.append((decode(line) or {"kind": "damaged"}, offset))
         return found
 
-    def last_steps(self) -> dict[str, int]:
-        """The last step of each metric in the entries."""
-        last: dict[str, int] = {}
+    def told(self) -> tuple[dict[str, int], dict[str, str]]:
+        """The last step of each metric in the entries, and the run's tags."""
+        steps: dict[str, int] = {}
+        tags: dict[str, str] = {}
         with self.entries_path.open("rb") as file:
             for line in file:
-                entry = decode(line)
-                if entry and entry["kind"] == "metrics":
-                    last.update(dict.fromkeys(entry["metrics"], entry["step"]))
-        return last
+                entry = decode(line) or {}
+                steps.update(dict.fromkeys(entry.get("metrics", ()), entry.get("step", -1)))
+                tags.update(entry.get("tags", {}))
+        return steps, tags
 
     @property
     def empty(self) -> bool:
@@ -88,11 +98,8 @@ class Spool:
     def close(self) -> None:
         self._file.close()
 
-    def _close_cut_line(self) -> None:
-        """Ends a line that a crash cut short, so that the next entry begins its own."""
-        size = self.entries_path.stat().st_size
-        if size:
-            with self.entries_path.open("rb") as file:
-                file.seek(size - 1)
-                if file.read(1) != b"\n":
-                    self._file.write(b"\n")
+    def _ends_in_a_cut_line(self) -> bool:
+        with self.entries_path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - 1, 0))
+            return size > 0 and file.read(1) != b"\n"

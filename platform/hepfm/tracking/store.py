@@ -14,16 +14,22 @@ from hepfm.tracking.files import locked
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# Ours unless the user set them. MLflow's own defaults try for minutes, with 120 s for each request; the spool
-# tries again by itself, and forgets nothing.
+# Ours unless the user set them. MLflow's own defaults try for minutes, with 120 s for each request, and wait
+# as long as a server says; the spool tries again by itself, and forgets nothing. One retry, at once, is what
+# a call of several requests needs where every other one fails.
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
+ARTIFACTS = "mlartifacts"
+"""The folder of artifacts beside a database."""
+_SERVED = "mlflow-artifacts:/"
+_LONGEST = 240
 
 # Else MLflow's pages take the runs for evaluations of a language model, and hide training curves.
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
@@ -44,13 +50,25 @@ def without_secrets(uri: str) -> str:
     return re.sub(r"//[^/]*@", "//", uri)  # a password may hold an @
 
 
+def why(error: BaseException) -> str:
+    """One line on why a store did not take something: what lies beneath MLflow's own error."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    text = f"{type(error).__name__}: {error}".splitlines()[0]
+    return without_secrets(text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ...")
+
+
 def connect(uri: str) -> MlflowClient:
     """A client of the store. A new database is made by one process while others wait (1.7 s measured)."""
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
     from mlflow import MlflowClient
 
-    for library in ("alembic", "mlflow"):  # they tell of each step of making a database
+    for library in (
+        "alembic",
+        "mlflow",
+        "urllib3",
+    ):  # they tell of each step, and of each request tried again
         logging.getLogger(library).setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])
     file = database(uri)
     if file:
@@ -60,13 +78,15 @@ def connect(uri: str) -> MlflowClient:
 
 
 def experiment_id(client: MlflowClient, uri: str, name: str) -> str:
-    """The id of the experiment, made where it is missing; artifacts go beside the database."""
+    """The id of the experiment, made where it is missing; artifacts go beside the database.
+
+    There they are named as MLflow's server names them, without the folder: both may be moved.
+    """
     from mlflow.exceptions import MlflowException
 
     if found := client.get_experiment_by_name(name):
         return str(found.experiment_id)
-    file = database(uri)
-    location = (file.parent / "mlartifacts").as_uri() if file else None
+    location = _SERVED if database(uri) else None
     try:
         return str(client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS))
     except MlflowException:
@@ -74,3 +94,15 @@ def experiment_id(client: MlflowClient, uri: str, name: str) -> str:
         if found := client.get_experiment_by_name(name):
             return str(found.experiment_id)
         raise
+
+
+def served_folder(client: MlflowClient, uri: str, run_id: str) -> Path | None:
+    """Where a run's artifacts lie that a server over this database serves; None for artifacts elsewhere.
+
+    MLflow's client would ask that server for them, also where there is none.
+    """
+    file = database(uri)
+    place = str(client.get_run(run_id).info.artifact_uri)
+    if file is None or not place.startswith(_SERVED) or place.startswith(f"{_SERVED}/"):
+        return None
+    return file.parent / ARTIFACTS / place.removeprefix(_SERVED)
