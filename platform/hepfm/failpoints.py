@@ -1,7 +1,8 @@
-"""Named points where a test can kill, raise or hang: ``HEPFM_FAILPOINT=<where>:<n>:kill|raise|hang``.
+"""Named points where a test can kill, raise, hang or signal: ``HEPFM_FAILPOINT=<where>:<n>:kill|raise|hang``.
 
 The n-th time (from 1) that a process passes the point of that name, it happens. Several are separated by
 commas. With ``@<rank>`` after the name (``after-step@1:3:kill``) only the process with that RANK is meant.
+An action may also be the name of a signal (``SIGTERM``), which the process then sends to itself.
 """
 
 from __future__ import annotations
@@ -35,5 +36,7 @@ def failpoint(where: str) -> None:
             time.sleep(3600)
         elif action == "raise":
             raise FailpointError(f"failpoint {point}")
+        elif action in signal.Signals.__members__:
+            os.kill(os.getpid(), signal.Signals[action])
         else:
-            raise ValueError(f"HEPFM_FAILPOINT: '{action}' is none of kill, raise, hang")
+            raise ValueError(f"HEPFM_FAILPOINT: '{action}' is none of kill, raise, hang and no signal")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hepfm.errors import CheckpointError, DataError, TrainingError
+from hepfm.errors import CheckpointError, DataError, Stopped, TrainingError
 from hepfm.training.weights import read_weights, weights_sha256
 from hepfm.training.worker import train
 
@@ -172,7 +172,8 @@ def test_other_data_that_is_allowed_is_begun_at_an_epoch_of_its_own(make_run):
 
 def test_when_to_stop_and_to_save_may_change(make_run):
     run, request = make_run(train__steps=2, train__time_limit_minutes=1e-9)
-    train(request)
+    with pytest.raises(Stopped, match="time limit"):
+        train(request)
     more = json.loads(json.dumps(request.recipe))
     more["train"]["time_limit_minutes"], more["checkpoint"]["keep"] = None, 1
     train(replace(request, recipe=more))
@@ -183,10 +184,11 @@ def test_when_to_stop_and_to_save_may_change(make_run):
 def test_a_run_keeps_its_precision_on_another_processor(make_run, monkeypatch):
     from hepfm.training import start
 
-    run, request = make_run(train__steps=2, train__precision="auto", train__time_limit_minutes=1e-9)
+    run, request = make_run(train__steps=3, train__precision="auto", train__time_limit_minutes=1e-9)
     for processor_has in ("bf16", "fp32"):
         monkeypatch.setattr(start, "resolve_precision", lambda *_, has=processor_has: has)
-        train(request)
+        with pytest.raises(Stopped):
+            train(request)
         assert run.json()["effective"]["precision"] == "bf16"
 
 
@@ -202,7 +204,8 @@ def test_it_stops_at_its_time_limit_with_a_checkpoint_and_goes_on_later(make_run
     train(request)
     run, request = make_run(train__steps=3, train__time_limit_minutes=1e-9)
     for step in (1, 2):
-        train(request)
+        with pytest.raises(Stopped, match=f"after step {step}, with a checkpoint"):
+            train(request)
         assert run.json()["steps"] == step
         assert run.json()["status"] == "stopped"
         assert Path(run.json()["checkpoint"]).name == f"step-{step:08d}"

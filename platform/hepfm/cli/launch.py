@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -11,7 +13,7 @@ import typer
 from rich.console import Console
 
 from hepfm.cli.progress import Follower
-from hepfm.errors import RecipeError
+from hepfm.errors import RecipeError, Stopped
 from hepfm.training.in_process import under_torchrun
 
 if TYPE_CHECKING:
@@ -24,28 +26,46 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the recipe; may be repeated."),
 ]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes that train together.")]
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        "--workers",
+        metavar="N|MIN:MAX",
+        help="Processes that train together; 1:4 for as many as there is room for.",
+    ),
+]
 InProcess = Annotated[bool, typer.Option("--in-process", help="Train in this process, without Ray.")]
 Address = Annotated[str | None, typer.Option(help="A running Ray; by default RAY_ADDRESS, else a local one.")]
 Out = Annotated[Path, typer.Option(help="Folder of runs.")]
 Json = Annotated[bool, typer.Option("--json", help="End with one line of JSON on standard output.")]
 
 
-def cluster_overrides(*, workers: int | None, in_process: bool, address: str | None) -> list[str]:
+def cluster_overrides(*, workers: str | None, in_process: bool, address: str | None) -> list[str]:
     """The flags as overrides of the recipe's ``cluster`` section."""
     if under_torchrun():
         return ["cluster.launcher=torchrun", f"cluster.workers={os.environ['WORLD_SIZE']}"]
     if in_process:
-        if workers not in (None, 1):
+        if workers not in (None, "1"):
             raise RecipeError(
                 f"--in-process is one worker; --workers {workers} needs more.",
                 fix="leave one of the two out",
             )
         return ["cluster.launcher=in-process", "cluster.workers=1"]
-    overrides = [] if workers is None else ["cluster.launcher=ray", f"cluster.workers={workers}"]
+    overrides = [] if workers is None else ["cluster.launcher=ray", f"cluster.workers={_workers(workers)}"]
     if address is not None:
         overrides += ["cluster.launcher=ray", f"cluster.address={address}"]
     return overrides
+
+
+def _workers(text: str) -> str:
+    """What ``--workers`` says, as a recipe says it."""
+    few, colon, many = text.partition(":")
+    if not few.isdecimal() or (colon and not many.isdecimal()):
+        raise RecipeError(
+            f"--workers {text} is no number of workers.",
+            fix="--workers 2, or --workers 1:4 for as many as there is room for",
+        )
+    return f"{{min: {int(few)}, max: {int(many)}}}" if colon else text
 
 
 def new_run(resolved: Resolved, out: Path, *, parent: str | None = None) -> RunDir:
@@ -66,11 +86,15 @@ def warn(resolved: Resolved) -> None:
 def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool) -> None:
     """Trains, shows how it goes on standard error, and reports on standard output.
 
+    SIGTERM, SIGUSR1 and the first Ctrl-C ask it to stop after a checkpoint.
+
     Raises:
+        Stopped: It did so.
         HepfmError: What ended the training.
     """
     from hepfm.tracking.runs import RunDir
     from hepfm.training.output import output_to
+    from hepfm.training.signals import noting
 
     run = RunDir(Path(request.run_dir))
     with output_to(run.log_path) as (out, err):
@@ -83,9 +107,13 @@ def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool) -> None:
             console=console,
             begin=_beginning(request, run),
         )
+        stopped = None
         try:
-            with follower:
-                _train(request, recipe, run)
+            with follower, noting(partial(_stop, run, recipe, follower)):
+                run.forget_stop()
+                _train(request, recipe, run, follower)
+        except Stopped as error:
+            stopped = error
         except KeyboardInterrupt:
             saved = _newest(run)
             rest = (
@@ -99,15 +127,28 @@ def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool) -> None:
             for damage in run.json().get("damaged_checkpoints", ()):
                 console.print(f"Warning: {damage}", style="yellow", highlight=False, soft_wrap=True)
             report(run, out, as_json=as_json)
+    if stopped is not None:
+        raise stopped
 
 
-def _train(request: TrainRequest, recipe: Recipe, run: RunDir) -> None:
+def _stop(run: RunDir, recipe: Recipe, follower: Follower, reason: str) -> None:
+    """Says that the stop was heard, and passes it on to workers elsewhere."""
+    sentence = "Stopping after this step, with a checkpoint"
+    follower.say(
+        f"{sentence}; Ctrl-C again ends at once." if reason == "Ctrl-C" else f"{reason}: {sentence.lower()}."
+    )
+    if recipe.cluster.launcher == "ray":
+        with suppress(OSError):  # where nothing can be written, training ends by itself
+            run.ask_to_stop(reason)
+
+
+def _train(request: TrainRequest, recipe: Recipe, run: RunDir, follower: Follower) -> None:
     if recipe.cluster.launcher == "ray":
         from hepfm.tracking.recorder import closed_at_last
         from hepfm.training.ray_launcher import run_on_ray
 
         with closed_at_last(run, recipe.tracking.uri):
-            run_on_ray(request, recipe.cluster)
+            run_on_ray(request, recipe.cluster, follower.say)
     else:
         from hepfm.training.in_process import run_in_process
 
@@ -141,7 +182,9 @@ def report(run: RunDir, out: TextIO, *, as_json: bool) -> None:
         "learning nothing": _figure(result["val_loss_baseline"]),
         "Weights": f"sha256 {result['weights_sha256']}",
         "MLflow": f"hepfm mlflow ui --out {near(run.path.parent)}",
-        "Go on": f"hepfm fork {run.path.name} --set train.steps={2 * result['steps']}",
+        "Go on": f"hepfm fork {run.path.name} --set train.steps={2 * result['steps']}"
+        if result["status"] == "done"
+        else f"hepfm resume {run.path.name}",
     }
     if pending := result.get("tracking_pending"):
         shown["Not in MLflow yet"] = f"{pending} entries; hepfm mlflow sync {near(run.path)} sends them"

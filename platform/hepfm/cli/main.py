@@ -17,7 +17,7 @@ from typer.main import get_group
 
 from hepfm import __version__
 from hepfm.api import CommandSpec
-from hepfm.errors import HepfmError, PluginError
+from hepfm.errors import HepfmError, PluginError, Stopped
 from hepfm.plugins import plugins
 
 
@@ -100,6 +100,10 @@ def _run() -> int:
         typer.main.get_command(app)(prog_name="hepfm")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except Stopped as stop:
+        if os.environ.get("RANK", "0") == "0":  # under torchrun, one of them says it
+            typer.echo(str(stop), err=True)
+        return stop.exit_code
     except HepfmError as error:
         _show(str(error), error)
         return error.exit_code

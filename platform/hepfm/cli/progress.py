@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,11 @@ class Follower:
         self._old = set(map(hash, metrics.read_bytes().splitlines(keepends=True)) if metrics.exists() else ())
         self._thread = threading.Thread(target=self._run, name="hepfm-progress", daemon=True)
         self._latest: dict[str, float] = {}
+        self._words: deque[str] = deque()
+
+    def say(self, sentence: str) -> None:
+        """Prints a sentence above the bar, soon; may be called from a signal handler."""
+        self._words.append(sentence)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -67,6 +73,8 @@ class Follower:
         printed = time.monotonic()
         ending = False
         while True:
+            while self._words:
+                self._console.print(self._words.popleft(), highlight=False, soft_wrap=True)
             for line in self._lines():
                 self._latest.update({k: v for k, v in line["metrics"].items() if isinstance(v, int | float)})
                 step = int(line["step"])

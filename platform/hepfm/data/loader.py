@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
 import numpy as np
@@ -161,6 +164,9 @@ class Loader:
         # A fork would copy locks that threads of gloo and Ray hold. The fork server has no threads.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
+        resource_tracker.ensure_running()  # first: it would unblock the signals
+        with _signals_blocked():  # the fork server and its children inherit that
+            forkserver.ensure_running()
         loader = torch.utils.data.DataLoader(
             self._share,
             batch_size=None,
@@ -184,6 +190,16 @@ class Loader:
                 where="cluster.loader_workers",
                 fix="look for memory or /dev/shm running full; loader_workers=0 reads without it.",
             ) from error
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Ctrl-C on a terminal and many a SIGTERM reach all processes of a run; this one decides what follows."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with_parent(_worker: int) -> None:

@@ -23,20 +23,23 @@ from hepfm.training.step import train_step
 from hepfm.training.validate import validate
 
 
-def run_loop(session: Session) -> bool:
+def run_loop(session: Session) -> str | None:
     """Trains to the recipe's last step, with a validation and a checkpoint at the end.
 
+    A stop that any rank asks for is obeyed after the next step, on all ranks, with a checkpoint. So each
+    attempt gets one step further, however often it is stopped.
+
     Returns:
-        Whether the last step was reached; False where a rank asked to stop.
+        Why it stopped before the last step, the same on all ranks; None where the last step was reached.
 
     Raises:
         TrainingError: Too many steps in a row had a loss or gradient that was not finite.
     """
     recipe, state = session.recipe, session.state
-    stopped = False
+    stop: str | None = None
     with closing(iter(_loader(session))) as steps:
-        while state.step < recipe.train.steps and not stopped:
-            stopped = _step(session, steps)
+        while state.step < recipe.train.steps and stop is None:
+            stop = _step(session, steps)
             failpoint("after-step")
             # The last checkpoint knows its loss: it is validated before, whatever the intervals.
             if state.step % recipe.train.validate_every == 0 or state.step == recipe.train.steps:
@@ -48,7 +51,7 @@ def run_loop(session: Session) -> bool:
         _validate(session)
     if session.saved_at != state.step:
         snapshot.save(session)
-    return done
+    return None if done else stop
 
 
 @torch.no_grad()
@@ -89,8 +92,8 @@ def _each_once(session: Session, source: EventSource, events: int | None) -> Ite
     )
 
 
-def _step(session: Session, steps: Iterator[Step]) -> bool:
-    """One step, with its figures; returns whether a rank asked to stop after it."""
+def _step(session: Session, steps: Iterator[Step]) -> str | None:
+    """One step, with its figures; returns why to stop after it, where a rank asks for that."""
     recipe, state, device = session.recipe, session.state, session.ranks.device
     started = time.perf_counter()
     batch = next(steps)
@@ -101,8 +104,8 @@ def _step(session: Session, steps: Iterator[Step]) -> bool:
         draws = Draws(seed=recipe.seed, epoch=batch.epoch, event_ids=moved.event_ids)
         plans.append(objective.plan(moved, draws, augment=recipe.data.augment))
     rate = learning_rate(state.step + 1, recipe.train)
-    late = session.deadline is not None and time.monotonic() > session.deadline
-    result = train_step(session.engine, plans, objective.weights, learning_rate=rate, stop=late)
+    stop = session.stop_asked()
+    result = train_step(session.engine, plans, objective.weights, learning_rate=rate, stop=stop is not None)
     state.step += 1
     state.cursor = batch.cursor
     if result.taken and session.ema is not None:
@@ -130,12 +133,13 @@ def _step(session: Session, steps: Iterator[Step]) -> bool:
             fix="see train/loss and grad_norm before it; lower train.learning_rate, or set "
             "train.precision=fp32, or look for bad events with hepfm data check",
         )
-    return result.asked_to_stop
+    return session.ranks.first_known(stop) if result.asked_to_stop else None
 
 
 def _validate(session: Session) -> None:
     if session.val is None:
         return
+    failpoint("validating")
     recipe, state = session.recipe, session.state
     with session.averaged_weights():
         batches = _each_once(session, session.val, recipe.train.validate_events)

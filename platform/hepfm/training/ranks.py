@@ -56,6 +56,14 @@ class Ranks:
         distributed.broadcast_object_list(values, device=self.device)
         return values[0]
 
+    def first_known(self, value: T | None) -> T | None:
+        """The value of the lowest rank that has one, on all ranks; anything that pickles."""
+        if self.world == 1:
+            return value
+        values: list[T | None] = [None] * self.world
+        distributed.all_gather_object(values, value)
+        return next((known for known in values if known is not None), None)
+
     def on_first(self, make: Callable[[], T]) -> T:
         """What rank 0 makes, on all ranks; or the `HepfmError` that it raised, raised on all."""
         made: T | HepfmError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from hepfm.nn.ema import Ema
 from hepfm.recipe.schema import Recipe
 from hepfm.tracking.recorder import Recorder
 from hepfm.tracking.runs import RunDir
+from hepfm.training import signals
 from hepfm.training.engine import Engine
 from hepfm.training.ranks import Ranks
 from hepfm.training.state import State
@@ -51,6 +53,15 @@ class Session:
     recorder: Recorder | None = None
     callbacks: Sequence[Callback] = ()
     deadline: float | None = None
+
+    def stop_asked(self) -> str | None:
+        """Why this rank asks to stop after the step: a signal, the run's stop file, or its time limit."""
+        if (reason := signals.noted()) is not None:
+            return reason
+        if self.ranks.rank == 0 and (reason := self.run.stop_asked()) is not None:
+            return reason
+        late = self.deadline is not None and time.monotonic() > self.deadline
+        return "its time limit was reached" if late else None
 
     def record(self, figures: Mapping[str, float]) -> None:
         """Records figures of the current step, on rank 0."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hepfm.errors import PluginError
+from hepfm.failpoints import failpoint
 from hepfm.plugins import plugins
 from hepfm.training.request import TrainRequest
 
@@ -28,6 +29,7 @@ def train(request: TrainRequest) -> None:
     Rank 0 records the run and keeps ``run.json``; what any rank raises ends there and in the log.
 
     Raises:
+        Stopped: It was asked to stop, and did so after a checkpoint; on all ranks.
         HepfmError: What a user can do something about; the same error on all ranks where one failed.
     """
     found = plugins()  # before anything else: what the recipe names comes from them
@@ -40,6 +42,7 @@ def train(request: TrainRequest) -> None:
     from hepfm.recipe.load import from_dict
     from hepfm.tracking.runs import RunDir
     from hepfm.training.ranks import join
+    from hepfm.training.signals import stopped
 
     resolved = from_dict(request.recipe)
     run = RunDir(Path(request.run_dir))
@@ -48,32 +51,39 @@ def train(request: TrainRequest) -> None:
         stack.enter_context(_logging_to(run, ranks))
         ranks.on_first(lambda: stack.enter_context(run.lock()))
         with _told_of_failure(run, ranks):
-            _train(request, resolved, run, ranks)
+            reason = _train(request, resolved, run, ranks)
     ranks.leave()
+    if reason is not None:
+        raise stopped(reason, run)
 
 
-def _train(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) -> None:
+def _train(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) -> str | None:
+    """Trains; returns why it stopped, where it was asked to."""
     from hepfm.training.loop import run_loop
     from hepfm.training.start import start
 
     if ranks.rank == 0:
         run.update(status="running", reason=None, recipe_hash=resolved.hash, seed=resolved.recipe.seed)
+    failpoint("starting")
     session = start(request, resolved, run, ranks)
     status: Literal["done", "stopped", "failed"] = "failed"
     try:
         for callback in session.callbacks:
             callback.on_start(run.json())
-        status = "done" if run_loop(session) else "stopped"
+        reason = run_loop(session)
+        status = "done" if reason is None else "stopped"
+        if ranks.rank == 0:
+            run.update(status=status, reason=reason)
+            run.forget_stop()
     except KeyboardInterrupt:
         status = "stopped"
         raise
     finally:
         if session.recorder is not None:
             session.recorder.close(status)
-    if ranks.rank == 0:
-        run.update(status=status, reason="its time limit was reached" if status == "stopped" else None)
     for callback in session.callbacks:
         callback.on_end(run.json())
+    return reason
 
 
 @contextmanager
