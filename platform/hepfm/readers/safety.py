@@ -22,6 +22,8 @@ from hepfm.errors import DataError
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 """What h5py raises for a damaged file, depending on which of its structures is hit."""
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_STRUCTURES = 1 << 17
+"""Bytes of a file's structures that HDF5 keeps, as they are in the file; in memory, ten times as many."""
 _LARGEST_EXPANSION = 1000
 """A file may decompress to this many times its own size. Physics data reaches 10, rows of zeros some 100."""
 
@@ -41,12 +43,22 @@ def open_h5(path: Path) -> h5py.File:
     if head != _SIGNATURE:
         raise DataError("the file is not HDF5", where=str(path), fix="check the path, or name its reader")
     try:
-        return h5py.File(path, "r", libver="latest", locking="best-effort")
+        return _small_cache(h5py.File(path, "r", libver="latest", locking="best-effort"))
     except OSError as error:
         what = (
             "the file is truncated" if "truncated" in str(error) else f"HDF5 cannot open the file ({error})"
         )
         raise DataError(what, where=str(path), fix="copy or make it again") from error
+
+
+def _small_cache(file: h5py.File) -> h5py.File:
+    """The file, which keeps few of its structures: what readers need of them they note, and HDF5 would take
+    20 kB for each block that it has seen, without giving them back."""
+    config = file.id.get_mdc_config()
+    config.set_initial_size = True
+    config.initial_size = config.min_size = config.max_size = _STRUCTURES
+    file.id.set_mdc_config(config)
+    return file
 
 
 def dataset(group: h5py.Group, name: str, *, path: Path) -> h5py.Dataset:

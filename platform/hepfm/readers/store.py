@@ -97,14 +97,18 @@ class StoreReader:
 
     def event_ids(self) -> np.ndarray[Any, Any]:
         """``(len,)`` uint64, as written at conversion."""
-        ids = [shard.event_ids(k) for shard, k in self._blocks()]
-        return np.concatenate([np.empty(0, np.uint64), *ids]).astype(np.uint64)
+        ids = np.empty(len(self), np.uint64)
+        for (shard, k), first, last in zip(self._blocks(), self._starts[:-1], self._starts[1:], strict=True):
+            ids[first:last] = shard.event_ids(k)
+        return ids
 
     def lengths(self, part: str) -> np.ndarray[Any, Any]:
         """``(len,)`` int64: rows of the part's primary table."""
         primary = self.parts[part].primary
-        many = [np.diff(shard.offsets(k, part, primary).astype(np.int64)) for shard, k in self._blocks()]
-        return np.concatenate([np.empty(0, np.int64), *many])
+        lengths = np.empty(len(self), np.int64)
+        for (shard, k), first, last in zip(self._blocks(), self._starts[:-1], self._starts[1:], strict=True):
+            lengths[first:last] = np.diff(shard.offsets(k, part, primary))
+        return lengths
 
     def _blocks(self) -> Iterator[tuple[Shard, int]]:
         for shard in self._shards:
