@@ -53,7 +53,8 @@ def open_h5(path: Path) -> h5py.File:
 
 def _small_cache(file: h5py.File) -> h5py.File:
     """The file, which keeps few of its structures: what readers need of them they note, and HDF5 would take
-    20 kB for each block that it has seen, without giving them back."""
+    20 kB for each block that it has seen, without giving them back.
+    """
     config = file.id.get_mdc_config()
     config.set_initial_size = True
     config.initial_size = config.min_size = config.max_size = _STRUCTURES
