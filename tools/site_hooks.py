@@ -1,10 +1,19 @@
-"""What mkdocs is told beside mkdocs.yml: a folder in the navigation stands for its pages, by name."""
+"""What mkdocs is told beside mkdocs.yml.
+
+A folder in the navigation stands for its pages, by name. A page that would load anything from another host ends the
+build.
+"""
 # ruff: noqa: INP001  a script, not a package
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+
+from mkdocs.exceptions import PluginError
+
+_ELSEWHERE = re.compile(r'<(?:script|img|iframe|link|source)\b[^>]*\s(?:src|href)="?(?:https?:)?//[^">\s]+')
 
 
 def on_config(config: Any) -> Any:
@@ -21,3 +30,10 @@ def _expanded(nav: Any, docs: Path) -> Any:
     if nav.endswith("/"):
         return [str(path.relative_to(docs)) for path in sorted((docs / nav).glob("*.md"))]
     return nav
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """Refuses what a browser would fetch from elsewhere."""
+    if found := _ELSEWHERE.search(output):
+        raise PluginError(f"{page.file.src_uri} loads from another host: {found[0]}")
+    return output
