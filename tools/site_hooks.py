@@ -1,7 +1,7 @@
 """What mkdocs is told beside mkdocs.yml.
 
-A folder in the navigation stands for its pages, by name. A page that would load anything from another host ends the
-build.
+A folder in the navigation stands for its pages, by name. A page that would load anything from another host
+ends the build.
 """
 # ruff: noqa: INP001  a script, not a package
 
