@@ -8,14 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 
 import pytest
 
 from hepfm.tracking.recorder import Recorder
-from hepfm.tracking.runs import create_run
+from hepfm.tracking.runs import RunDir, create_run
 from hepfm.tracking.store import connect
+from hepfm.tracking.sync import sync
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +70,9 @@ def command():
 
 def test_what_mlflow_missed_is_sent_and_its_pages_open(command, runs, port):
     here = f"sqlite:///{runs}/mlflow.db"
-    sync = command("sync", "tiny", "--out", runs, MLFLOW_TRACKING_URI=here)
-    out, errors = sync.communicate()
-    assert (sync.returncode, errors) == (0, "")
+    done = command("sync", "tiny", "--out", runs, MLFLOW_TRACKING_URI=here)
+    out, errors = done.communicate()
+    assert (done.returncode, errors) == (0, "")
     assert re.fullmatch(rf"tiny-\w+  5 entries sent to {here}\n", out)
     (found,) = connect(f"sqlite:///{runs / 'mlflow.db'}").search_runs(["1"])
     assert found.data.metrics == {"train/loss": 0.5}
@@ -101,6 +103,26 @@ def test_what_mlflow_missed_is_sent_and_its_pages_open(command, runs, port):
     assert errors.endswith("MLflow ended.\n")
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_runs_may_be_moved_and_a_killed_ui_leaves_no_server(command, tmp_path, port):
+    run = recorded(tmp_path / "here", "tiny")
+    assert sync(run, f"sqlite:///{tmp_path}/here/mlflow.db") == 5
+    (tmp_path / "here").rename(tmp_path / "there")
+    ui = command("ui", "--out", tmp_path / "there", "--port", port)
+    assert f":{port}/" in ui.stdout.readline()
+    run_id = RunDir(tmp_path / "there" / run.name).json()["run_id"]
+    artifact = f"http://127.0.0.1:{port}/get-artifact?path=recipe.yaml&run_uuid={run_id}"
+    with urllib.request.urlopen(artifact) as answer:
+        assert answer.read() == b"name: tiny\n"
+    ui.kill()
+    ui.communicate()
+    deadline = time.monotonic() + 60
+    closed = False
+    while not closed and time.monotonic() < deadline:
+        with socket.socket() as probe:
+            closed = probe.connect_ex(("127.0.0.1", port)) != 0
+    assert closed
 
 
 def test_a_folder_without_a_record_is_refused(command, tmp_path, port):
@@ -146,9 +168,9 @@ def test_all_runs_of_a_folder_are_sent_but_those_in_training_and_a_bad_one_stops
 def test_runs_go_to_the_server_that_they_had_and_one_that_is_down_is_tried_once(command, tmp_path):
     for name in ("a", "b"):
         recorded(tmp_path, name)
-    sync = command("sync", "--out", tmp_path)
-    out, errors = sync.communicate()
-    assert sync.returncode == 1
+    done = command("sync", "--out", tmp_path)
+    out, errors = done.communicate()
+    assert done.returncode == 1
     first, second = out.splitlines()
     assert "failed: " in first
     assert "127.0.0.1', port=9" in first
@@ -159,7 +181,7 @@ def test_runs_go_to_the_server_that_they_had_and_one_that_is_down_is_tried_once(
 
 
 def test_a_folder_without_runs_is_refused(command, tmp_path):
-    sync = command("sync", tmp_path)
-    _, errors = sync.communicate()
-    assert sync.returncode == 2
+    done = command("sync", tmp_path)
+    _, errors = done.communicate()
+    assert done.returncode == 2
     assert "no runs here" in errors

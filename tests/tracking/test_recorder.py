@@ -103,6 +103,28 @@ def test_a_resumed_run_is_one_run_without_doubles(out, history):
     assert len(client.search_runs([found.info.experiment_id])) == 1
 
 
+def test_a_run_resumed_with_another_recipe_tells_the_new_values_too(out, history):
+    run = create_run(out, "tiny", "")
+    first = Recorder(run, tags={"hepfm.recipe_hash": "one"})
+    for step in range(1, 6):
+        first.metrics(step, {"train/loss": step})
+    first.close("stopped")
+    second = Recorder(run, tags={"hepfm.recipe_hash": "two"}, resume_step=2)
+    for step in range(3, 8):
+        second.metrics(step, {"train/loss": 10 * step})
+    assert second.close("done") == ""
+    client = client_of(out)
+    told = [(step, value) for step, _, value in history(client, first.run_id, "train/loss")]
+    assert told == [(1, 1), (2, 2), *[(s, v * s) for s in (3, 4, 5) for v in (1, 10)], (6, 60), (7, 70)]
+    found = client.get_run(first.run_id)
+    assert found.data.tags["hepfm.recipe_hash"] == "two"
+    assert found.data.metrics["train/loss"] == 70
+    third = Recorder(run, tags={"hepfm.recipe_hash": "two"}, resume_step=5)
+    third.metrics(6, {"train/loss": 60})
+    assert third.close("done") == ""
+    assert len(history(client, first.run_id, "train/loss")) == len(told), "the same again"
+
+
 def test_a_run_killed_before_its_first_checkpoint_starts_over(out, history):
     run = create_run(out, "tiny", "")
     code = (

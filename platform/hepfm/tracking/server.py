@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 import psutil
 
 from hepfm.errors import HepfmError, RecipeError
-from hepfm.tracking.store import database, without_secrets
+from hepfm.tracking.store import ARTIFACTS, database, without_secrets
 
 _START_S = 60.0
 _END_S = 10.0
@@ -29,7 +29,7 @@ _DIRECT = urllib.request.build_opener(
 
 @contextmanager
 def mlflow_server(uri: str, *, host: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Runs the server while the context lasts, and ends it with all its processes.
+    """Runs the server while the context lasts, and this process; ends it with all its processes.
 
     Args:
         uri: The store; an SQLite database that exists.
@@ -52,10 +52,16 @@ def mlflow_server(uri: str, *, host: str, port: int) -> Iterator[tuple[str, subp
         )
     check_port(host, port)
     command, environment = server_command(uri, host, port)
+    tether = [sys.executable, "-m", "hepfm.tracking.tether"]
     with tempfile.TemporaryFile() as said:
         # Its own session: a Ctrl-C is ours to pass on, and all its workers can be ended at once.
         server = subprocess.Popen(  # noqa: S603
-            command, stdout=said, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+            [*tether, *command],
+            stdin=subprocess.PIPE,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
         )
         try:
             address = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}"  # noqa: S104
@@ -88,7 +94,7 @@ def server_command(uri: str, host: str, port: int) -> tuple[list[str], dict[str,
     ]
     command += ["--allowed-hosts", ",".join(_names(host, port))]
     if file := database(uri):
-        command += ["--artifacts-destination", str(file.parent / "mlartifacts")]
+        command += ["--artifacts-destination", str(file.parent / ARTIFACTS)]
     defaults = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     return command, defaults | os.environ | {"MLFLOW_BACKEND_STORE_URI": uri}
 
@@ -159,3 +165,5 @@ def _end(server: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             continue
     server.wait()
+    if server.stdin:
+        server.stdin.close()
