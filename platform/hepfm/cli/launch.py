@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -51,13 +52,15 @@ def cluster_overrides(*, workers: str | None, in_process: bool, address: str | N
                 fix="leave one of the two out",
             )
         return ["cluster.launcher=in-process", "cluster.workers=1"]
-    overrides = [] if workers is None else ["cluster.launcher=ray", f"cluster.workers={_workers(workers)}"]
+    overrides = (
+        [] if workers is None else ["cluster.launcher=ray", f"cluster.workers={workers_setting(workers)}"]
+    )
     if address is not None:
         overrides += ["cluster.launcher=ray", f"cluster.address={address}"]
     return overrides
 
 
-def _workers(text: str) -> str:
+def workers_setting(text: str) -> str:
     """What ``--workers`` says, as a recipe says it."""
     few, colon, many = text.partition(":")
     if not few.isdecimal() or (colon and not many.isdecimal()):
@@ -92,13 +95,18 @@ def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool) -> None:
         Stopped: It did so.
         HepfmError: What ended the training.
     """
+    import psutil
+
     from hepfm.tracking.runs import RunDir
+    from hepfm.training.effective import attempt
     from hepfm.training.output import output_to
     from hepfm.training.signals import noting
 
     run = RunDir(Path(request.run_dir))
-    with output_to(run.log_path) as (out, err):
-        leads = not under_torchrun() or os.environ["RANK"] == "0"
+    request = replace(request, timeout_s=60 * recipe.cluster.timeout_minutes, launched=True)
+    leads = not under_torchrun() or os.environ["RANK"] == "0"
+    attempted = attempt(run, psutil.Process().create_time()) if leads else nullcontext()
+    with attempted, output_to(run.log_path) as (out, err):
         console = Console(file=err, quiet=not leads)
         follower = Follower(
             run.metrics_path,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hepfm.cli.launch import Json, Out, Set, Workers, report, warn
+from hepfm.cli.launch import Json, Out, Set, Workers, report, warn, workers_setting
 
 if TYPE_CHECKING:
     from hepfm.jobs.client import Dashboard
@@ -63,7 +63,7 @@ def submit(
 
     out = out.resolve()
     flags = ["cluster.launcher=ray"]
-    flags += [] if workers is None else [f"cluster.workers={workers}"]
+    flags += [] if workers is None else [f"cluster.workers={workers_setting(workers)}"]
     flags += [] if name is None else [f"name={json.dumps(name)}"]
     resolved = load_recipe(recipe, [*(overrides or []), *flags])
     dashboard = find_dashboard(address, resolved.recipe.cluster.address, out)

@@ -29,6 +29,13 @@ def contradictions(recipe: Recipe) -> Iterator[Problem]:
             f"which is {train.learning_rate:g}.",
             "lower it, or set train.schedule=constant",
         )
+    if recipe.cluster.fewest_workers > recipe.cluster.most_workers:
+        yield Problem(
+            ("cluster", "workers"),
+            f"cluster.workers.min is {recipe.cluster.fewest_workers}, more than cluster.workers.max, "
+            f"which is {recipe.cluster.most_workers}.",
+            "lower it",
+        )
     if re.search("//[^/@]*:[^/@]*@", recipe.tracking.uri or ""):
         yield Problem(
             ("tracking", "uri"),
@@ -93,8 +100,12 @@ def _cluster_without_effect(recipe: Recipe) -> Iterator[str]:
         if silent:
             names = ", ".join(f"cluster.{name}" for name in silent)
             yield f"{names}: no effect with cluster.launcher = {cluster.launcher}"
-    if cluster.launcher == "in-process" and cluster.workers > 1:
-        yield f"cluster.workers = {cluster.workers}: no effect with cluster.launcher = in-process"
+        if cluster.max_restarts != type(cluster).model_fields["max_restarts"].default:
+            yield f"cluster.max_restarts: no effect with cluster.launcher = {cluster.launcher}"
+        if not isinstance(cluster.workers, int):
+            yield f"cluster.workers: a range has no effect with cluster.launcher = {cluster.launcher}"
+    if cluster.launcher == "in-process" and cluster.fewest_workers > 1:
+        yield f"cluster.workers = {cluster.fewest_workers}: no effect with cluster.launcher = in-process"
 
 
 def _needed_stage(name: str) -> int:

@@ -132,6 +132,8 @@ def explain(error: ValidationError, tree: Any, at: Key = ()) -> Iterator[Problem
         path, value, rest = at, tree, list(details["loc"])
         while rest and isinstance(value, dict | list):
             step = rest.pop(0)
+            if isinstance(value, dict) and step not in value and str(step)[:1].isupper():
+                continue  # the name of a section that is one of several types; its keys follow
             absent = step not in value and details["type"] != "missing"
             if absent if isinstance(value, dict) else not isinstance(step, int):
                 break
@@ -142,7 +144,8 @@ def explain(error: ValidationError, tree: Any, at: Key = ()) -> Iterator[Problem
                 value = value[int(step)] if int(step) < len(value) else None  # a tuple that is too short
         grouped.setdefault(path, []).append(details)
     for key, several in grouped.items():
-        yield _sentence(key, several)
+        if not any(other[: len(key)] == key and other != key for other in grouped):  # that one says more
+            yield _sentence(key, several)
 
 
 def _sentence(key: Key, several: list[ErrorDetails]) -> Problem:

@@ -119,21 +119,44 @@ class Checkpoint(Section):
     """Checkpoints of lowest validation loss that are kept beside the newest."""
 
 
+class WorkerRange(Section):
+    """How few and how many workers may train a run, as nodes come and go."""
+
+    min: int = Field(default=1, gt=0)
+    """With fewer, the run waits."""
+    max: int = Field(gt=0)
+    """More are not used."""
+
+
 class Cluster(Section):
     """Where the run computes. Does not change what it computes."""
 
     launcher: Literal["ray", "in-process", "torchrun"] = "ray"
     """What starts the workers."""
-    workers: int = Field(default=1, gt=0)
-    """Processes that train together."""
+    workers: Annotated[int, Field(gt=0)] | WorkerRange = 1
+    """Processes that train together; ``{min: 1, max: 4}`` for as many as there is room for."""
+    max_restarts: int = Field(default=3, ge=0)
+    """Lost workers or nodes after which the workers are started again, from the newest checkpoint."""
     address: str | None = None
     """Ray address; by default ``RAY_ADDRESS``, else a local Ray is started."""
     cpus_per_worker: int | None = Field(default=None, gt=0)
     """By default the machine's cores divided by the workers."""
     gpus_per_worker: int | None = Field(default=None, ge=0)
     """By default one where the cluster has GPUs."""
+    timeout_minutes: float = Field(default=30.0, gt=0)
+    """How long workers wait for one that does not come, before all of them end with an error."""
     loader_workers: int = Field(default=0, ge=0)
     """Background processes that read events, for each worker."""
+
+    @property
+    def fewest_workers(self) -> int:
+        """That the run is trained with."""
+        return self.workers if isinstance(self.workers, int) else self.workers.min
+
+    @property
+    def most_workers(self) -> int:
+        """That the run is trained with."""
+        return self.workers if isinstance(self.workers, int) else self.workers.max
 
 
 class Tracking(Section):

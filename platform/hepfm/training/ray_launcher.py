@@ -1,80 +1,241 @@
-"""Workers on Ray: Ray Train starts them and tells of their end; the loop in them knows nothing of Ray."""
+"""Workers on Ray: Ray Train starts them and tells of their end; the loop in them knows nothing of Ray.
+
+Ray Train's own restarts and sizes are not used: see docs/adr/0007-restarts-are-ours.md.
+"""
 
 from __future__ import annotations
 
+import atexit
+import math
 import os
 import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hepfm.data.local_ray import init_options
-from hepfm.errors import HepfmError, RecipeError, TrainingError
+from hepfm.errors import RecipeError, Stopped, TrainingError
+from hepfm.tracking.runs import RunDir
+from hepfm.training.ray_failures import LostError, judge
+from hepfm.training.ray_nodes import Group, check_folder_is_shared, group, nodes, wait_for_room
+from hepfm.training.signals import stopped, take_back
 
 if TYPE_CHECKING:
     from hepfm.recipe.schema import Cluster
     from hepfm.training.request import TrainRequest
 
-
 _STORAGE = "ray"
 """Folder in the run's own that Ray Train asks for; nothing is kept in it."""
+_GROW = "room for more workers"
+"""Why a run is asked to stop, to go on at once with more workers."""
+_LOOK_FOR_ROOM_S = 10.0
+_HEAD_SILENT_S = 20.0
 
 
-def run_on_ray(request: TrainRequest, cluster: Cluster) -> None:
+def run_on_ray(request: TrainRequest, cluster: Cluster, say: Callable[[str], None] = lambda _: None) -> None:
     """Trains on a running Ray (``cluster.address``, else RAY_ADDRESS), or on a local one of its own.
 
+    After the loss of a worker or node the workers are started again, ``cluster.max_restarts`` times, from the
+    newest complete checkpoint; of a range of workers, as many as there is room for.
+
+    Args:
+        request: What to train.
+        cluster: Of the recipe.
+        say: Is told what happens to the workers, a sentence at a time; the run's log is told, too.
+
     Raises:
-        HepfmError: What a worker raised, as itself; `TrainingError` where a worker was lost.
+        HepfmError: What a worker raised, as itself.
+        TrainingError: Workers were lost too often, or Ray's head; or a node does not see the run's folder.
         RecipeError: The cluster has less than what was asked for.
+        Stopped: The run was asked to stop, and did so after a checkpoint.
     """
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-    cores = max((cluster.cpus_per_worker or 1) * cluster.workers, os.cpu_count() or 1)
-    address = cluster.address or os.environ.get("RAY_ADDRESS")
-    options = init_options(address, cpus=cores)
-    import ray
-    from ray import train
-    from ray.train.torch import TorchConfig, TorchTrainer
+    run = RunDir(Path(request.run_dir))
 
-    started_here = not ray.is_initialized()
-    if started_here:
-        try:
-            ray.init(**options)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            if address is None:
-                raise
-            raise RecipeError(
-                f"No Ray cluster answers at '{address}': {error}",
-                where="cluster.address" if cluster.address else "RAY_ADDRESS",
-                fix="start one (ray start --head), correct the address, or leave it out for a local Ray",
-            ) from error
+    def tell(sentence: str) -> None:
+        say(sentence)
+        with suppress(OSError), run.log_path.open("a", encoding="utf-8") as log:
+            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} launcher: {sentence}\n")
+
+    started_here = _connect(cluster, run)
+    import ray
+
+    take_back()
     try:
-        resources = _resources_per_worker(ray.cluster_resources(), cluster)
-        threads = str(max(1, int(resources["CPU"])))
-        trainer = TorchTrainer(
-            _train,
-            train_loop_config=request.to_json(),
-            scaling_config=train.ScalingConfig(
-                num_workers=cluster.workers,
-                use_gpu=resources["GPU"] > 0,
-                resources_per_worker=resources,
-            ),
-            torch_config=TorchConfig(backend="nccl" if resources["GPU"] else "gloo"),
-            run_config=train.RunConfig(
-                name=_STORAGE,
-                storage_path=request.run_dir,
-                worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": threads}},
-                failure_config=train.FailureConfig(max_failures=0),
-            ),
-        )
-        try:
-            trainer.fit()
-        except train.WorkerGroupError as error:
-            raise _cause(error, request) from error
-        except SystemExit as error:  # Ray Train takes Ctrl-C itself, and exits
-            raise KeyboardInterrupt from error
+        _keep_training(request, cluster, run, tell)
+    except _HeadLostError as error:
+        started_here = False
+        atexit.unregister(ray.shutdown)  # it would wait for the head
+        raise TrainingError(
+            f"Ray's head at {error} does not answer any more; the workers end with it.",
+            where=f"{run.log_path} has what happened before",
+            fix=f"start it again; hepfm resume {run.name} goes on from the newest checkpoint",
+        ) from error
     finally:
         if started_here:
             ray.shutdown()
-        shutil.rmtree(Path(request.run_dir, _STORAGE), ignore_errors=True)  # ours are the checkpoints
+        shutil.rmtree(run.path / _STORAGE, ignore_errors=True)  # ours are the checkpoints
+
+
+def _connect(cluster: Cluster, run: RunDir) -> bool:
+    """Connects to Ray; returns whether it was not connected before."""
+    address = cluster.address or os.environ.get("RAY_ADDRESS")
+    cores = max((cluster.cpus_per_worker or 1) * cluster.most_workers, os.cpu_count() or 1)
+    options = init_options(address, cpus=cores)
+    import ray
+
+    if ray.is_initialized():
+        return False
+    try:
+        ray.init(**options)
+    except SystemExit:  # what Ray's own handler of SIGTERM does
+        raise stopped("SIGTERM", run) from None
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        if address is None:
+            raise
+        where = "cluster.address" if cluster.address else "RAY_ADDRESS"
+        if "ersion mismatch" in str(error):
+            raise RecipeError(
+                f"The Ray cluster at '{address}' runs other versions than this command: {error}",
+                where=where,
+                fix="install the same versions of Python and Ray here and there",
+            ) from error
+        raise RecipeError(
+            f"No Ray cluster answers at '{address}': {error}",
+            where=where,
+            fix="start one (ray start --head), correct the address, or leave it out for a local Ray",
+        ) from error
+    return True
+
+
+def _keep_training(request: TrainRequest, cluster: Cluster, run: RunDir, tell: Callable[[str], None]) -> None:
+    """Trains to the end, however often workers are lost within what is allowed."""
+    losses, gpus, patience_s = 0, None, 0.0
+    while True:
+        check_folder_is_shared(run.path)
+        size = wait_for_room(cluster, run, tell, gpus=gpus, patience_s=patience_s)
+        if patience_s or cluster.fewest_workers < cluster.most_workers:
+            tell(f"Training with {size.workers} {'worker' if size.workers == 1 else 'workers'}.")
+        gpus, patience_s = size.gpus, request.timeout_s
+        try:
+            _Attempt(request, cluster, size, run, tell).go()
+        except LostError as lost:
+            losses += 1
+            if losses > cluster.max_restarts:
+                raise TrainingError(
+                    f"{lost} cluster.max_restarts = {cluster.max_restarts} allows no further attempt.",
+                    where=f"{run.log_path} has what happened before",
+                    fix=f"hepfm resume {run.name} goes on from the newest checkpoint",
+                ) from lost
+            run.update(restarts=run.json().get("restarts", 0) + 1)
+            tell(f"{lost} Starting again from the newest checkpoint ({losses} of {cluster.max_restarts}).")
+            continue
+        end = run.json()
+        if end["status"] != "stopped":
+            return
+        if end["reason"] != _GROW:
+            raise stopped(end["reason"], run)
+
+
+class _Attempt:
+    """One group of workers, until it is done, stops or fails, or a worker is lost."""
+
+    def __init__(
+        self, request: TrainRequest, cluster: Cluster, size: Group, run: RunDir, tell: Callable[[str], None]
+    ) -> None:
+        self._request, self._cluster, self._size, self._run, self._tell = request, cluster, size, run, tell
+        self._error: BaseException | None = None
+        self._next_look = time.monotonic() + _LOOK_FOR_ROOM_S
+
+    def go(self) -> None:
+        """Trains; Ray Train does so in a thread, so that this one hears signals and watches the cluster.
+
+        Raises:
+            LostError: A worker or a node was lost.
+            HepfmError: What a worker raised.
+        """
+        thread = threading.Thread(target=self._fit, name="hepfm-ray-train", daemon=True)
+        thread.start()
+        head = _Head()
+        while thread.is_alive():
+            thread.join(0.2)
+            head.check()
+            self._look_for_room()
+        if self._error is not None:
+            judge(self._error, self._run)
+
+    def _fit(self) -> None:
+        from ray import train
+        from ray.train.torch import TorchConfig, TorchTrainer
+
+        size = self._size
+        shutil.rmtree(self._run.path / _STORAGE, ignore_errors=True)  # of an attempt before
+        try:
+            TorchTrainer(
+                _train,
+                train_loop_config=self._request.to_json(),
+                scaling_config=train.ScalingConfig(
+                    num_workers=size.workers,
+                    use_gpu=size.gpus > 0,
+                    resources_per_worker={"CPU": size.cpus, "GPU": size.gpus},
+                ),
+                torch_config=TorchConfig(backend="nccl" if size.gpus else "gloo"),
+                run_config=train.RunConfig(
+                    name=_STORAGE,
+                    storage_path=str(self._run.path),
+                    worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": str(size.cpus)}},
+                    failure_config=train.FailureConfig(
+                        max_failures=0, controller_failure_limit=0, max_preemption_failures=0
+                    ),
+                ),
+            ).fit()
+        except BaseException as error:  # noqa: BLE001 - judged in the main thread
+            self._error = error
+
+    def _look_for_room(self) -> None:
+        """Asks a run with a range of workers to stop where it could go on with more."""
+        if self._size.workers == self._cluster.most_workers or time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + _LOOK_FOR_ROOM_S
+        larger = group(self._cluster, nodes(), gpus=self._size.gpus)
+        if larger is None or larger.workers <= self._size.workers:
+            return
+        self._next_look = math.inf
+        try:
+            check_folder_is_shared(self._run.path)
+        except TrainingError as error:
+            self._tell(f"Not growing to {larger.workers} workers. {error}")
+            return
+        self._tell(f"There is room for {larger.workers} workers; going on with them after a checkpoint.")
+        self._run.ask_to_stop(_GROW)
+
+
+class _HeadLostError(Exception):
+    """Ray's head, at an address, is gone."""
+
+
+class _Head:
+    """Watches Ray's head: a driver is not told of its end, and is itself ended a minute later (Ray 2.60)."""
+
+    def __init__(self) -> None:
+        import ray
+
+        self._address = ray.get_runtime_context().gcs_address
+        self._heard = self._next = time.monotonic()
+
+    def check(self) -> None:
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + 2.0
+        host, _, port = self._address.rpartition(":")
+        with suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), timeout=2.0):
+            self._heard = time.monotonic()
+        if time.monotonic() - self._heard > _HEAD_SILENT_S:
+            raise _HeadLostError(self._address)
 
 
 def _train(config: dict[str, Any]) -> None:
@@ -83,40 +244,6 @@ def _train(config: dict[str, Any]) -> None:
     from hepfm.training.worker import train
 
     request = TrainRequest.from_json(config)
-    with output_to(Path(request.run_dir) / "log.txt"):
+    # No error to Ray Train: the launcher finds the reason in run.json.
+    with output_to(Path(request.run_dir) / "log.txt"), suppress(Stopped):
         train(request)
-
-
-def _resources_per_worker(available: dict[str, float], cluster: Cluster) -> dict[str, float]:
-    """What a worker gets: as the recipe says, else an even share of the cores and, where there are, a GPU."""
-    cpus, gpus = available.get("CPU", 0.0), available.get("GPU", 0.0)
-    wanted = {
-        "CPU": float(cluster.cpus_per_worker or max(1, int(cpus // cluster.workers))),
-        "GPU": float(gpus >= cluster.workers if cluster.gpus_per_worker is None else cluster.gpus_per_worker),
-    }
-    for name, has in (("CPU", cpus), ("GPU", gpus)):
-        if wanted[name] * cluster.workers > has:
-            raise RecipeError(
-                f"{cluster.workers} workers with {wanted[name]:g} {name}s each need "
-                f"{wanted[name] * cluster.workers:g} {name}s; the Ray cluster has {has:g}.",
-                where=f"cluster.workers, cluster.{name.lower()}s_per_worker",
-                fix="ask for fewer workers or less for each",
-            )
-    return wanted
-
-
-def _cause(error: Any, request: TrainRequest) -> HepfmError:
-    """The first worker's own error where it is one of ours; the lowest rank is the most telling."""
-    for _, failure in sorted(error.worker_failures.items()):
-        seen: BaseException | None = failure
-        while seen is not None:
-            if isinstance(seen, HepfmError):
-                return seen
-            seen = getattr(seen, "cause", None) or seen.__cause__
-    ranks = ", ".join(str(rank) for rank in sorted(error.worker_failures))
-    last = str(next(iter(error.worker_failures.values()))).strip().splitlines()[-1]
-    return TrainingError(
-        f"Training ended on rank {ranks}: {last}",
-        where=f"{request.run_dir}/log.txt has the traceback",
-        fix=f"hepfm resume {Path(request.run_dir).name} goes on from the newest checkpoint",
-    )

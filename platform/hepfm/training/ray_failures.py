@@ -1,0 +1,77 @@
+"""What ended workers on Ray: an error of theirs, or the loss of one, which another attempt may survive."""
+
+from __future__ import annotations
+
+import re
+from typing import NoReturn
+
+from hepfm.errors import HepfmError, TrainingError
+from hepfm.tracking.runs import RunDir
+
+_PEER_GONE = re.compile(
+    r"Connection (closed|reset|refused)|Broken pipe|Socket (Timeout|closed)|DistNetworkError|ncclRemoteError"
+)
+"""What the others raise when a rank is gone (gloo, NCCL)."""
+
+
+class LostError(Exception):
+    """A worker or a node was lost; the text says so in a sentence."""
+
+
+def judge(error: BaseException, run: RunDir) -> NoReturn:
+    """Raises what an exception of Ray Train means.
+
+    Raises:
+        LostError: A worker's process or its node ended, or workers did not start.
+        HepfmError: What a worker raised; the lowest rank is the most telling.
+    """
+    from ray import train
+
+    again = f"hepfm resume {run.name} goes on from the newest checkpoint"
+    if isinstance(error, train.WorkerGroupError):
+        failures = dict(sorted(error.worker_failures.items()))
+        if gone := [rank for rank, failure in failures.items() if _is_lost(failure)]:
+            raise LostError(f"Lost {_ranks(gone)}.") from error
+        for cause in map(_own_error, failures.values()):
+            if cause is not None and not _PEER_GONE.search(str(cause)):
+                raise cause from error
+        if any(_PEER_GONE.search(str(failure)) for failure in failures.values()):
+            raise LostError("Lost the connection to a worker.") from error
+        last = str(next(iter(failures.values()))).strip().splitlines()[-1]
+        where = f"{run.log_path} has the traceback"
+        raise TrainingError(
+            f"Training ended on {_ranks(failures)}: {last}", where=where, fix=again
+        ) from error
+    if isinstance(error, train.ControllerError):
+        failure = error.controller_failure
+        if type(failure).__name__.startswith("WorkerGroupStartup"):  # failed, or took too long
+            raise LostError("Ray did not start the workers.") from error
+        first = str(failure).strip().splitlines()[0]
+        where = f"{run.log_path} has what happened before"
+        raise TrainingError(
+            f"Ray Train failed: {type(failure).__name__}: {first}", where=where, fix=again
+        ) from error
+    if isinstance(error, train.TrainingFailedError):
+        raise LostError(f"A node is taken away: {error}") from error
+    raise error
+
+
+def _is_lost(failure: BaseException) -> bool:
+    """Whether Ray tells that a worker's process or node ended."""
+    from ray.exceptions import RayActorError
+
+    return isinstance(getattr(failure, "health_check_failure", failure), RayActorError)
+
+
+def _own_error(failure: BaseException) -> HepfmError | None:
+    """The error of ours that a worker raised, if it was one."""
+    seen: BaseException | None = failure
+    while seen is not None:
+        if isinstance(seen, HepfmError):
+            return seen
+        seen = getattr(seen, "cause", None) or seen.__cause__
+    return None
+
+
+def _ranks(ranks: list[int] | dict[int, Exception]) -> str:
+    return f"{'rank' if len(ranks) == 1 else 'ranks'} {', '.join(map(str, ranks))}"

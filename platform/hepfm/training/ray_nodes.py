@@ -1,0 +1,211 @@
+"""What a Ray cluster has for a run: nodes that answer and see the run's folder, and the workers they make."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hepfm.errors import RecipeError, TrainingError
+from hepfm.tracking.runs import RunDir
+from hepfm.training.signals import stopped
+
+if TYPE_CHECKING:
+    from hepfm.recipe.schema import Cluster
+
+_ANSWER_WITHIN_S = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """A machine of the cluster.
+
+    Attributes:
+        id: Ray's.
+        host: Its address.
+        cpus: Cores that it offers.
+        gpus: GPUs that it offers.
+    """
+
+    id: str
+    host: str
+    cpus: float
+    gpus: float
+
+    def room_for(self, cpus: float, gpus: float) -> int:
+        """How many workers of this size it takes."""
+        return int(min(self.cpus // cpus, self.gpus // gpus if gpus else self.cpus // cpus))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Workers that train together.
+
+    Attributes:
+        workers: How many.
+        cpus: Cores of each.
+        gpus: GPUs of each.
+    """
+
+    workers: int
+    cpus: int
+    gpus: int
+
+
+def nodes() -> list[Node]:
+    """The nodes that Ray believes alive."""
+    import ray
+
+    return [
+        Node(
+            id=node["NodeID"],
+            host=node["NodeManagerAddress"],
+            cpus=node["Resources"].get("CPU", 0.0),
+            gpus=node["Resources"].get("GPU", 0.0),
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+
+
+def group(cluster: Cluster, has: Sequence[Node], *, gpus: int) -> Group | None:
+    """The largest group that a recipe allows and nodes have room for; None where they have too little.
+
+    Args:
+        cluster: Of the recipe. Without ``cpus_per_worker``, workers share the cores evenly.
+        has: The nodes.
+        gpus: Of each worker.
+    """
+    for workers in range(cluster.most_workers, cluster.fewest_workers - 1, -1):
+        most = int(max((node.cpus for node in has), default=0))
+        sizes = [cluster.cpus_per_worker] if cluster.cpus_per_worker else range(most, 0, -1)
+        for cpus in sizes:
+            if sum(node.room_for(cpus, gpus) for node in has) >= workers:
+                return Group(workers=workers, cpus=cpus, gpus=gpus)
+    return None
+
+
+def wait_for_room(
+    cluster: Cluster, run: RunDir, tell: Callable[[str], None], *, gpus: int | None, patience_s: float
+) -> Group:
+    """The largest group that there is room for, as soon as there is.
+
+    Args:
+        cluster: Of the recipe.
+        run: That is to be trained.
+        tell: Is told that there is too little.
+        gpus: Of each worker; None for as the recipe says, else one where there are enough.
+        patience_s: After which it is given up.
+
+    Raises:
+        RecipeError: There is too little, and no patience.
+        TrainingError: There was too little for so long.
+        Stopped: The run was asked to stop meanwhile.
+    """
+    end, told = time.monotonic() + patience_s, False
+    while True:
+        has = nodes()
+        if gpus is None:
+            each = int(sum(node.gpus for node in has) >= cluster.fewest_workers)
+            gpus = each if cluster.gpus_per_worker is None else cluster.gpus_per_worker
+        if found := group(cluster, has, gpus=gpus):
+            return found
+        what = _too_little(cluster, has, gpus)
+        if not patience_s:
+            raise RecipeError(
+                what,
+                where="cluster.workers, cluster.cpus_per_worker, cluster.gpus_per_worker",
+                fix="ask for fewer workers or less for each",
+            )
+        if time.monotonic() > end:
+            raise TrainingError(
+                f"{what} Nothing came in {patience_s / 60:.0f} minutes.",
+                where=str(run.path),
+                fix=f"hepfm resume {run.name} --workers N goes on with fewer, from the newest checkpoint",
+            )
+        if not told:
+            tell(f"Waiting for nodes. {what}")
+            told = True
+        if reason := run.stop_asked():
+            raise stopped(reason, run)
+        time.sleep(1.0)
+
+
+def _too_little(cluster: Cluster, has: Sequence[Node], gpus: int) -> str:
+    fewest = cluster.fewest_workers
+    workers = f"{'at least ' if fewest < cluster.most_workers else ''}{fewest} workers"
+    for name, each, there in (
+        ("CPU", cluster.cpus_per_worker or 1, sum(node.cpus for node in has)),
+        ("GPU", gpus, sum(node.gpus for node in has)),
+    ):
+        if each * fewest > there:
+            return (
+                f"{workers[0].upper()}{workers[1:]} with {each} {name}s each need {each * fewest} {name}s; "
+                f"the Ray cluster has {there:g}."
+            )
+    sizes = ", ".join(f"{node.host} {node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in has)
+    return f"{fewest} workers do not fit on the nodes of the Ray cluster: {sizes}."
+
+
+def check_folder_is_shared(run_dir: Path) -> None:
+    """Makes sure that every node answers and sees what is written to the run's folder here.
+
+    A node that Ray finds lost meanwhile is left out.
+
+    Raises:
+        TrainingError: A node does not see it, has no hepfm, or does not answer; all such nodes are named.
+    """
+    import ray
+    from ray.exceptions import RayActorError, RaySystemError, WorkerCrashedError
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = ray.get_runtime_context().get_node_id()
+    others = [node for node in nodes() if node.id != here]
+    if not others:
+        return
+    secret, note = secrets.token_hex(8), run_dir / f".seen-by-{secrets.token_hex(4)}"
+    look = ray.remote(num_cpus=0, max_retries=0)(_look)
+    asked: dict[Any, Node] = {}
+    for node in others:
+        there = NodeAffinitySchedulingStrategy(node.id, soft=False)
+        asked[look.options(scheduling_strategy=there).remote(str(note))] = node
+    wrong: list[str] = []
+    end = time.monotonic() + _ANSWER_WITHIN_S
+    try:
+        note.write_text(secret)
+        while asked and time.monotonic() < end:
+            ready, _ = ray.wait(list(asked), timeout=0.5)
+            for answer in ready:
+                node = asked.pop(answer)
+                try:
+                    seen = ray.get(answer)
+                except (RayActorError, RaySystemError, WorkerCrashedError):
+                    continue  # lost just now
+                except ray.exceptions.RayError as error:
+                    wrong.append(f"{node.host} fails: {str(error).strip().splitlines()[-1]}")
+                    continue
+                if seen != secret:
+                    wrong.append(f"{node.host} does not see {run_dir}")
+            alive = {node.id for node in nodes()}
+            asked = {answer: node for answer, node in asked.items() if node.id in alive}
+    finally:
+        note.unlink(missing_ok=True)
+    wrong += [f"{node.host} does not answer" for node in asked.values()]
+    if wrong:
+        raise TrainingError(
+            "Not all nodes of the Ray cluster can train this run.",
+            where="; ".join(sorted(wrong)),
+            fix=f"with --out name a folder that all see under the same path as {socket.gethostname()} does, "
+            "and install the same packages on each",
+        )
+
+
+def _look(path: str) -> str | None:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return None
