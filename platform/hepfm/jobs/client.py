@@ -127,9 +127,10 @@ class Dashboard:
             with _opener(self.address).open(request, timeout=seconds or self.answer_s) as answer:
                 said = answer.read()
         except urllib.error.HTTPError as error:
+            with error:
+                said = error.read().decode(errors="replace").strip()
             if error.code in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
                 raise self._refused(error.code) from None
-            said = error.read().decode(errors="replace").strip()
             raise _UnexpectedError(error.code, said, f"{method} {self.address}{path}") from None
         except (OSError, http.client.HTTPException) as error:
             cause = getattr(error, "reason", None) or error
