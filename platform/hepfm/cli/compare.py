@@ -101,7 +101,8 @@ def _show(
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=max(console.width, 36 + 30 * len(sides)))
+        wide = 42 + sum(len(side.label) + 5 for side in sides)
+        console = Console(highlight=False, width=max(console.width, wide))
     styles = [_COLOURS[i % len(_COLOURS)] for i in range(len(sides))]
     heads = [
         Text(f"{chr(ord('A') + i % 26)} {side.label}", style)

@@ -12,7 +12,7 @@ Curve = tuple[Sequence[int], Sequence[float]]
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Unicode's braille patterns: the bit of the dot at (row, column) of a character."""
-_LOG_FROM = 50.0
+_LOG_FROM = 20.0
 """Largest over smallest value from which on the terminal's axis is logarithmic."""
 
 
