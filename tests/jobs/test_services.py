@@ -325,8 +325,9 @@ def test_a_state_file_of_pids_that_are_others_now_ends_nobody(tmp_path, stranger
     refused = user.hepfm("down")
     assert refused.returncode == 1
     assert "were started on elsewhere" in refused.stderr
-    (user.out / "services.json").write_text("{")
-    assert "cannot be read" in user.hepfm("status").stderr
+    for damaged in ("{", "[]"):
+        (user.out / "services.json").write_text(damaged)
+        assert "cannot be read" in user.hepfm("status").stderr
 
 
 def _free_ports(count: int) -> list[int]:

@@ -98,28 +98,29 @@ def recorded(out: Path) -> Services | None:
     path = _state(out)
     try:
         content = json.loads(path.read_bytes())
+        there = content["machine"]["host"]
+        services = tuple(
+            Service(**service | {"leader": processes.Leader(**service["leader"])})
+            for service in content["services"]
+        )
+        found = Services(out.resolve(), services, content["elsewhere"])
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise HepfmError(
             "what was noted of this folder's services cannot be read",
             where=f"{path}: {error}",
             fix="remove the file, and end what still runs: ps -ef shows it",
         ) from error
-    there, here = content["machine"], processes.machine()
-    if there["host"] != here["host"]:
+    here = processes.machine()
+    if there != here["host"]:
         raise HepfmError(
-            f"the services of this folder were started on {there['host']}; this is {here['host']}",
+            f"the services of this folder were started on {there}; this is {here['host']}",
             where=str(path),
             fix="give the command there; where that machine is no more, remove the file",
         )
-    if there != here:  # booted since: the pids are others' now
-        return None
-    services = (
-        Service(**service | {"leader": processes.Leader(**service["leader"])})
-        for service in content["services"]
-    )
-    return Services(out.resolve(), tuple(services), content["elsewhere"])
+    # Booted since: the pids are others' now.
+    return found if content["machine"] == here else None
 
 
 def running(out: Path) -> Services | None:
