@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -58,3 +59,19 @@ def train_on_two(run_ranks, tmp_path):
         return codes, "\n".join(output)
 
     return launch
+
+
+@pytest.fixture
+def mounted():
+    """``mounted(folder, size)``: a file system of so many bytes in place of a folder; needs the right to mount."""
+    folders = []
+
+    def mount(folder, size):
+        options = ["mount", "-t", "tmpfs", "-o", f"size={size}", "hepfm-test", str(folder)]
+        if subprocess.run(options, check=False, capture_output=True).returncode:
+            pytest.skip("file systems may not be mounted here")
+        folders.append(folder)
+
+    yield mount
+    for folder in folders:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)

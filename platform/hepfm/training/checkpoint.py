@@ -14,6 +14,7 @@ from typing import Any
 from hepfm.errors import CheckpointError
 from hepfm.failpoints import failpoint
 from hepfm.training.ranks import Ranks
+from hepfm.training.storage import StorageError, storing, with_patience
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
@@ -29,48 +30,84 @@ def save(
 ) -> Path:
     """Makes a checkpoint. All ranks call this.
 
+    Storage that fails is tried again for half a minute; checkpoints that were complete stay as they are.
+
     Args:
         checkpoints: The run's folder of checkpoints, shared by all ranks.
         step: What it is called after.
-        write: Writes this rank's files into a folder.
+        write: Writes this rank's files into a folder, without exchanges between ranks.
         facts: JSON that goes into the manifest (world size, validation loss).
         ranks: The processes that train together.
 
     Returns:
         The checkpoint's folder.
+
+    Raises:
+        TrainingError: It cannot be written; on all ranks.
     """
     final, aside = checkpoints / folder_name(step), checkpoints / f".{folder_name(step)}"
-    if ranks.rank == 0:
-        checkpoints.mkdir(parents=True, exist_ok=True)
-        for left_by_a_kill in checkpoints.glob(".step-*"):
-            shutil.rmtree(left_by_a_kill)
-        aside.mkdir()
-    ranks.wait()
-    write(aside)
-    failpoint("checkpoint-written")
-    ranks.wait()
-    if ranks.rank == 0:
-        files = {}
-        for path in sorted(path for path in aside.rglob("*") if path.is_file()):
-            files[path.relative_to(aside).as_posix()] = {
-                "bytes": path.stat().st_size,
-                "sha256": _sha256(path),
-            }
-            _sync(path)
-        manifest = {"format": _FORMAT, "step": step, **facts, "files": files}
-        failpoint("checkpoint-hashed")
-        (aside / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        for path in (aside / MANIFEST, *(path for path in aside.rglob("*") if path.is_dir()), aside):
-            _sync(path)
-        failpoint("checkpoint-synced")
-        for other in checkpoints.glob("step-*"):
-            if other.name >= final.name:  # damaged: a complete one would have been resumed from
-                _remove(other)
-        aside.rename(final)
-        failpoint("checkpoint-renamed")
-        _sync(checkpoints)
-    ranks.wait()
+    needed = _size_of_newest(checkpoints) if ranks.rank == 0 else None
+
+    def stored(part: Callable[[], None]) -> Callable[[], None]:
+        return storing(f"the checkpoint of step {step}", checkpoints, needed)(part)
+
+    def attempt() -> None:
+        try:
+            ranks.on_first(stored(lambda: _begin(aside)))
+            ranks.each(stored(lambda: write(aside)))
+            failpoint("checkpoint-written")
+            ranks.on_first(stored(lambda: _complete(aside, final, {"step": step, **facts})))
+        except StorageError:
+            if ranks.rank == 0:  # what is not complete takes the room that others need
+                shutil.rmtree(aside, ignore_errors=True)
+            raise
+
+    with_patience(attempt)
     return final
+
+
+def _begin(aside: Path) -> None:
+    """Makes the folder that a checkpoint is written into, and removes those that kills have left."""
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    for left_by_a_kill in aside.parent.glob(".step-*"):
+        shutil.rmtree(left_by_a_kill)
+    aside.mkdir()
+    failpoint("checkpoint-begun")
+
+
+def _complete(aside: Path, final: Path, facts: Mapping[str, Any]) -> None:
+    """Hashes, syncs and renames what all ranks have written."""
+    files = {}
+    for path in sorted(path for path in aside.rglob("*") if path.is_file()):
+        files[path.relative_to(aside).as_posix()] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        _sync(path)
+    failpoint("checkpoint-hashed")
+    text = json.dumps({"format": _FORMAT, **facts, "files": files}, indent=1)
+    with (aside / MANIFEST).open("w", encoding="utf-8") as manifest:
+        manifest.write(text[: len(text) // 2])
+        manifest.flush()
+        failpoint("checkpoint-manifest")
+        manifest.write(text[len(text) // 2 :])
+    for path in (aside / MANIFEST, *(path for path in aside.rglob("*") if path.is_dir()), aside):
+        _sync(path)
+    failpoint("checkpoint-synced")
+    for other in final.parent.glob("step-*"):
+        if other.name >= final.name:  # damaged: a complete one would have been resumed from
+            _remove(other)
+    aside.rename(final)
+    failpoint("checkpoint-renamed")
+    _sync(final.parent)
+
+
+def _size_of_newest(checkpoints: Path) -> int | None:
+    """Bytes of the newest checkpoint, which the next one will be about as large as."""
+    for checkpoint in sorted(checkpoints.glob("step-*"), reverse=True):
+        try:
+            files = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))["files"].values()
+            return sum(int(entry["bytes"]) for entry in files)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None
 
 
 def verify(checkpoint: Path) -> dict[str, Any]:
@@ -139,6 +176,7 @@ def _remove(checkpoint: Path) -> None:
     """Renames first, so that what a kill leaves half deleted is not taken for a damaged checkpoint."""
     hidden = checkpoint.with_name(f".{checkpoint.name}-removed")
     checkpoint.rename(hidden)
+    failpoint("checkpoint-removing")
     if hidden.is_symlink():  # refused, whatever it leads to
         hidden.unlink()
     else:

@@ -95,6 +95,7 @@ class Engine:
 
     def backward(self, loss: torch.Tensor) -> None:
         """Adds the loss's gradients. A loss that is not finite makes all of them so, on every rank."""
+        self.ranks.arrive()
         # A finite gradient of a loss that is not (an overflow in its value alone) must not be taken either.
         self._deepspeed.backward(loss * torch.where(loss.detach().isfinite(), 1.0, math.nan))
 

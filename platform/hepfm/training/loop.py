@@ -17,6 +17,7 @@ from hepfm.errors import TrainingError
 from hepfm.failpoints import failpoint
 from hepfm.random import Draws
 from hepfm.training import displays, snapshot
+from hepfm.training.memory import naming_memory
 from hepfm.training.schedule import learning_rate
 from hepfm.training.session import Session
 from hepfm.training.step import train_step
@@ -98,21 +99,24 @@ def _step(session: Session, steps: Iterator[Step]) -> str | None:
     started = time.perf_counter()
     batch = next(steps)
     objective = session.engine.module.objective
-    plans = []
-    for micro in batch.micro_batches:
-        moved = to_device(micro, device)
-        draws = Draws(seed=recipe.seed, epoch=batch.epoch, event_ids=moved.event_ids)
-        plans.append(objective.plan(moved, draws, augment=recipe.data.augment))
     rate = learning_rate(state.step + 1, recipe.train)
     stop = session.stop_asked()
-    result = train_step(session.engine, plans, objective.weights, learning_rate=rate, stop=stop is not None)
+    with naming_memory(session, batch):
+        plans = []
+        for micro in batch.micro_batches:
+            moved = to_device(micro, device)
+            draws = Draws(seed=recipe.seed, epoch=batch.epoch, event_ids=moved.event_ids)
+            plans.append(objective.plan(moved, draws, augment=recipe.data.augment))
+        result = train_step(
+            session.engine, plans, objective.weights, learning_rate=rate, stop=stop is not None
+        )
     state.step += 1
     state.cursor = batch.cursor
     if result.taken and session.ema is not None:
         session.ema.update()
         state.averaged = session.ema.updates
     seconds = time.perf_counter() - started
-    state.count(taken=result.taken, loss=result.loss)
+    state.count(taken=result.taken, loss=result.loss, seconds=seconds)
     session.record(
         {
             "train/loss": result.loss,
@@ -124,6 +128,7 @@ def _step(session: Session, steps: Iterator[Step]) -> str | None:
             "throughput/tokens_per_s": result.tokens / seconds,
             "data/wait_fraction": batch.wait_s / seconds,
             **_memory(device),
+            **session.effective_time(),
         }
     )
     if state.bad_in_a_row >= recipe.train.max_bad_steps:

@@ -6,15 +6,18 @@ import atexit
 import os
 import pickle
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import NoReturn, TypeVar
+from typing import NoReturn, TypeVar, cast
 
 import torch
 from torch import distributed
 
 from hepfm.errors import HepfmError, TrainingError
+from hepfm.tracking.runs import RunDir
+from hepfm.training.watch import Watch
 
 T = TypeVar("T")
 
@@ -28,15 +31,23 @@ class Ranks:
         world: Number of processes.
         device: Where this process computes.
         joined_here: Whether `join` made the group, rather than a launcher.
+        watch: Knows who did not come to an exchange.
     """
 
     rank: int
     world: int
     device: torch.device
     joined_here: bool = False
+    watch: Watch | None = None
+
+    def arrive(self) -> None:
+        """To be called before an exchange that is not one of those here."""
+        if self.watch is not None:
+            self.watch.arrive()
 
     def sum(self, values: torch.Tensor | Sequence[float]) -> list[float]:
         """The values summed over all ranks, in float64. All ranks call this, with as many values."""
+        self.arrive()
         total = torch.as_tensor(values, dtype=torch.float64, device=self.device)
         if self.world > 1:
             distributed.all_reduce(total)
@@ -44,12 +55,14 @@ class Ranks:
 
     def add_up(self, buffers: Sequence[torch.Tensor]) -> None:
         """Replaces each tensor by its sum over all ranks."""
+        self.arrive()
         if self.world > 1:
             for buffer in buffers:
                 distributed.all_reduce(buffer)
 
     def from_first(self, value: T) -> T:
         """Rank 0's value, on all ranks; anything that pickles."""
+        self.arrive()
         if self.world == 1:
             return value
         values = [value]
@@ -58,6 +71,7 @@ class Ranks:
 
     def first_known(self, value: T | None) -> T | None:
         """The value of the lowest rank that has one, on all ranks; anything that pickles."""
+        self.arrive()
         if self.world == 1:
             return value
         values: list[T | None] = [None] * self.world
@@ -65,15 +79,33 @@ class Ranks:
         return next((known for known in values if known is not None), None)
 
     def on_first(self, make: Callable[[], T]) -> T:
-        """What rank 0 makes, on all ranks; or the `HepfmError` that it raised, raised on all."""
-        made: T | HepfmError
+        """What rank 0 makes, on all ranks; or what it raised, raised on all."""
+        made, error = self._try(make) if self.rank == 0 else (None, None)
+        made, told = self.from_first((made, self._told(error)))
+        if (failure := error or told) is not None:
+            raise failure
+        return cast("T", made)
+
+    def each(self, act: Callable[[], None]) -> None:
+        """What every rank does by itself, without exchanges; raises on all ranks where one of them fails."""
+        _, error = self._try(act)
+        told = self.first_known(self._told(error))
+        if (failure := error or told) is not None:
+            raise failure
+
+    def _try(self, make: Callable[[], T]) -> tuple[T | None, Exception | None]:
         try:
-            made = self.from_first(make() if self.rank == 0 else None)  # type: ignore[assignment]
-        except HepfmError as error:
-            made = self.from_first(error)
-        if isinstance(made, HepfmError):
-            raise made
-        return made
+            return make(), None
+        except Exception as error:  # noqa: BLE001  whatever it is, the other ranks must not wait for ever
+            return None, error
+
+    def _told(self, error: BaseException | None) -> HepfmError | None:
+        """An error as other ranks are told of it: one that may not pickle as a sentence."""
+        if error is None or isinstance(error, HepfmError):
+            return error
+        return TrainingError(
+            f"Rank {self.rank}: {type(error).__name__}: {error}", where="log.txt has the traceback"
+        )
 
     def first_failure(self, run: str, error: BaseException) -> BaseException:
         """Of what went wrong on several ranks, what went wrong first; the others' errors follow from it.
@@ -84,13 +116,7 @@ class Ranks:
         """
         if self.world == 1:
             return error
-        mine = (
-            error
-            if isinstance(error, HepfmError)
-            else TrainingError(
-                f"Rank {self.rank}: {type(error).__name__}: {error}", where="log.txt has the traceback"
-            )
-        )
+        mine = self._told(error)
         try:
             store = distributed.distributed_c10d._get_default_store()  # noqa: SLF001 - there is no other way
             first = store.compare_set(f"hepfm/failure/{run}", "", pickle.dumps(mine).hex())
@@ -101,8 +127,14 @@ class Ranks:
 
     def wait(self) -> None:
         """Until all ranks have come here."""
+        self.arrive()
         if self.world > 1:
             distributed.barrier()
+
+    def leave_watch(self) -> None:
+        """From here on nobody waits for this rank."""
+        if self.watch is not None:
+            self.watch.end()
 
     def leave(self) -> None:
         """Ends the exchange, where `join` began it."""
@@ -124,14 +156,37 @@ def join(timeout_s: float) -> Ranks:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         torch.cuda.set_device(device)
     joined_here = not distributed.is_initialized()
+    timeout = timedelta(seconds=timeout_s)
     if joined_here:
-        backend, timeout = "nccl" if device.type == "cuda" else "gloo", timedelta(seconds=timeout_s)
+        backend = "nccl" if device.type == "cuda" else "gloo"
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             store = distributed.HashStore()  # type: ignore[attr-defined]
             distributed.init_process_group(backend, store=store, rank=0, world_size=1, timeout=timeout)
         else:
             distributed.init_process_group(backend, timeout=timeout)
+    else:
+        distributed.distributed_c10d._set_pg_timeout(timeout)  # noqa: SLF001  there is no other way
     return Ranks(distributed.get_rank(), distributed.get_world_size(), device, joined_here)
+
+
+@contextmanager
+def watched(ranks: Ranks, run: RunDir, timeout_s: float) -> Iterator[Ranks]:
+    """The same ranks, each watched: an exchange that fails can be told from one that a rank did not come to.
+
+    Args:
+        ranks: That have joined.
+        run: What they train.
+        timeout_s: Of their exchanges.
+    """
+    if ranks.world == 1:
+        yield ranks
+        return
+    store = distributed.PrefixStore(  # type: ignore[attr-defined]
+        f"hepfm/watch/{run.path}",
+        distributed.distributed_c10d._get_default_store(),  # noqa: SLF001
+    )
+    with Watch(ranks.rank, ranks.world, timeout_s, store, run.log_path) as watch:
+        yield replace(ranks, watch=watch)
 
 
 def end_process(code: int) -> NoReturn:

@@ -20,6 +20,7 @@ class TrainRequest:
         allow_change: Whether recipe, data and plugins may differ from the checkpoint's.
         plugins: Versions of the launcher's plugins (`hepfm.plugins.Plugins.versions`), to compare with.
         timeout_s: After which an exchange between ranks is given up.
+        launched: Whether the launcher keeps the record of attempts at the run (`hepfm.training.effective`).
     """
 
     recipe: Mapping[str, Any]
@@ -28,6 +29,7 @@ class TrainRequest:
     allow_change: bool = False
     plugins: Mapping[str, Any] | None = None
     timeout_s: float = 1800.0
+    launched: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for JSON or a launcher of another process."""

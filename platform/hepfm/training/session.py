@@ -15,6 +15,7 @@ from hepfm.recipe.schema import Recipe
 from hepfm.tracking.recorder import Recorder
 from hepfm.tracking.runs import RunDir
 from hepfm.training import signals
+from hepfm.training.effective import Clock
 from hepfm.training.engine import Engine
 from hepfm.training.ranks import Ranks
 from hepfm.training.state import State
@@ -37,6 +38,7 @@ class Session:
         saved_at: Step of the run's newest checkpoint.
         recorder: On rank 0.
         callbacks: On rank 0, those of plugins.
+        clock: On rank 0, for the effective training time.
         deadline: `time.monotonic` at which this rank asks to stop.
     """
 
@@ -52,6 +54,7 @@ class Session:
     saved_at: int | None = None
     recorder: Recorder | None = None
     callbacks: Sequence[Callback] = ()
+    clock: Clock | None = None
     deadline: float | None = None
 
     def stop_asked(self) -> str | None:
@@ -62,6 +65,10 @@ class Session:
             return reason
         late = self.deadline is not None and time.monotonic() > self.deadline
         return "its time limit was reached" if late else None
+
+    def effective_time(self) -> dict[str, float]:
+        """The share of the run's wall time that went into steps that count, where it is known: on rank 0."""
+        return {} if self.clock is None else {"time/effective": self.clock.share(self.state.effective_s)}
 
     def record(self, figures: Mapping[str, float]) -> None:
         """Records figures of the current step, on rank 0."""

@@ -74,6 +74,10 @@ def save(session: Session) -> None:
     """Makes a checkpoint of a run, and deletes those that need not be kept. All ranks call this."""
     recipe, run, state = session.recipe, session.run, session.state
     weights = session.engine.weights()
+    averaged: dict[str, torch.Tensor] = {}
+    if session.ema is not None:
+        with session.averaged_weights():
+            averaged = session.engine.weights()
     facts = {
         "world": session.ranks.world,
         "zero_stage": session.engine.stage,
@@ -81,7 +85,11 @@ def save(session: Session) -> None:
         "weights_sha256": weights_sha256(weights) if weights else None,
     }
     path = checkpoint.save(
-        run.checkpoints, state.step, lambda folder: _write(session, weights, folder), facts, session.ranks
+        run.checkpoints,
+        state.step,
+        lambda folder: _write(session, weights, averaged, folder),
+        facts,
+        session.ranks,
     )
     session.saved_at = state.step
     if session.ranks.rank > 0:
@@ -94,18 +102,20 @@ def save(session: Session) -> None:
         val_loss=state.val_loss,
         val_loss_baseline=state.val_loss_baseline,
         weights_sha256=facts["weights_sha256"],
+        effective_time=session.effective_time().get("time/effective"),
     )
     for callback in session.callbacks:
         callback.on_checkpoint(state.step, path)
 
 
-def _write(session: Session, weights: Mapping[str, torch.Tensor], folder: Path) -> None:
+def _write(
+    session: Session,
+    weights: Mapping[str, torch.Tensor],
+    averaged: Mapping[str, torch.Tensor],
+    folder: Path,
+) -> None:
     """Writes this rank's files."""
     session.engine.save(folder / "engine")
-    averaged: dict[str, torch.Tensor] = {}
-    if session.ema is not None:
-        with session.averaged_weights():
-            averaged = session.engine.weights()
     if session.ranks.rank > 0:
         return
     write_weights(weights, folder / "model.safetensors")

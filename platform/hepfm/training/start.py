@@ -67,7 +67,7 @@ def start(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) 
     if own := folder is not None and folder.parent == run.checkpoints:
         session.saved_at = session.state.step
     else:
-        session.state.validated = None
+        session.state.validated, session.state.effective_s = None, 0.0
     if other_data or not own:
         observe_marginals(session)
     if ranks.rank == 0:

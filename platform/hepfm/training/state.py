@@ -23,6 +23,7 @@ class State:
         val_loss: Of the last validation, if there was one.
         val_loss_baseline: The same for what learns nothing.
         validated: Step of the last validation.
+        effective_s: Time in steps that count (`hepfm.training.effective`).
     """
 
     step: int = 0
@@ -34,10 +35,12 @@ class State:
     val_loss: float | None = None
     val_loss_baseline: float | None = None
     validated: int | None = None
+    effective_s: float = 0.0
 
-    def count(self, *, taken: bool, loss: float) -> None:
-        """Notes how a step ended."""
+    def count(self, *, taken: bool, loss: float, seconds: float) -> None:
+        """Notes how a step ended, and how long it took."""
         if taken:
+            self.effective_s += seconds
             self.train_loss = loss
             self.bad_in_a_row = 0
         else:
@@ -53,4 +56,4 @@ class State:
         """What `write` wrote."""
         content = json.loads(path.read_text(encoding="utf-8"))
         content["cursor"] = Cursor(**content["cursor"])
-        return cls(**{f.name: content[f.name] for f in fields(cls)})
+        return cls(**{f.name: content[f.name] for f in fields(cls) if f.name in content})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from hepfm.errors import PluginError
+from hepfm.errors import HepfmError, PluginError
 from hepfm.failpoints import failpoint
 from hepfm.plugins import plugins
 from hepfm.training.request import TrainRequest
@@ -41,7 +42,8 @@ def train(request: TrainRequest) -> None:
         )
     from hepfm.recipe.load import from_dict
     from hepfm.tracking.runs import RunDir
-    from hepfm.training.ranks import join
+    from hepfm.training import effective
+    from hepfm.training.ranks import join, watched
     from hepfm.training.signals import stopped
 
     resolved = from_dict(request.recipe)
@@ -50,6 +52,9 @@ def train(request: TrainRequest) -> None:
     with ExitStack() as stack:
         stack.enter_context(_logging_to(run, ranks))
         ranks.on_first(lambda: stack.enter_context(run.lock()))
+        if ranks.rank == 0 and not request.launched:
+            stack.enter_context(effective.attempt(run, time.time()))
+        ranks = stack.enter_context(watched(ranks, run, request.timeout_s))
         with _told_of_failure(run, ranks):
             reason = _train(request, resolved, run, ranks)
     ranks.leave()
@@ -59,6 +64,7 @@ def train(request: TrainRequest) -> None:
 
 def _train(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) -> str | None:
     """Trains; returns why it stopped, where it was asked to."""
+    from hepfm.training import effective
     from hepfm.training.loop import run_loop
     from hepfm.training.start import start
 
@@ -66,6 +72,7 @@ def _train(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks)
         run.update(status="running", reason=None, recipe_hash=resolved.hash, seed=resolved.recipe.seed)
     failpoint("starting")
     session = start(request, resolved, run, ranks)
+    session.clock = effective.clock(run) if ranks.rank == 0 else None
     status: Literal["done", "stopped", "failed"] = "failed"
     try:
         for callback in session.callbacks:
@@ -79,6 +86,7 @@ def _train(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks)
         status = "stopped"
         raise
     finally:
+        ranks.leave_watch()  # nobody waits for what follows
         if session.recorder is not None:
             session.recorder.close(status)
     for callback in session.callbacks:
@@ -89,14 +97,18 @@ def _train(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks)
 @contextmanager
 def _told_of_failure(run: RunDir, ranks: Ranks) -> Iterator[None]:
     """Sees to it that an error is in the log, known to all ranks, and in ``run.json``."""
+    from hepfm.training.storage import in_words
+
     try:
         yield
     except BaseException as error:
         _log.exception("training ended")
-        cause = ranks.first_failure(str(run.path), error)
+        late = None if ranks.watch is None or isinstance(error, HepfmError) else ranks.watch.verdict()
+        cause = ranks.first_failure(str(run.path), late or in_words(error, run.path))
         if ranks.rank == 0:
             status = "stopped" if isinstance(cause, KeyboardInterrupt) else "failed"
-            run.update(status=status, reason=str(cause) or type(cause).__name__)
+            with suppress(OSError):  # where storage fails, the error itself has to do
+                run.update(status=status, reason=str(cause) or type(cause).__name__)
         if cause is not error:
             raise cause from error
         raise

@@ -1,0 +1,100 @@
+"""Which ranks did not come, when others wait for them too long; and what they were doing."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from hepfm.errors import TrainingError
+
+_log = logging.getLogger(__name__)
+
+
+class Watch:
+    """Counts how often each rank has come to an exchange, from ``with`` to its end.
+
+    A rank that has been still for four fifths of the time-out compares its count with those of the others.
+    One that is behind writes the stacks of its threads to the log; the others write for whom they wait. Where
+    a rank hangs on after the others have given up, its process is ended.
+
+    Args:
+        rank: This process.
+        world: Number of processes.
+        timeout_s: After which the others' exchange with a rank that does not come fails.
+        store: torch's key-value store that all ranks reach, for this run alone.
+        log: Where stacks go.
+    """
+
+    def __init__(self, rank: int, world: int, timeout_s: float, store: Any, log: Path) -> None:
+        self._rank, self._world, self._timeout_s = rank, world, timeout_s
+        self._store, self._log_path = store, log
+        self._count, self._moved = 0, time.monotonic()
+        self._missing: list[int] = []
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="hepfm-watch", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._store.set(str(self._rank), "0")
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Watches no more."""
+        self._done.set()
+        self._thread.join(timeout=5)
+
+    def arrive(self) -> None:
+        """This rank has come to an exchange with the others."""
+        self._count += 1
+        self._moved = time.monotonic()
+
+    def verdict(self) -> TrainingError | None:
+        """What to say of an exchange that failed, where ranks did not come to it in time."""
+        if not self._missing:
+            return None
+        names = " and ".join(map(str, self._missing))
+        return TrainingError(
+            f"Rank {names} of {self._world} did not come to an exchange within {self._timeout_s / 60:g} min.",
+            where=f"{self._log_path} has the stacks of what it was doing",
+            fix="look there for storage or a device that hangs; hepfm resume goes on from the newest "
+            "checkpoint. Where it was only slow, raise cluster.timeout_minutes",
+        )
+
+    def _look(self) -> None:
+        published = 0
+        said_at = -1
+        while not self._done.wait(min(1.0, self._timeout_s / 20)):
+            still_s, count = time.monotonic() - self._moved, self._count
+            with suppress(RuntimeError, OSError):  # rank 0, where the store lives, may be gone
+                if published != count:
+                    self._store.set(str(self._rank), str(count))
+                    published, self._missing = count, []
+                if still_s > 0.8 * self._timeout_s and said_at != count:
+                    said_at = count
+                    self._say(still_s)
+            if still_s > 1.2 * self._timeout_s:
+                _log.error("rank %d hangs after the others have given up; it ends", self._rank)
+                os._exit(1)
+
+    def _say(self, still_s: float) -> None:
+        counts = [int(count) for count in self._store.multi_get([str(rank) for rank in range(self._world)])]
+        missing = [rank for rank, count in enumerate(counts) if count < max(counts)]
+        if self._rank not in missing:
+            _log.error("rank %d has waited %.0f s for rank %s", self._rank, still_s, missing)
+        if self._rank in missing or not missing:
+            _log.error("rank %d has not moved for %.0f s; its threads are at:", self._rank, still_s)
+            with self._log_path.open("a", encoding="utf-8") as log:
+                faulthandler.dump_traceback(log, all_threads=True)
+        self._missing = missing
