@@ -24,7 +24,7 @@ def out(tmp_path_factory):
     return tmp_path_factory.mktemp("runs")
 
 
-def make(out, name, steps, *, rate=0.001, val_every=10, bad=(), **content):
+def make(out, name, steps, *, rate=0.001, val_every=10, bad=(), bad_val=(), **content):
     """A run whose losses are known functions of the step: training 4 - s/100, validation 4 - s/200."""
     run = create_run(out, name, RECIPE.format(name=name, steps=steps, rate=rate))
     run.update(**{"status": "done", "effective": {"world": 1, "parameters": 1000}} | content)
@@ -34,7 +34,8 @@ def make(out, name, steps, *, rate=0.001, val_every=10, bad=(), **content):
             figures = {"train/loss": loss, "throughput/tokens_per_s": float(step)}
             file.write(encode({"step": step, "time": 1e9 + 60 * step, "metrics": figures}))
             if val_every and step % val_every == 0:
-                figures = {"val/loss": 4 - step / 200, "val/loss_baseline": 4.0}
+                loss = math.nan if step in bad_val else 4 - step / 200
+                figures = {"val/loss": loss, "val/loss_baseline": 4.0}
                 file.write(encode({"step": step, "time": 1e9 + 60 * step, "metrics": figures}))
     return run
 
@@ -46,7 +47,9 @@ def runs(out):
     (first.path / "displays" / "event-0.png").write_bytes(b"a picture")
     return {
         "first": first,
-        "other": make(out, "other", 50, rate=0.01, bad=(3, 50), code="b" * 40, data_digest="d" * 64),
+        "other": make(
+            out, "other", 50, rate=0.01, bad=(3, 50), bad_val=(10,), code="b" * 40, data_digest="d" * 64
+        ),
         "going": make(out, "going", 20, val_every=0, status="running"),
         "fresh": make(out, "fresh", 0, status="failed", reason="no <b>room</b>\nmore"),
     }
