@@ -140,6 +140,7 @@ def test_the_hash_is_sha256_of_sorted_json_without_what_changes_no_numbers():
         "name=other",
         "summary=other",
         "cluster.workers=2",
+        "cluster.workers={min: 1, max: 4}",
         "cluster.launcher=in-process",
         "tracking.displays=3",
     ],

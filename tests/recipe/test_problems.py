@@ -31,6 +31,19 @@ from hepfm.recipe.load import load_recipe
             "did you mean 'cosine'?",
         ),
         ("train=5", "train is 5; wanted: a section of key: value lines.", ""),
+        (
+            "cluster.workers=two",
+            'cluster.workers is "two"; wanted: a whole number or a section of key: value lines.',
+            "",
+        ),
+        ("cluster.workers={min: 1}", "cluster.workers.max is missing.", "add cluster.workers.max"),
+        ("cluster.workers={min: 0, max: 2}", "cluster.workers.min is 0; wanted: more than 0.", ""),
+        ("cluster.workers={mix: 1, max: 2}", "cluster.workers.mix is not a setting.", "did you mean 'min'?"),
+        (
+            "cluster.workers={min: 4, max: 2}",
+            "cluster.workers.min is 4, more than cluster.workers.max, which is 2.",
+            "lower it",
+        ),
         ("data.augment=maybe", 'data.augment is "maybe"; wanted: true or false.', ""),
         (
             "data.train=3",
@@ -211,6 +224,11 @@ def test_files_that_are_no_recipes(tmp_path, content, what):
         ),
         (["deepspeed.zero_optimization={stage: 0, reduce_scatter: true}"], "reduce_scatter: no effect"),
         (["cluster.launcher=in-process", "cluster.workers=2"], "cluster.workers = 2: no effect"),
+        (
+            ["cluster.launcher=torchrun", "cluster.workers={min: 1, max: 2}"],
+            "cluster.workers: a range has no effect",
+        ),
+        (["cluster.launcher=torchrun", "cluster.max_restarts=5"], "cluster.max_restarts: no effect"),
     ],
 )
 def test_settings_without_effect_warn(overrides, warning):

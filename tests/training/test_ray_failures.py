@@ -1,0 +1,68 @@
+"""What Ray Train's exceptions mean: an error that comes again, or a loss that another attempt survives."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from hepfm.errors import DataError, TrainingError
+from hepfm.tracking.runs import RunDir
+from hepfm.training.ray_failures import LostError, judge
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+
+RUN = RunDir(Path("/runs/small-1"))
+GLOO = RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:6563.")
+BAD = DataError("the file is bad", where="a.h5")
+
+
+def killed():
+    from ray.exceptions import ActorDiedError
+
+    return ActorDiedError()
+
+
+def judged(failures):
+    from ray.train import WorkerGroupError
+
+    error = pickle.loads(pickle.dumps(WorkerGroupError("", failures)))
+    with pytest.raises((LostError, DataError, TrainingError)) as raised:
+        judge(error, RUN)
+    return raised.value
+
+
+def test_a_worker_that_was_killed_is_lost_whatever_the_others_raise():
+    follows = TrainingError(f"Rank 0: RuntimeError: {GLOO}")
+    for others in ({}, {0: GLOO}, {0: follows, 2: GLOO}):
+        lost = judged({**others, 1: killed()})
+        assert isinstance(lost, LostError)
+        assert str(lost) == "Lost rank 1."
+
+
+def test_a_connection_that_broke_is_a_loss_also_before_ray_knows_of_it():
+    assert isinstance(judged({0: GLOO}), LostError)
+    assert isinstance(judged({0: TrainingError(f"Rank 0: RuntimeError: {GLOO}"), 2: GLOO}), LostError)
+
+
+def test_an_error_of_ours_is_raised_as_itself_whatever_follows_from_it():
+    for failures in ({0: BAD}, {0: GLOO, 1: BAD}, {0: BAD, 1: GLOO}):
+        assert str(judged(failures)) == str(BAD)
+
+
+def test_another_error_names_rank_and_log():
+    error = judged({1: TypeError("a plugin's mistake")})
+    assert isinstance(error, TrainingError)
+    assert "rank 1: a plugin's mistake" in error.what
+    assert "log.txt" in error.where
+
+
+def test_errors_of_rays_controller_are_sentences():
+    from ray.train import ControllerError
+    from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
+
+    with pytest.raises(TrainingError, match="Ray Train failed: OSError: no space"):
+        judge(ControllerError(OSError("no space\nmore")), RUN)
+    with pytest.raises(LostError, match="did not start the workers"):
+        judge(ControllerError(WorkerGroupStartupTimeoutError(2)), RUN)
