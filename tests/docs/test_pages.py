@@ -73,18 +73,20 @@ def _listening():
 
 @pytest.mark.slow
 @pytest.mark.ray
+@pytest.mark.timeout(900)
 def test_the_quickstart_works(follow):
     assert follow("docs/quickstart.md") >= 5
 
 
 @pytest.mark.slow
 @pytest.mark.ray
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_the_first_job_works(follow, services):
     assert follow("docs/first-job.md", PORTS=services) == 6
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_readme_works(follow):
     assert follow("README.md") >= 2
 
