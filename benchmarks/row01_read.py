@@ -268,5 +268,3 @@ def webdataset(path: Path) -> Iterator[Packed]:
     loader = data.to_tuple("voxel.npy", "energy.npy").batched(BATCH, collation_fn=join)
     while True:
         yield from loader
-
-

@@ -146,7 +146,7 @@ def _ray(path: Path) -> int:
         "voxel": pyarrow.FixedSizeListArray.from_arrays(voxel.ravel(), 3 * ROWS),
         "energy": pyarrow.FixedSizeListArray.from_arrays(energy, ROWS),
     }
-    ray.init(num_cpus=1, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    ray.init("local", num_cpus=1, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
     shuffled = ray.data.from_arrow(pyarrow.table(columns)).random_shuffle(seed=0).materialize()
     batches = iter(shuffled.iter_batches(batch_size=BATCH, batch_format="numpy"))
