@@ -83,7 +83,7 @@ def test_training_that_dies_is_started_again(run):
 
     assert (code, tries(run)) == (0, 3)
     log = run.log_path.read_text()
-    assert "was killed by SIGKILL; it goes on from the beginning" in log
+    assert "was killed by SIGKILL (hepfm job logs supervised says why); it goes on from the beginning" in log
     assert "failed with exit code 1" in log
     assert "retry 2 of 3" in log
     assert log.splitlines()[-1].endswith("job done, after 2 retries")

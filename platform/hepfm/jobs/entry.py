@@ -121,8 +121,8 @@ class Supervisor:
                 break
             retries += 1
             self._say(
-                f"training {_ended(code)}; it goes on from {self._newest()} in {self._wait_s:.0f} s "
-                f"(retry {retries} of {self._max_retries})"
+                f"training {_ended(code)} (hepfm job logs {self._run.name} says why); it goes on from "
+                f"{self._newest()} in {self._wait_s:.0f} s (retry {retries} of {self._max_retries})"
             )
             self._run.update(job=self._run.json()["job"] | {"retries": retries})
             self._pause()
