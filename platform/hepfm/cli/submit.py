@@ -131,12 +131,12 @@ def _follow(done: Submitted, dashboard: Dashboard, steps: int, *, as_json: bool)
                 if (state.retries or 0) > retries:
                     retries = state.retries or 0
                     at = state.checkpoint or "the beginning"
-                    text = f"Training died, and goes on from {at}; its log.txt says why."
+                    text = f"Training died, and goes on from {at}; hepfm job logs {run.name} says why."
                     console.print(text, highlight=False, soft_wrap=True)
                 time.sleep(_POLL_S)
     except KeyboardInterrupt:
         console.print(
-            f"It goes on. hepfm job logs {run.name} --follow shows it, hepfm job stop {run.name} ends it.",
+            f"The job goes on: hepfm job logs {run.name} --follow, or hepfm job stop {run.name}.",
             highlight=False,
             soft_wrap=True,
         )
