@@ -82,7 +82,7 @@ def check_versions(dashboard: Dashboard) -> None:
 def check_resources(dashboard: Dashboard, cluster: Cluster) -> None:
     """Refuses a recipe that asks for more than the cluster's nodes have (`RecipeError`)."""
     nodes = dashboard.nodes()
-    workers = cluster.workers if isinstance(cluster.workers, int) else cluster.workers.min
+    workers = cluster.fewest_workers
     each = {"CPU": cluster.cpus_per_worker or 1, "GPU": cluster.gpus_per_worker or 0}
     room = sum(
         int(min(node.get(name, 0) // amount for name, amount in each.items() if amount)) for node in nodes
