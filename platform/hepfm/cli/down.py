@@ -52,11 +52,15 @@ def _end_jobs(dashboard: Dashboard, *, force: bool) -> None:
             fix="try again; or end it all the same: hepfm down --force",
         ) from error
     if (live or programs) and not force:
-        names = [*(f"{name} ({job['status'].lower()})" for name, job in live.items()), *programs]
+        counts = {"job": len(live), "program": len(programs)}
+        what = [f"{count} {kind}{'s' * (count != 1)}" for kind, count in counts.items() if count]
         raise HepfmError(
-            f"{len(names)} job{'s' * (len(names) != 1)} would end",
-            where="; ".join(names),
-            fix="hepfm job wait JOB; or hepfm down --force, which has them save a checkpoint first",
+            f"{' and '.join(what)} would end",
+            where="; ".join(
+                [*(f"{name} ({job['status'].lower()})" for name, job in live.items()), *programs]
+            ),
+            fix="wait for their end (hepfm job wait JOB); or hepfm down --force: jobs save a checkpoint first, "
+            "programs that were started by hand lose their Ray",
         )
     for name, job in live.items():
         _say(f"Stopping {name} ...")
