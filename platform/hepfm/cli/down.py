@@ -59,8 +59,8 @@ def _end_jobs(dashboard: Dashboard, *, force: bool) -> None:
             where="; ".join(
                 [*(f"{name} ({job['status'].lower()})" for name, job in live.items()), *programs]
             ),
-            fix="wait for their end (hepfm job wait JOB); or hepfm down --force: jobs save a checkpoint first, "
-            "programs that were started by hand lose their Ray",
+            fix="wait for their end (hepfm job wait JOB); or hepfm down --force: jobs save a checkpoint "
+            "first, programs that were started by hand lose their Ray",
         )
     for name, job in live.items():
         _say(f"Stopping {name} ...")
