@@ -107,7 +107,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             between.released.wait()
             return
         if mood == "slow":
-            time.sleep(0.3)
+            time.sleep(0.6)
         if mood in {"pass", "forget", "slow"} or (mood == "half" and between.calls % 2):
             status, content = self.passed_on(body)
         if mood == "forget" and self.path.endswith(("/runs/create", "/runs/log-batch")):
@@ -223,8 +223,21 @@ def test_trouble_at_the_end_holds_nobody_up_and_the_rest_is_sent_later(out, serv
     check_exact(run, server, history)
 
 
+def test_a_request_that_never_ends_is_not_waited_for(out, server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "600")
+    run = create_run(out, "tiny", "name: tiny\n")
+    with Between(server) as store:
+        recorder, message, seconds = record(store, run, ["hang"])
+    assert seconds < 10
+    assert "it answers too slowly" in message
+    wait_for(lambda: not recorder._thread.is_alive())
+
+
 @pytest.mark.parametrize("mood", ["half", "slow"])
-def test_a_store_that_works_badly_all_the_time_has_each_step_once(out, server, history, mood, capfd):
+def test_a_store_that_works_badly_all_the_time_has_each_step_once(
+    out, server, history, mood, capfd, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     run = create_run(out, "tiny", "name: tiny\n")
     with Between(server) as store:
         store.set(mood)

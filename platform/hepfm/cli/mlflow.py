@@ -59,9 +59,7 @@ def ui(
 def sync(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[RUNS_DIR | RUN]...", help="Folders of runs, or runs; by default all of --out."
-        ),
+        typer.Argument(metavar="RUNS_DIR|RUN", help="Folders of runs, or runs; by default all of --out."),
     ] = None,
     *,
     to: Annotated[
