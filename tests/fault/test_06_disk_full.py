@@ -87,7 +87,7 @@ def test_room_that_is_made_in_time_is_used(make_run, mounted, needed, monkeypatc
 def test_metrics_that_cannot_be_written_end_the_run_in_a_sentence(make_run, mounted):
     run, request = make_run(train__steps=3)
     content = {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
-    mounted(run.path, 1 << 20)
+    mounted(run.path, 32 << 20)
     for folder in (run.spool, run.checkpoints):
         folder.mkdir()
     for name, data in content.items():

@@ -118,7 +118,8 @@ def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool) -> None:
         stopped = None
         try:
             with follower, noting(partial(_stop, run, recipe, follower)):
-                run.forget_stop()
+                if leads:
+                    run.forget_stop()
                 _train(request, recipe, run, follower)
         except Stopped as error:
             stopped = error

@@ -6,6 +6,7 @@ Environment:
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -19,6 +20,8 @@ from hepfm import __version__
 from hepfm.api import CommandSpec
 from hepfm.errors import HepfmError, PluginError, Stopped
 from hepfm.plugins import plugins
+
+_FAILING_STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
 class LazyCommand(TyperCommand):
@@ -110,10 +113,16 @@ def _run() -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001  the last place where a traceback can be kept from the user
-        hint = "HEPFM_DEBUG=1 shows the traceback; please report it with the command that you ran"
-        _show(f"hepfm failed unexpectedly: {type(error).__name__}: {error}\n  to do: {hint}", error)
+        _show(_unforeseen(error), error)
         return 1
     return 0
+
+
+def _unforeseen(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in _FAILING_STORAGE and error.filename is not None:
+        return f"{error.strerror}.\n  where: {error.filename}\n  to do: make room there, or repair it"
+    hint = "HEPFM_DEBUG=1 shows the traceback; please report it with the command that you ran"
+    return f"hepfm failed unexpectedly: {type(error).__name__}: {error}\n  to do: {hint}"
 
 
 def _show(message: str, error: Exception) -> None:

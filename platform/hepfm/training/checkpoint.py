@@ -183,6 +183,21 @@ def _remove(checkpoint: Path) -> None:
         shutil.rmtree(hidden)
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """The content of a JSON file of a checkpoint.
+
+    Raises:
+        CheckpointError: It is none.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"A file of the checkpoint cannot be read: {error}.", where=str(path)
+        ) from error
+    return content
+
+
 def _damaged(checkpoint: Path, name: str, how: str) -> CheckpointError:
     return CheckpointError(
         f"{name} of the checkpoint {how}.",

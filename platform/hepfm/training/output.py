@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -28,8 +28,9 @@ def output_to(log: Path) -> Iterator[tuple[TextIO, TextIO]]:
     try:
         yield original[0], original[1]
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):  # of a full disk; what ended the run tells of that
+                stream.flush()
         for stream in original:
             stream.close()
         for number, fd in zip((1, 2), saved, strict=True):

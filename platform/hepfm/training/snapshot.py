@@ -155,7 +155,7 @@ def restore(session: Session, folder: Path) -> None:
 
 def changes(folder: Path, recipe: Recipe, digests: Mapping[str, str]) -> list[str]:
     """What differs between a checkpoint's run and this one, of all that changes numbers; one line each."""
-    about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    about = checkpoint.read_json(folder / "model.json")
     then = Recipe.model_validate(about["recipe"])
     found = [
         change
@@ -174,13 +174,13 @@ def changes(folder: Path, recipe: Recipe, digests: Mapping[str, str]) -> list[st
 
 def precision_of(folder: Path) -> Precision:
     """What a checkpoint's run computes matrix products in."""
-    precision: Precision = json.loads((folder / "model.json").read_text(encoding="utf-8"))["precision"]
+    precision: Precision = checkpoint.read_json(folder / "model.json")["precision"]
     return precision
 
 
 def data_differs(folder: Path, digests: Mapping[str, str]) -> bool:
     """Whether a checkpoint's run trained on other events."""
-    about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    about = checkpoint.read_json(folder / "model.json")
     return bool(about["data_digests"]["train"] != digests["train"])
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from hepfm.data.order import Cursor
+from hepfm.training import checkpoint
 
 
 @dataclass(kw_only=True)
@@ -54,6 +55,6 @@ class State:
     @classmethod
     def read(cls, path: Path) -> State:
         """What `write` wrote."""
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = checkpoint.read_json(path)
         content["cursor"] = Cursor(**content["cursor"])
         return cls(**{f.name: content[f.name] for f in fields(cls) if f.name in content})

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -29,8 +30,15 @@ def write_weights(weights: Mapping[str, torch.Tensor], path: Path) -> None:
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors of a safetensors file, on the CPU."""
-    return dict(load_file(path))
+    """Tensors of a safetensors file, on the CPU.
+
+    Raises:
+        CheckpointError: The file is none.
+    """
+    try:
+        return dict(load_file(path))
+    except SafetensorError as error:
+        raise CheckpointError(f"The weights cannot be read: {error}.", where=str(path)) from error
 
 
 def load_weights(module: nn.Module, path: Path) -> None:

@@ -131,4 +131,5 @@ def _logging_to(run: RunDir, ranks: Ranks) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
-        handler.close()
+        with suppress(OSError):  # of a full disk; what ended the run tells of that
+            handler.close()

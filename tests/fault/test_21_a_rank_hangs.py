@@ -1,0 +1,49 @@
+"""A rank that hangs: the others end after the time-out and name it; the log has its stacks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hepfm.training.watch import Watch
+
+pytestmark = pytest.mark.timeout(600)
+
+
+class Store(dict):
+    """The calls of torch's store that a watch makes, in this process."""
+
+    set = dict.__setitem__
+
+    def multi_get(self, keys):
+        return [self[key].encode() for key in keys]
+
+
+def test_the_rank_that_did_not_come_is_named(make_run, train_on_two):
+    run, request = make_run(train__steps=3)
+    codes, output = train_on_two(replace(request, timeout_s=20.0), HEPFM_FAILPOINT="after-step@1:1:hang")
+    assert 0 not in codes, output
+    content, log = run.json(), run.log_path.read_text()
+    assert content["status"] == "failed"
+    assert content["reason"].startswith("Rank 1 of 2 did not come to an exchange within 0.333333 min.")
+    assert "cluster.timeout_minutes" in content["reason"]
+    assert "rank 0 has waited" in log
+    assert "for rank [1]" in log
+    stacks = log.split("rank 1 has not moved")[1]
+    assert "failpoints.py" in stacks.split("rank 0 ERROR")[0]
+    assert 'in failpoint\n  File "' in stacks
+    assert "rank 0 has not moved" not in log
+
+
+def test_ranks_that_move_are_not_suspected(tmp_path):
+    store = Store()
+    log = tmp_path / "log.txt"
+    with Watch(0, 2, 1.0, store, log) as first, Watch(1, 2, 1.0, store, log) as second:
+        for _ in range(30):
+            first.arrive()
+            second.arrive()
+            first._done.wait(0.05)
+    assert first.verdict() is None
+    assert second.verdict() is None
+    assert not log.exists()
