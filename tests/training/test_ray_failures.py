@@ -66,3 +66,5 @@ def test_errors_of_rays_controller_are_sentences():
         judge(ControllerError(OSError("no space\nmore")), RUN)
     with pytest.raises(LostError, match="did not start the workers"):
         judge(ControllerError(WorkerGroupStartupTimeoutError(2)), RUN)
+    with pytest.raises(LostError, match="controller"):
+        judge(killed(), RUN)

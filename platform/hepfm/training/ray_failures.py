@@ -26,6 +26,7 @@ def judge(error: BaseException, run: RunDir) -> NoReturn:
         HepfmError: What a worker raised; the lowest rank is the most telling.
     """
     from ray import train
+    from ray.exceptions import RayError
 
     again = f"hepfm resume {run.name} goes on from the newest checkpoint"
     if isinstance(error, train.WorkerGroupError):
@@ -53,6 +54,8 @@ def judge(error: BaseException, run: RunDir) -> NoReturn:
         ) from error
     if isinstance(error, train.TrainingFailedError):
         raise LostError(f"A node is taken away: {error}") from error
+    if isinstance(error, RayError):
+        raise LostError("Lost Ray Train's controller.") from error
     raise error
 
 

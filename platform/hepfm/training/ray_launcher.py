@@ -107,7 +107,8 @@ def _connect(cluster: Cluster, run: RunDir) -> bool:
         raise RecipeError(
             f"No Ray cluster answers at '{address}': {error}",
             where=where,
-            fix="start one (ray start --head), correct the address, or leave it out for a local Ray",
+            fix="start one (deploy/local/README.md), correct the address, or leave it out for a local Ray; "
+            "one that wants a token needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH here, too",
         ) from error
     return True
 
@@ -166,6 +167,7 @@ class _Attempt:
             head.check()
             self._look_for_room()
         if self._error is not None:
+            head.make_sure()  # its loss comes as whatever was under way
             judge(self._error, self._run)
 
     def _fit(self) -> None:
@@ -228,14 +230,31 @@ class _Head:
         self._heard = self._next = time.monotonic()
 
     def check(self) -> None:
-        if time.monotonic() < self._next:
+        """Looks whether it answers, now and then; raises `_HeadLostError` where it has not for long."""
+        now = time.monotonic()
+        if now < self._next:
             return
-        self._next = time.monotonic() + 2.0
-        host, _, port = self._address.rpartition(":")
-        with suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), timeout=2.0):
-            self._heard = time.monotonic()
-        if time.monotonic() - self._heard > _HEAD_SILENT_S:
+        self._next = now + 2.0
+        if self._answers():
+            self._heard = now
+        elif now - self._heard > _HEAD_SILENT_S:
             raise _HeadLostError(self._address)
+
+    def make_sure(self) -> None:
+        """Waits for an answer, for a while; raises `_HeadLostError` where none comes."""
+        end = time.monotonic() + _HEAD_SILENT_S / 2
+        while not self._answers():
+            if time.monotonic() > end:
+                raise _HeadLostError(self._address)
+            time.sleep(0.5)
+
+    def _answers(self) -> bool:
+        host, _, port = self._address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=2.0).close()
+        except OSError:
+            return False
+        return True
 
 
 def _train(config: dict[str, Any]) -> None:
