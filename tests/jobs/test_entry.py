@@ -105,7 +105,7 @@ def test_retries_end_and_the_record_is_closed(run):
 
     assert (code, tries(run)) == (1, 2)
     assert (run.json()["status"], run.json()["reason"]) == ("failed", "its process was killed")
-    assert "failed, exit code 1, after 1 retries; it can go on from" in run.log_path.read_text()
+    assert "failed, exit code 1, after 1 retry; it can go on from" in run.log_path.read_text()
 
 
 def test_no_retries(run):

@@ -153,7 +153,7 @@ def _row(state: JobState) -> dict[str, str]:
         "steps": steps,
         "val loss": loss,
         "started": _ago(time.time() - state.started),
-        "note": f"{state.retries} retries" if state.retries else "",
+        "retries": str(state.retries or ""),
     }
 
 

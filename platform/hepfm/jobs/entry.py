@@ -191,7 +191,7 @@ class Supervisor:
             how = "done"
         else:
             how = f"stopped by {self._stopping}" if self._stopping else f"failed, exit code {code}"
-        tried = f", after {retries} retries" if retries else ""
+        tried = f", after {retries} {'retry' if retries == 1 else 'retries'}" if retries else ""
         rest = "" if code == 0 else f"; it can go on from {self._newest()}"
         self._say(f"job {how}{tried}{rest}")
         return code
