@@ -105,6 +105,14 @@ def test_the_readme_shows_what_the_quickstart_shows(pages):
     assert all(line in quickstart.splitlines() for line in shown)
 
 
+def test_the_readme_names_commands_that_the_first_job_runs(pages):
+    section = (ROOT / "README.md").read_text().partition("## Jobs\n")[2].partition("## ")[0]
+    commands = [line.partition("  ")[0] for line in section.splitlines() if line.startswith("hepfm ")]
+    assert len(commands) == 4
+    page = (ROOT / "docs" / "first-job.md").read_text().splitlines()
+    assert all(command in page for command in commands)
+
+
 def test_a_line_that_is_not_printed_is_noticed(pages):
     printed = "step 4/4  loss 1.5000  val 1.7\nRun   runs/mine-0123abcd\n"
     assert (
