@@ -18,13 +18,10 @@ BATCHES = 8
 EVENTS_A_RANK = 6
 
 
-def run(*, quick: bool) -> list[Line]:
+def run(*, quick: bool) -> list[Line]:  # noqa: ARG001  it is quick
     """Deals batches for each number of ranks."""
     costs = lengths().astype(np.uint32)
-    lines = [_share(costs)]
-    for world in (8, 64, 256, 1024):
-        lines += _balance(costs, world)
-    return lines
+    return [_share(costs), *(_balance(costs, world) for world in (8, 64, 256, 1024))]
 
 
 def _share(costs: np.ndarray) -> Line:
@@ -46,35 +43,37 @@ def _share(costs: np.ndarray) -> Line:
     )
 
 
-def _balance(costs: np.ndarray, world: int) -> list[Line]:
+def balances(costs: np.ndarray, world: int) -> tuple[list[float], list[float]]:
+    """Of each global batch, as it is dealt and with as many events for each rank."""
     budget = int(costs.mean()) * EVENTS_A_RANK * world
-    order, cursor, ours, fixed = Order(costs, 0, budget), Cursor(), [], []
-    rng = np.random.default_rng(0)
+    order, cursor, rng = Order(costs, 0, budget), Cursor(), np.random.default_rng(0)
+    ours: list[float] = []
+    fixed: list[float] = []
     while len(ours) < BATCHES:
-        indices, after = order.batch(cursor)
-        whole = after.epoch == cursor.epoch or costs[indices].sum() > 0.9 * budget
-        cursor = after
-        if not whole:  # the end of an epoch
+        indices, cursor = order.batch(cursor)
+        if costs[indices].sum() < 0.9 * budget:  # the end of an epoch
             continue
         dealt = deal(costs[indices], world, budget)
         ours.append(_mean_over_max([sum(costs[indices[rows]].sum() for rows in rank) for rank in dealt]))
-        same_number = rng.choice(costs, (world, EVENTS_A_RANK)).sum(1)
-        fixed.append(_mean_over_max(same_number))
+        fixed.append(_mean_over_max(rng.choice(costs, (world, EVENTS_A_RANK)).sum(1)))
+    return ours, fixed
+
+
+def _balance(costs: np.ndarray, world: int) -> Line:
+    ours, fixed = balances(costs, world)
     balance = Spread.of(ours)
-    return [
-        Line(
-            what=f"balance of {world} ranks, 6 events a rank",
-            unit="",
-            ours=balance,
-            peer="as many events for each rank",
-            theirs=Spread.of(fixed),
-            ratio=Spread.of([a / b for a, b in zip(ours, fixed, strict=True)]),
-            target=">= 0.96",
-            met=balance.median >= 0.96,
-            limit="1",
-            note="simulated, with the code that deals",
-        )
-    ]
+    return Line(
+        what=f"balance of {world} ranks, 6 events a rank",
+        unit="",
+        ours=balance,
+        peer="as many events for each rank",
+        theirs=Spread.of(fixed),
+        ratio=Spread.of([a / b for a, b in zip(ours, fixed, strict=True)]),
+        target=">= 0.96",
+        met=balance.median >= 0.96,
+        limit="1",
+        note="simulated, with the code that deals",
+    )
 
 
 def _mean_over_max(loads: object) -> float:
