@@ -22,18 +22,19 @@ class Store(dict):
 
 def test_the_rank_that_did_not_come_is_named(make_run, train_on_two):
     run, request = make_run(train__steps=3)
-    codes, output = train_on_two(replace(request, timeout_s=20.0), HEPFM_FAILPOINT="after-step@1:1:hang")
+    codes, output = train_on_two(replace(request, timeout_s=30.0), HEPFM_FAILPOINT="after-step@1:1:hang")
     assert 0 not in codes, output
     content, log = run.json(), run.log_path.read_text()
     assert content["status"] == "failed"
-    assert content["reason"].startswith("Rank 1 of 2 did not come to an exchange within 0.333333 min.")
+    assert content["reason"].startswith("Rank 1 of 2 did not come to an exchange within 0.5 min.")
     assert "cluster.timeout_minutes" in content["reason"]
     assert "rank 0 has waited" in log
     assert "for rank [1]" in log
-    stacks = log.split("rank 1 has not moved")[1]
-    assert "failpoints.py" in stacks.split("rank 0 ERROR")[0]
-    assert 'in failpoint\n  File "' in stacks
-    assert "rank 0 has not moved" not in log
+    stacks = log.rsplit("rank 1 has not moved", 1)[1]  # before, an import may have been slow on both
+    assert "failpoints.py" in stacks
+    assert "worker.py" in stacks
+    assert "rank 0 has not moved" not in stacks
+    assert "rank 1 hangs after the others have given up; it ends" in stacks
 
 
 def test_ranks_that_move_are_not_suspected(tmp_path):

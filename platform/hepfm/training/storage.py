@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -52,7 +54,8 @@ def in_words(error: BaseException, folder: Path) -> BaseException:
 
 
 def _sentence(what: str, error: Exception, folder: Path, needed: int | None = None) -> StorageError:
-    said = getattr(error, "strerror", None) or str(error)
+    number = re.search(r"\(os error (\d+)\)", str(error))  # of safetensors
+    said = getattr(error, "strerror", None) or (os.strerror(int(number[1])) if number else str(error))
     path = getattr(error, "filename", None) or folder
     return StorageError(
         f"{what[0].upper()}{what[1:]} cannot be written: {said}.",

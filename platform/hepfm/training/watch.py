@@ -91,7 +91,7 @@ class Watch:
     def _say(self, still_s: float) -> None:
         counts = [int(count) for count in self._store.multi_get([str(rank) for rank in range(self._world)])]
         missing = [rank for rank, count in enumerate(counts) if count < max(counts)]
-        if self._rank not in missing:
+        if missing and self._rank not in missing:
             _log.error("rank %d has waited %.0f s for rank %s", self._rank, still_s, missing)
         if self._rank in missing or not missing:
             _log.error("rank %d has not moved for %.0f s; its threads are at:", self._rank, still_s)
