@@ -99,6 +99,30 @@ def test_background_processes_end_with_the_iteration(source):
     assert len(left) == len(children) - 1  # the fork server stays, for the next iteration
 
 
+def test_signals_to_all_processes_of_a_run_do_not_end_its_readers():
+    code = (
+        "import os, psutil, signal\n"
+        "from hepfm.data.loader import Loader\n"
+        "from hepfm.data.source import open_source\n"
+        "from hepfm.recipe.schema import Part\n"
+        "source = open_source('sample:train', parts={'image3d': Part(kind='image3d')})\n"
+        "steps = iter(Loader(source, seed=1, batch_cost=9000, micro_batch_cost=9000, workers=1))\n"
+        "next(steps)\n"
+        "children = psutil.Process().children(recursive=True)\n"
+        "for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):\n"
+        "    [child.send_signal(number) for child in children]\n"
+        "for _ in range(9): next(steps)\n"
+        "print([child.status() for child in children if child.status() == 'zombie'], len(children))\n"
+        "steps.close()\n"
+        "psutil.wait_procs(children, timeout=30)\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set() and print('heard')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=200
+    )
+    assert done.stdout.splitlines() == ["[] 3", "heard"], done.stderr
+
+
 def test_killed_training_process_leaves_no_readers():
     script = (
         "import os, psutil\n"

@@ -164,8 +164,9 @@ class Loader:
         # A fork would copy locks that threads of gloo and Ray hold. The fork server has no threads.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
-        resource_tracker.ensure_running()  # first: it would unblock the signals
-        with _signals_blocked():  # the fork server and its children inherit that
+        with _signals_blocked():  # what is started here inherits that
+            resource_tracker.ensure_running()  # leaves some of them unblocked here
+        with _signals_blocked():
             forkserver.ensure_running()
         loader = torch.utils.data.DataLoader(
             self._share,
