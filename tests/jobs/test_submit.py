@@ -259,7 +259,7 @@ def test_follow_reports_the_end(lab):
     out, err = lab.submit("short", 2, "--follow", "--json")
     result = json.loads(out.splitlines()[-1])
     assert (result["status"], result["steps"], result["tracking_pending"]) == ("done", 2, 0)
-    assert "step 2/2" in err
+    assert "step 1/2" in err
     said, _ = lab.hepfm("job", "logs", "short", "--follow")
     assert said.rstrip().endswith("job done")
     _, err = lab.submit("short", 2, code=2)
