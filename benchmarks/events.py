@@ -1,8 +1,9 @@
-"""The 20,000 events that rows are measured on, made from the sample that hepfm ships; the same on every machine.
+"""The 20,000 events that rows are measured on, made from the sample that hepfm ships; the same on every
+machine.
 
-Each lays one to three events of the sample over one another, each turned by a symmetry of the cube: 4,400 voxels
-on average, as many as PILArNet-M's, and as widely spread. They are kept below ``HEPFM_BENCHMARKS`` (by default
-``~/.cache/hepfm/benchmarks``), in hepfm's store and in the layouts of the peers.
+Each lays one to three events of the sample over one another, each turned by a symmetry of the cube: 4,400
+voxels on average, as many as PILArNet-M's, and as widely spread. They are kept below ``HEPFM_BENCHMARKS``
+(by default ``~/.cache/hepfm/benchmarks``), in hepfm's store and in the layouts of the peers.
 """
 
 from __future__ import annotations

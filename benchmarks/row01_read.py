@@ -1,10 +1,11 @@
 """Row 1: events a second that one core reads, in random order, batch 32, joined to packed float32 rows.
 
-All ways read the same 20,000 events from a warm page cache and give ``(N, 4)`` float32 tensors of x, y, z and
-energy, and offsets. hepfm's way is the loader that trains. PILArNet-style reading takes one variable-length row
-after the other through h5py. The other peers store, as hepfm does, u16 voxels and f32 energies, and shuffle as
-they can: MosaicML streaming and litdata over the whole set by their own order, webdataset within a buffer of
-1,000 events. Before anything is timed, each way reads the whole set once, and all must have given the same events.
+All ways read the same 20,000 events from a warm page cache and give ``(N, 4)`` float32 tensors of x, y, z
+and energy, and offsets. hepfm's way is the loader that trains. PILArNet-style reading takes one
+variable-length row after the other through h5py. The other peers store, as hepfm does, u16 voxels and f32
+energies, and shuffle as they can: MosaicML streaming and litdata over the whole set by their own order,
+webdataset within a buffer of 1,000 events. Before anything is timed, each way reads the whole set once, and
+all must have given the same events.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import h5py
 import numpy as np
 import torch
 
-from benchmarks.events import N, PARTS, Event, events, made, pilarnet, store
+from benchmarks.events import PARTS, Event, N, events, made, pilarnet, store
 from benchmarks.measure import Line, Spread, in_turn, one_core, ratios, seconds
 from hepfm.data.loader import Loader
 from hepfm.data.source import EventSource

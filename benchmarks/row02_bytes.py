@@ -1,8 +1,8 @@
 """Row 2: bytes that an event takes on disk, with all columns and labels, without loss.
 
-PILArNet's own file cannot be compressed by HDF5: a filter sees the descriptors of variable-length rows, not the
-rows. The peer is therefore the whole file through gzip, which can no longer be read at random; beside it stands
-the file as it is. Events: those of the data folder's Geant4 sample in PILArNet's layout.
+PILArNet's own file cannot be compressed by HDF5: a filter sees the descriptors of variable-length rows, not
+the rows. The peer is therefore the whole file through gzip, which can no longer be read at random; beside
+it stands the file as it is. Events: those of the data folder's Geant4 sample in PILArNet's layout.
 """
 
 from __future__ import annotations
@@ -65,8 +65,10 @@ def run(*, quick: bool) -> list[Line]:
         line(
             "PILArNet's layout",
             as_it_is,
-            "as its files are: a filter of HDF5 does not reach rows of variable length. What is left of hepfm's are "
-            "the random digits of four float32 columns, at 2 to 3.3 B a value, which no lossless code removes; "
+            "as its files are: a filter of HDF5 does not reach rows of variable length. What is left of "
+            "hepfm's are "
+            "the random digits of four float32 columns, at 2 to 3.3 B a value, which no lossless code "
+            "removes; "
             f"without compression hepfm's store takes {sizes['none'] / n:,.0f} B",
             target=2.5,
         ),

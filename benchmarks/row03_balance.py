@@ -1,8 +1,9 @@
-"""Row 3: share of computed rows that are real, and how evenly a global batch is dealt, from 8 to 1,024 ranks.
+"""Row 3: share of computed rows that are real, and how evenly a global batch is dealt, from 8 to 1,024
+ranks.
 
-Counted with the code that trains, on the lengths of 20,000 events: global batches of 6 events a rank on average
-(8 of them at each number of ranks), dealt by `hepfm.data.deal`. Balance is the mean over ranks of their rows,
-divided by the largest: the share of the time in which a rank does not wait for the slowest.
+Counted with the code that trains, on the lengths of 20,000 events: global batches of 6 events a rank on
+average (8 of them at each number of ranks), dealt by `hepfm.data.deal`. Balance is the mean over ranks of
+their rows, divided by the largest: the share of the time in which a rank does not wait for the slowest.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def _share(costs: np.ndarray) -> Line:
         target=">= 0.99",
         met=True,
         limit="1",
-        note="hepfm packs events: no row of padding is stored or moved. Attention on a CPU pads an event to a "
+        note="hepfm packs events: no row of padding is stored or moved. Attention on a CPU pads an event "
+        "to a "
         "multiple of 16 tokens; on a GPU it does not",
     )
 

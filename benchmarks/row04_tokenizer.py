@@ -1,9 +1,9 @@
 """Row 4: milliseconds an event to group its points into tokens, on one core.
 
-hepfm's way is `hepfm_image3d.cells.group`: one sort by coarse cell, which also joins the rows of a voxel and sums
-their energies; a batch of 32 events at once, as in training. The peer's is that of point networks: as many
-farthest points as there are cells (fpsample's bucketed algorithm), and for each the points within 5 voxels
-(scipy's cKDTree), event by event.
+hepfm's way is `hepfm_image3d.cells.group`: one sort by coarse cell, which also joins the rows of a voxel
+and sums their energies; a batch of 32 events at once, as in training. The peer's is that of point networks:
+as many farthest points as there are cells (fpsample's bucketed algorithm), and for each the points within 5
+voxels (scipy's cKDTree), event by event.
 """
 
 from __future__ import annotations

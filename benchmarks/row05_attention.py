@@ -1,7 +1,7 @@
 """Row 5: attention over packed events, forward and backward, on one core.
 
-16 events of 74 to 656 tokens, 6 heads of 64. All ways get the same packed rows and must give the same output and
-gradients; hepfm's layout is made anew each time, though a model shares it among its layers.
+16 events of 74 to 656 tokens, 6 heads of 64. All ways get the same packed rows and must give the same
+output and gradients; hepfm's layout is made anew each time, though a model shares it among its layers.
 
 Legend of shapes: B events, T rows, H heads, C head width, L length.
 """

@@ -1,9 +1,10 @@
 """Row 10: what orchestration adds to a step: 2 ranks, MLflow told of every step.
 
-The step is a small model's, and a wait of 30, 100 or 300 ms in its forward pass stands for a device that computes
-while its host is free. hepfm, Accelerate and Lightning record every step with MLflow in SQLite; the bare loop
-(DistributedDataParallel by hand) records nothing. All train the same model on the same events with the same
-optimiser, and their first losses must agree. Overhead is a step's time over the bare loop's, of the same round.
+The step is a small model's, and a wait of 30, 100 or 300 ms in its forward pass stands for a device that
+computes while its host is free. hepfm, Accelerate and Lightning record every step with MLflow in SQLite;
+the bare loop (DistributedDataParallel by hand) records nothing. All train the same model on the same events
+with the same optimiser, and their first losses must agree. Overhead is a step's time over the bare loop's,
+of the same round.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ def run(*, quick: bool) -> list[Line]:
             has_target = wait_s == 0.1
             lines.append(
                 Line(
-                    what=f"added to a step of {1e3 * wait_s:.0f} ms of device time, 2 ranks, MLflow every step",
+                    what=f"added to a step of {1e3 * wait_s:.0f} ms of device time, 2 ranks, MLflow every "
+                    f"step",
                     unit="%",
                     ours=ours,
                     peer=label,

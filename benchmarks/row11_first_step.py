@@ -1,8 +1,8 @@
 """Row 11: seconds from a command to the end of its first training step, with the page cache warm.
 
-``hepfm pretrain image3d/masked-tiny``: in one process, under torchrun, on a Ray that it starts itself (cold), and on
-a Ray that runs already (warm, started by this row). The peer is torchrun on the bare loop of `benchmarks.loops`, on
-the same data and model, with one rank. Each command is ended after its first step.
+``hepfm pretrain image3d/masked-tiny``: in one process, under torchrun, on a Ray that it starts itself
+(cold), and on a Ray that runs already (warm, started by this row). The peer is torchrun on the bare loop of
+`benchmarks.loops`, on the same data and model, with one rank. Each command is ended after its first step.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -50,7 +50,8 @@ def run(*, quick: bool) -> list[Line]:
             target=target,
             met=None if allowed is None else later.median <= allowed,
             limit="imports",
-            note=f"{later.median:+.1f} s against the peer. hepfm has by then opened and hashed the data, collected "
+            note=f"{later.median:+.1f} s against the peer. hepfm has by then opened and hashed the data, "
+            f"collected "
             "its baseline, begun the record in MLflow and started DeepSpeed",
         )
 
@@ -68,7 +69,7 @@ def _until(begun: Callable[[], bool], arguments: list[str], env: Mapping[str, st
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, *arguments],
-            env={**os.environ, **env},
+            env={name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | dict(env),
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -97,7 +98,7 @@ def _hepfm(arguments: list[str], env: Mapping[str, str]) -> float:
         def begun() -> bool:
             return any(path.stat().st_size for path in folder.glob("runs/*/metrics.jsonl"))
 
-        tracking = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "RAY_ADDRESS": "", **env}
+        tracking = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", **env}
         return _until(begun, [*arguments, "--out", str(folder / "runs")], tracking, folder)
 
 
@@ -134,5 +135,9 @@ def _running_ray(folder: Path) -> Iterator[tuple[str, Path]]:
         yield f"127.0.0.1:{port}", token
     finally:
         if head.poll() is None:
-            os.killpg(head.pid, signal.SIGTERM)
-            head.wait(30)
+            head.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                head.wait(20)
+        with suppress(ProcessLookupError):
+            os.killpg(head.pid, signal.SIGKILL)  # what it started and left
+        head.wait()

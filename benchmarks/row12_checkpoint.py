@@ -1,9 +1,9 @@
 """Row 12: how long a checkpoint of 280 MB holds up training.
 
-The state is that of ``image3d/masked-small`` after one step: float32 weights and Adam's two moments. hepfm's figure
-is its whole checkpoint, which is complete, hashed and on disk when training goes on, weights beside the
-engine's state. ``torch.save`` writes the same tensors without hash or fsync; ``dcp.async_save`` copies them and
-writes in the background, which is waited for outside of the timing.
+The state is that of ``image3d/masked-small`` after one step: float32 weights and Adam's two moments.
+hepfm's figure is its whole checkpoint, which is complete, hashed and on disk when training goes on, weights
+beside the engine's state. ``torch.save`` writes the same tensors without hash or fsync; ``dcp.async_save``
+copies them and writes in the background, which is waited for outside of the timing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def run(*, quick: bool) -> list[Line]:
         tempfile.TemporaryDirectory(dir=Path.home() / ".cache") as folder,
         one_rank(Path(folder), "image3d/masked-small", batch_cost=4000) as session,
     ):
-        optimizer = session.engine._deepspeed.optimizer
+        optimizer = session.engine._deepspeed.optimizer  # noqa: SLF001
         moments = getattr(optimizer, "optimizer", optimizer).state_dict()
         state = {"model": session.engine.module.state_dict(), "optimizer": moments}
         buffer = io.BytesIO()
@@ -79,7 +79,8 @@ def run(*, quick: bool) -> list[Line]:
             target="<= 20 ms",
             met=best.median <= 20,
             limit=f"one copy, {limit:.0f} ms",
-            note="hepfm waits until a checkpoint is complete, hashed and synced to the disk, with the weights in a "
+            note="hepfm waits until a checkpoint is complete, hashed and synced to the disk, with the "
+            "weights in a "
             "file of their own: what a kill right after it finds is whole. Staging it in shared memory for a "
             "process that finishes it is still to come",
         )

@@ -1,11 +1,12 @@
 """Row 13: what more ranks bring, from 1 to 2 on this machine's cores; and simulated to 1,024.
 
-``image3d/masked-tiny`` in float32, a core a rank; tokens a second of all ranks. Weak: twice the global batch on
-two ranks; strong: the same. The peer is DistributedDataParallel over gloo by hand, on the same events, whose
-weak figure stands beside. Efficiency is taken round by round.
+``image3d/masked-tiny`` in float32, a core a rank; tokens a second of all ranks. Weak: twice the global
+batch on two ranks; strong: the same. The peer is DistributedDataParallel over gloo by hand, on the same
+events, whose weak figure stands beside. Efficiency is taken round by round.
 
-The simulation takes the balance of `row03_balance` and the time of an allreduce in a hierarchy (8 ranks a node,
-ring within, double tree between) of 91 M bf16 gradients that nothing hides; it is calculated, not measured.
+The simulation takes the balance of `row03_balance` and the time of an allreduce in a hierarchy (8 ranks a
+node, ring within, double tree between) of 91 M bf16 gradients that nothing hides; it is calculated, not
+measured.
 """
 
 from __future__ import annotations
@@ -100,6 +101,7 @@ def _simulated(world: int) -> Line:
         target=">= 0.93" if world == 1024 else "",
         met=efficiency.median >= 0.93 if world == 1024 else None,
         limit="0.97",
-        note="calculated, not measured: 91 M parameters in bf16, 32,768 tokens a rank at 39 % of 800 TFLOP/s, an "
+        note="calculated, not measured: 91 M parameters in bf16, 32,768 tokens a rank at 39 % of 800 "
+        "TFLOP/s, an "
         f"allreduce of {2e3 * (within + between):.1f} ms that nothing hides, balance {balance:.3f} as dealt",
     )

@@ -1,10 +1,10 @@
 """Row 16: training from files, events a second on one core, and the share of a step that waits for data.
 
-The peer's own net does not run here, so both train the model of ``image3d/masked-tiny`` from the same weights.
-hepfm reads its store and packs events. The other way reads PILArNet-style variable-length rows through h5py, and
-its transformer pads each event to the longest of the batch, through attention with a mask and all linear layers.
-Tokeniser, decoder, objective and optimiser are hepfm's on both sides. 200 steps of each in all, 25 in a turn. On
-one batch, both must give the same loss.
+The peer's own net does not run here, so both train the model of ``image3d/masked-tiny`` from the same
+weights. hepfm reads its store and packs events. The other way reads PILArNet-style variable-length rows
+through h5py, and its transformer pads each event to the longest of the batch, through attention with a mask
+and all linear layers. Tokeniser, decoder, objective and optimiser are hepfm's on both sides. 200 steps of
+each in all, 25 in a turn. On one batch, both must give the same loss.
 """
 
 from __future__ import annotations
@@ -71,8 +71,10 @@ def run(*, quick: bool) -> list[Line]:
             ratio=ratio,
             target=">= 3 times",
             met=ratio.median >= 3,
-            note="the model of masked-tiny, 4,400 voxels an event; tokeniser and decoder, the greater part of a step "
-            "at this size, are hepfm's on both sides, so the ratio is that of the transformer and reading alone",
+            note="the model of masked-tiny, 4,400 voxels an event; tokeniser and decoder, the greater "
+            "part of a step "
+            "at this size, are hepfm's on both sides, so the ratio is that of the transformer and "
+            "reading alone",
             **common,
         ),
         Line(

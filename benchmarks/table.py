@@ -1,4 +1,6 @@
-"""The table of results: rows are measured at different times, and each says when, and how loaded the machine was."""
+"""The table of results: rows are measured at different times, and each says when, and how loaded the
+machine was.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ TABLE = HERE / "RESULTS.md"
 _ABOUT = """# Scoreboard
 
 Made by `python -m benchmarks --write`; each row's file says how it is measured. Ways are run in turn in one
-process or group of processes, at least 7 times; figures are medians with their quartiles, ratios are taken round
-by round. A ratio says how many times better hepfm is. What is calculated and not measured says so.
+process or group of processes, at least 7 times; figures are medians with their quartiles, ratios are taken
+round by round. A ratio says how many times better hepfm is. What is calculated and not measured says so.
 """
 
 

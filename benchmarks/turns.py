@@ -1,8 +1,8 @@
 """Trainings that take turns: each is a group of processes that runs a block of steps when it is told to.
 
-All are started once and stay. The gate is a hook in front of the backbone, which every way of training calls: it
-notes when a step's forward begins, holds the process until it is its group's turn, and waits as long as a device
-would compute. So each way is timed alike, from inside, without a line of it being changed.
+All are started once and stay. The gate is a hook in front of the backbone, which every way of training
+calls: it notes when a step's forward begins, holds the process until it is its group's turn, and waits as
+long as a device would compute. So each way is timed alike, from inside, without a line of it being changed.
 """
 
 from __future__ import annotations

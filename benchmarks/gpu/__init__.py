@@ -1,1 +1,3 @@
-"""Figures of speed on one CUDA card: ``python -m benchmarks.gpu``. torch and a few pure-Python wheels suffice."""
+"""Figures of speed on one CUDA card: ``python -m benchmarks.gpu``. torch and a few pure-Python wheels
+suffice.
+"""

@@ -29,6 +29,8 @@ def main() -> None:
         parser.error(f"there is no {min(unknown)}; there are {', '.join(NAMES)}")
     if options.device == "cuda" and not torch.cuda.is_available():
         sys.exit("There is no CUDA device here; '--device cpu --quick' tries the code on a CPU.")
+    if options.device == "cpu":
+        torch.set_num_threads(1)
     card = torch.cuda.get_device_name() if options.device == "cuda" else "CPU, a dry run"
     print(f"{card}, torch {torch.__version__}")
     for name in options.names or NAMES:

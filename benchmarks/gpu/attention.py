@@ -1,4 +1,5 @@
-"""Attention over packed events: torch's variable-length kernel behind hepfm's, against padded and nested SDPA.
+"""Attention over packed events: torch's variable-length kernel behind hepfm's, against padded and nested
+SDPA.
 
 bf16, 6 heads of 64, forward and backward. All must give the same output.
 """

@@ -1,7 +1,9 @@
-"""A training step of the transformer, ``small`` and ``base``, bf16: time, model-FLOPs utilisation, torch.compile.
+"""A training step of the transformer, ``small`` and ``base``, bf16: time, model-FLOPs utilisation,
+torch.compile.
 
-FLOPs of a token, forward and backward: 6 N + 12 layers d sum(L^2)/sum(L) (docs: performance). Utilisation is over
-the card's dense bf16 peak, where it is known. Beside it the whole masked pretraining step, with its host's part.
+FLOPs of a token, forward and backward: 6 N + 12 layers d sum(L^2)/sum(L) (docs: performance). Utilisation
+is over the card's dense bf16 peak, where it is known. Beside it the whole masked pretraining step, with its
+host's part.
 """
 
 from __future__ import annotations
