@@ -5,7 +5,6 @@ Ray Train's own restarts and sizes are not used: see docs/adr/0007-restarts-are-
 
 from __future__ import annotations
 
-import atexit
 import math
 import os
 import shutil
@@ -68,8 +67,7 @@ def run_on_ray(request: TrainRequest, cluster: Cluster, say: Callable[[str], Non
     try:
         _keep_training(request, cluster, run, tell)
     except _HeadLostError as error:
-        started_here = False
-        atexit.unregister(ray.shutdown)  # it would wait for the head
+        started_here = False  # to shut down would wait for the head
         raise TrainingError(
             f"Ray's head at {error} does not answer any more; the workers end with it.",
             where=f"{run.log_path} has what happened before",
