@@ -95,17 +95,24 @@ def save(session: Session) -> None:
     if session.ranks.rank > 0:
         return
     checkpoint.retain(run.checkpoints, keep=recipe.checkpoint.keep, keep_best=recipe.checkpoint.keep_best)
-    run.update(
+    tell(session, path)
+    for callback in session.callbacks:
+        callback.on_checkpoint(state.step, path)
+
+
+def tell(session: Session, path: Path) -> None:
+    """Says in ``run.json`` that this is the run's newest checkpoint; on rank 0."""
+    state = session.state
+    share = session.effective_time()
+    session.run.update(
         checkpoint=str(path),
         steps=state.step,
         train_loss=state.train_loss,
         val_loss=state.val_loss,
         val_loss_baseline=state.val_loss_baseline,
-        weights_sha256=facts["weights_sha256"],
-        effective_time=session.effective_time().get("time/effective"),
+        weights_sha256=checkpoint.read_json(path / checkpoint.MANIFEST)["weights_sha256"],
+        **({"effective_time": share["time/effective"]} if share else {}),
     )
-    for callback in session.callbacks:
-        callback.on_checkpoint(state.step, path)
 
 
 def _write(

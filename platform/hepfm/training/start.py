@@ -66,6 +66,8 @@ def start(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) 
         session.state.cursor = Cursor(session.state.cursor.epoch + 1, 0)
     if own := folder is not None and folder.parent == run.checkpoints:
         session.saved_at = session.state.step
+        if ranks.rank == 0:  # a kill may have come before run.json was told of it
+            snapshot.tell(session, folder)
     else:
         session.state.validated, session.state.effective_s = None, 0.0
     if other_data or not own:
