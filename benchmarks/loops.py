@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 RANK, WORLD = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
@@ -114,7 +115,7 @@ def bare_first_step(resolved: Any, folder: Path) -> None:
     def done(_optimizer: object, _arguments: object, _options: object) -> None:
         (folder / "first-step").touch()
 
-    torch.optim.optimizer.register_optimizer_step_post_hook(done)
+    register_optimizer_step_post_hook(done)
     bare(resolved, folder)
 
 
@@ -186,9 +187,10 @@ def main() -> None:
 
     spec = json.loads(sys.argv[1])
     torch.set_num_threads(1)
-    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[RANK % len(os.sched_getaffinity(0))]})
     folder = Path(spec["folder"])
     if spec["way"] != "bare_first_step":
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[RANK % len(cores)]})
         Gate(folder, RANK)
     changes = {
         "train__precision": "fp32",

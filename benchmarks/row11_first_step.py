@@ -22,6 +22,7 @@ from pathlib import Path
 from benchmarks.measure import Line, Spread, in_turn
 
 HEPFM = ["-m", "hepfm", "pretrain", "image3d/masked-tiny", "--set", "data.val=null"]
+HEPFM += ["--set", "train.precision=fp32"]  # as the bare loop
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "1"]
 
 
