@@ -23,7 +23,7 @@ ROWS = {
     4: ("row04_tokenizer", 20),
     5: ("row05_attention", 60),
     10: ("row10_overhead", 180),
-    11: ("row11_first_step", 420),
+    11: ("row11_first_step", 900),
     12: ("row12_checkpoint", 60),
     13: ("row13_scaling", 180),
     14: ("row14_memory", 90),
