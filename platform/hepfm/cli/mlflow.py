@@ -74,11 +74,14 @@ def sync(
     found = _runs(runs or [str(out)], out)
     width = max(len(run.name) for run in found)
     failed = []
-    dead: dict[str, Exception] = {}
+    dead: set[str] = set()
     for run in found:
         try:
             said = _sync(run, to, dead)
-        except Exception as error:  # noqa: BLE001 - of a server, a database, a damaged run: the others go on
+        except HepfmError as error:
+            failed.append(run.name)
+            said = f"failed: {error.what}"
+        except Exception as error:  # noqa: BLE001 - of a damaged run: the others go on
             failed.append(run.name)
             said = f"failed: {why(error)}"
         typer.echo(f"{run.name:<{width}}  {said}")
@@ -110,10 +113,10 @@ def _runs(named: list[str], out: Path) -> list[RunDir]:
     return list(found.values())
 
 
-def _sync(run: RunDir, to: str | None, dead: dict[str, Exception]) -> str:
+def _sync(run: RunDir, to: str | None, dead: set[str]) -> str:
     """Sends what MLflow missed of a run, and says so; remembers a store that does not answer at all."""
-    from hepfm.tracking.store import without_secrets
-    from hepfm.tracking.sync import does_not_answer, store_of
+    from hepfm.tracking.store import why, without_secrets
+    from hepfm.tracking.sync import answers, store_of
     from hepfm.tracking.sync import sync as send
 
     try:
@@ -123,11 +126,11 @@ def _sync(run: RunDir, to: str | None, dead: dict[str, Exception]) -> str:
         return "is being trained, and sends its record itself"
     uri = to or store_of(run)
     if uri in dead:
-        raise dead[uri]
+        raise HepfmError(f"{without_secrets(uri)} was not tried again")
     try:
         entries = send(run, uri)
-    except Exception:
-        if cause := does_not_answer(uri):
-            dead[uri] = cause
-        raise
+    except Exception as error:
+        if not answers(uri):
+            dead.add(uri)
+        raise HepfmError(f"{without_secrets(uri)}: {why(error)}") from error
     return f"{entries} entries sent to {without_secrets(uri)}" if entries else "nothing to send"

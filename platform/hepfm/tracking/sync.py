@@ -50,13 +50,13 @@ def store_of(run: RunDir) -> str:
     return had if had.startswith(("http://", "https://")) else store_uri(run.path.parent)
 
 
-def does_not_answer(uri: str) -> Exception | None:
-    """Why a store cannot be used at all, or None where it can."""
+def answers(uri: str) -> bool:
+    """Whether a store can be used at all."""
     try:
         connect(uri).search_experiments(max_results=1)
-    except Exception as error:  # noqa: BLE001 - whatever a store can do
-        return error
-    return None
+    except Exception:  # noqa: BLE001 - whatever a store can do
+        return False
+    return True
 
 
 def runs_in(folder: Path) -> list[RunDir]:
