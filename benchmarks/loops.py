@@ -61,7 +61,7 @@ def work(recipe: Any) -> Work:
     from hepfm.data.source import open_source
     from hepfm.data.tensors import to_torch
     from hepfm.random import Draws
-    from hepfm.training.engine import _decay_groups
+    from hepfm.training.engine import decay_groups
     from hepfm.training.model import build
 
     source = open_source(recipe.data.train, parts=recipe.data.parts)
@@ -72,7 +72,7 @@ def work(recipe: Any) -> Work:
         module.objective.observe(module.objective.plan(batch, draws, augment=False))
     train = recipe.train
     optimizer = torch.optim.AdamW(
-        _decay_groups(module, train.weight_decay), lr=train.learning_rate, betas=train.betas, fused=True
+        decay_groups(module, train.weight_decay), lr=train.learning_rate, betas=train.betas, fused=True
     )
     return Work(recipe, source, module, optimizer)
 

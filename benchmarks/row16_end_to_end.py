@@ -31,7 +31,7 @@ from hepfm.data.source import open_source
 from hepfm.nn import transformer
 from hepfm.nn.ragged import offsets_of
 from hepfm.random import Draws
-from hepfm.training.engine import _decay_groups
+from hepfm.training.engine import decay_groups
 from hepfm.training.model import build, resolve_precision
 
 EVENTS = 6
@@ -94,7 +94,7 @@ def _work(recipe: Any, source: Any, precision: Any) -> Work:
     module = build(recipe, source.modalities, precision)
     train = recipe.train
     optimizer = torch.optim.AdamW(
-        _decay_groups(module, train.weight_decay), lr=train.learning_rate, betas=train.betas, fused=True
+        decay_groups(module, train.weight_decay), lr=train.learning_rate, betas=train.betas, fused=True
     )
     return Work(recipe, source, module, optimizer)
 

@@ -92,7 +92,7 @@ def test_weights_that_the_loss_does_not_use_do_no_harm(toy, stage):
 def test_biases_norms_and_embeddings_do_not_decay(toy):
     from torch import nn
 
-    from hepfm.training.engine import _decay_groups
+    from hepfm.training.engine import decay_groups
 
     module = nn.ModuleDict(
         {
@@ -103,7 +103,7 @@ def test_biases_norms_and_embeddings_do_not_decay(toy):
         }
     )
     module.token = nn.Parameter(torch.zeros(1, 4))
-    decayed, free = _decay_groups(module, 0.1)
+    decayed, free = decay_groups(module, 0.1)
     names = {id(p): name for name, p in module.named_parameters()}
     assert {names[id(p)] for p in decayed["params"]} == {"matrix.weight", "conv.weight"}
     assert decayed["weight_decay"] == 0.1

@@ -65,7 +65,7 @@ class Engine:
         self._train = recipe.train
         self._parameters = [p for p in module.parameters() if p.requires_grad]
         self._adam = torch.optim.AdamW(
-            _decay_groups(module, recipe.train.weight_decay),
+            decay_groups(module, recipe.train.weight_decay),
             lr=recipe.train.learning_rate,
             betas=recipe.train.betas,
             fused=True,
@@ -213,7 +213,7 @@ class Engine:
                     yield Piece(name=name, start=start, numel=min(numel, end - start), held=held, at=at)
 
 
-def _decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Parameters with weight decay, and without: biases, norms, embeddings and learned tokens."""
     tables = {
         id(parameter)
