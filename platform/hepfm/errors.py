@@ -71,9 +71,14 @@ class TrainingError(HepfmError):
 
 
 class Stopped(HepfmError):  # noqa: N818  it is none
-    """Training that was asked to stop, and did so after a checkpoint: ``hepfm resume`` goes on from it."""
+    """Training that was asked to stop, and did so after a checkpoint: ``hepfm resume`` goes on from it.
+
+    Attributes:
+        reason: Why, as ``run.json`` says it (``SIGTERM``); known where it was raised.
+    """
 
     exit_code = 75
+    reason = ""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

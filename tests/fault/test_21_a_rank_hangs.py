@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -48,3 +49,22 @@ def test_ranks_that_move_are_not_suspected(tmp_path):
     assert first.verdict() is None
     assert second.verdict() is None
     assert not log.exists()
+
+
+def test_a_rank_that_is_slow_ends_only_where_others_wait_for_it_for_longer_than_the_timeout(
+    tmp_path, monkeypatch
+):
+    ended = []
+    monkeypatch.setattr("hepfm.training.watch.os._exit", lambda code: ended.append((code, time.monotonic())))
+    store = Store()
+    log = tmp_path / "log.txt"
+    with Watch(0, 2, 0.5, store, log) as first, Watch(1, 2, 0.5, store, log):
+        time.sleep(1.5)  # a long validation, on both
+        assert not ended
+        first.arrive()
+        came = time.monotonic()
+        time.sleep(0.4)  # the first waits, and has not given up yet
+        assert not ended
+        time.sleep(0.6)
+    assert ended
+    assert ended[0][1] - came > 0.5

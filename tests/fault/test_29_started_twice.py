@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from hepfm.cli.launch import launch
 from hepfm.errors import TrainingError
+from hepfm.recipe.load import from_dict
 from hepfm.training.worker import train
 
 pytestmark = pytest.mark.filterwarnings(
@@ -45,6 +47,18 @@ def test_the_second_start_is_refused_and_a_dead_one_does_not_hinder(make_run, tm
     assert (run.path / "lock").exists()
     train(request)
     assert run.json()["status"] == "done"
+
+
+def test_a_command_that_is_refused_changes_nothing_of_the_live_run(make_run):
+    run, request = make_run(train__steps=2)
+    run.update(status="running", attempts=[{"started": 1.0, "ended": None}])
+    with run.lock():
+        run.ask_to_stop("job stop")
+        before = run.json()
+        with pytest.raises(TrainingError, match="being trained already"):
+            launch(request, from_dict(request.recipe).recipe, as_json=False)
+        assert run.json() == before
+        assert run.stop_asked() == "job stop"
 
 
 def test_the_order_of_checkpoints_is_that_of_steps_when_the_clock_was_off_by_a_day(make_run, figures):

@@ -7,18 +7,20 @@ import math
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
 
-from hepfm.errors import RecipeError
+from hepfm.errors import RecipeError, Stopped
 from hepfm.tracking.lines import read_metrics
 from hepfm.tracking.recorder import Recorder, closed_at_last
 from hepfm.tracking.runs import create_run
 from hepfm.tracking.store import connect
 from hepfm.tracking.sync import sync
+from hepfm.training.signals import stopped
 
 
 def client_of(folder) -> MlflowClient:
@@ -257,3 +259,23 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path):
     with pytest.raises(RecipeError, match="cannot be made: Not a directory") as refused:
         create_run(tmp_path / "file", "tiny", "")
     assert "--out" in refused.value.fix
+
+
+@pytest.mark.parametrize(
+    "before", [{"status": "created"}, {"status": "failed", "reason": "Lost rank 1."}, {"status": "running"}]
+)
+def test_a_stop_while_no_worker_lives_is_recorded_as_one(out, before):
+    run = create_run(out, "tiny", "")
+    run.update(**before)
+    with pytest.raises(Stopped), closed_at_last(run):
+        raise stopped("SIGTERM", run)
+    assert (run.json()["status"], run.json()["reason"]) == ("stopped", "SIGTERM")
+
+
+def test_an_error_is_not_hidden_by_storage_that_does_not_take_its_record(out, monkeypatch):
+    run = create_run(out, "tiny", "")
+    monkeypatch.setattr("hepfm.tracking.recorder.Spool", Path.rmdir)  # OSError: the folder is not empty
+    (run.spool / "file").touch()
+    with pytest.raises(ZeroDivisionError), closed_at_last(run):
+        raise ZeroDivisionError
+    assert run.json()["status"] == "failed"

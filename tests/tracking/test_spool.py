@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
+from hepfm.tracking.files import replace
 from hepfm.tracking.spool import Cursor, Spool
 
 
@@ -32,3 +37,40 @@ def test_a_cut_line_spoils_neither_the_lines_before_nor_those_after(tmp_path):
     assert [entry["kind"] for entry, _ in spool.read(0, 10)] == ["metrics", "damaged", "metrics", "end"]
     assert spool.told() == ({"a": 2, "b": 2}, {})
     spool.close()
+
+
+def test_a_line_that_finds_no_room_leaves_no_part_and_may_be_tried_again(tmp_path):
+    code = """
+import io, resource, signal, sys
+from hepfm.tracking.files import append
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+file = io.FileIO(sys.argv[1], "ab")
+append(file, b"first" * 100)
+resource.setrlimit(resource.RLIMIT_FSIZE, (700, resource.RLIM_INFINITY))
+try:
+    append(file, b"second" * 100)
+except OSError:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    append(file, b"second" * 100)
+    print("tried again")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "file")], capture_output=True, check=True, text=True
+    )
+    assert done.stdout == "tried again\n"
+    assert (tmp_path / "file").read_bytes() == b"first" * 100 + b"second" * 100
+
+
+def test_a_file_is_replaced_by_a_handler_in_the_middle_of_replacing_it(tmp_path, monkeypatch):
+    path = tmp_path / "stop"
+    fsync = os.fsync
+
+    def interrupted(descriptor):
+        monkeypatch.setattr(os, "fsync", fsync)
+        replace(path, b"the handler's")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    replace(path, b"the first")
+    assert path.read_bytes() == b"the first"
+    assert [each.name for each in tmp_path.iterdir()] == ["stop"]

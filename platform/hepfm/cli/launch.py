@@ -105,6 +105,9 @@ def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool) -> None:
     run = RunDir(Path(request.run_dir))
     request = replace(request, timeout_s=60 * recipe.cluster.timeout_minutes, launched=True)
     leads = not under_torchrun() or os.environ["RANK"] == "0"
+    if leads:
+        with run.lock():  # a run that lives is refused before anything of it is changed
+            run.forget_stop()  # and before signals are heard: what comes from here on counts
     attempted = attempt(run, psutil.Process().create_time()) if leads else nullcontext()
     with attempted, output_to(run.log_path) as (out, err):
         console = Console(file=err, quiet=not leads)
@@ -118,8 +121,6 @@ def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool) -> None:
         stopped = None
         try:
             with follower, noting(partial(_stop, run, recipe, follower)):
-                if leads:
-                    run.forget_stop()
                 _train(request, recipe, run, follower)
         except Stopped as error:
             stopped = error

@@ -5,10 +5,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import io
+import itertools
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_number = itertools.count()
+"""Tells files apart that threads, or a signal's handler, write aside in one process at the same time."""
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -16,12 +20,17 @@ def replace(path: Path, content: bytes) -> None:
 
     Written aside, fsynced, renamed, and the rename made durable with the folder's own fsync.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    aside = path.with_name(f".{path.name}.{os.getpid()}-{next(_number)}")
+    try:
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError:
+        with suppress(OSError):
+            aside.unlink()
+        raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -33,9 +42,12 @@ def append(file: io.FileIO, line: bytes) -> None:
     """Adds a line to an unbuffered file in one system call.
 
     Raises:
-        OSError: Not all of it found room; a part of the line may stand in the file.
+        OSError: Not all of it found room; only a crash leaves a part of the line in the file.
     """
-    if file.write(line) != len(line):
+    written = file.write(line)
+    if written != len(line):
+        with suppress(OSError):  # the part goes again: the line may be tried again
+            file.truncate(os.fstat(file.fileno()).st_size - (written or 0))
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

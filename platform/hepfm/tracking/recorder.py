@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from hepfm.errors import TrainingError
+from hepfm.errors import Stopped, TrainingError
 from hepfm.tracking.description import describe
 from hepfm.tracking.files import append, replace
 from hepfm.tracking.lines import decode, encode, plain
@@ -215,14 +215,23 @@ def closed_at_last(run: RunDir, uri: str | None = None) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        with suppress(TrainingError), run.lock():  # where another process trains it, nothing has ended
-            if run.json()["status"] in {"created", "running"}:
-                _close(run, "stopped" if isinstance(error, KeyboardInterrupt) else "failed", error, uri)
+        # Where another process trains it, nothing has ended; and what storage does here must not hide why.
+        with suppress(TrainingError, OSError), run.lock():
+            _close(run, error, uri)
         raise
 
 
-def _close(run: RunDir, status: str, error: BaseException, uri: str | None) -> None:
-    run.update(status=status, reason=str(error) or type(error).__name__)
+def _close(run: RunDir, error: BaseException, uri: str | None) -> None:
+    content = run.json()
+    reason = str(error) or type(error).__name__
+    status = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+    ended = content["status"] not in {"created", "running"}
+    if isinstance(error, Stopped):  # while no worker lived: what the last ones ended with is not the end
+        reason, status = error.reason or reason, "stopped"
+        ended = content["status"] == "done" or (content["status"], content.get("reason")) == (status, reason)
+    if ended:
+        return
+    run.update(status=status, reason=reason)
     spool = Spool(run.spool)
     if not spool.empty:
         spool.append({"kind": "end", "time": time.time(), "status": status})

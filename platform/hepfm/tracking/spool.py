@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,19 +36,21 @@ class Spool:
         self.cursor_path = folder / "cursor.json"
         self.lock_path = folder / "lock"
         self._file = io.FileIO(self.entries_path, "ab")
+        self._appending = threading.Lock()
         self._cut = self._ends_in_a_cut_line()
 
     def append(self, entry: dict[str, Any]) -> None:
-        """Adds an entry; one system call, so threads may share it and a kill leaves it whole or out.
+        """Adds an entry; threads may share it; one system call, so a kill leaves it whole or out.
 
         Raises:
             OSError: It cannot be written.
         """
-        # After a line that a crash or a full disk cut short, the entry begins its own.
-        line = b"\n" * self._cut + encode(entry)
-        self._cut = True
-        append(self._file, line)
-        self._cut = False
+        with self._appending:
+            # After a line that a crash or a full disk cut short, the entry begins its own.
+            line = b"\n" * self._cut + encode(entry)
+            self._cut = True
+            append(self._file, line)
+            self._cut = False
 
     def sync(self) -> None:
         """Makes the entries durable; done before they are sent: MLflow never knows more than the disk."""

@@ -62,6 +62,7 @@ def observe_marginals(session: Session) -> None:
     for buffer in objective.marginals():
         buffer.zero_()
     for batch in _each_once(session, session.train, session.recipe.train.marginal_events):
+        ranks.arrive()
         moved = to_device(batch, ranks.device)
         draws = Draws(seed=session.recipe.seed, epoch="marginals", event_ids=moved.event_ids)
         objective.observe(objective.plan(moved, draws, augment=False))

@@ -24,11 +24,13 @@ def noted() -> str | None:
 def stopped(reason: str, run: RunDir) -> Stopped:
     """What a training raises that was asked to stop and did so."""
     steps = run.json()["steps"]
-    return Stopped(
+    error = Stopped(
         f"Stopped ({reason}) after step {steps}, with a checkpoint." if steps else f"Stopped ({reason}).",
         where=str(run.path),
         fix=f"hepfm resume {run.name} goes on from there",
     )
+    error.reason = reason
+    return error
 
 
 @contextmanager
@@ -52,9 +54,9 @@ def noting(tell: Callable[[str], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        _tell.remove(tell)
         for number, handler in before.items():
             signal.signal(number, handler)
+        _tell.remove(tell)  # not before: our handlers tell it
         _noted.clear()
 
 

@@ -53,6 +53,7 @@ def validate(module: PretrainModule, batches: Iterable[Batch], seed: int, ranks:
     encoded = module.tokens
     module.eval()
     for batch in batches:
+        ranks.arrive()
         plan = validation_plan(module, batch, seed, ranks.device)
         _, parts = module(plan, dict.fromkeys(weights, 1.0))
         baseline = module.objective.baseline(plan)

@@ -7,7 +7,6 @@ import logging
 import os
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,7 +21,8 @@ class Watch:
 
     A rank that has been still for four fifths of the time-out compares its count with those of the others.
     One that is behind writes the stacks of its threads to the log; the others write for whom they wait. Where
-    a rank hangs on after the others have given up, its process is ended.
+    a rank hangs on after the others have given up, its process is ended; one that is slow while nobody waits
+    for it is left alone.
 
     Args:
         rank: This process.
@@ -73,23 +73,32 @@ class Watch:
         )
 
     def _look(self) -> None:
-        published = 0
-        said_at = -1
+        published, said_at, asked = 0, -1, time.monotonic()
+        awaited: float | None = None  # since when others are known to be ahead
         while not self._done.wait(min(1.0, self._timeout_s / 20)):
-            still_s, count = time.monotonic() - self._moved, self._count
-            with suppress(RuntimeError, OSError):  # rank 0, where the store lives, may be gone
+            now = time.monotonic()
+            still_s, count = now - self._moved, self._count
+            try:
                 if published != count:
                     self._store.set(str(self._rank), str(count))
-                    published, self._missing = count, []
+                    published, self._missing, awaited = count, [], None
+                if awaited is None and min(still_s, now - asked) > 0.2 * self._timeout_s:
+                    asked = now
+                    awaited = now if max(self._counts()) > count else None
                 if still_s > 0.8 * self._timeout_s and said_at != count:
                     said_at = count
                     self._say(still_s)
-            if still_s > 1.2 * self._timeout_s:
+            except (RuntimeError, OSError):  # rank 0, where the store lives, is gone: nothing can go on
+                awaited = awaited or now
+            if awaited is not None and now - max(awaited, self._moved) > 1.1 * self._timeout_s:
                 _log.error("rank %d hangs after the others have given up; it ends", self._rank)
                 os._exit(1)
 
+    def _counts(self) -> list[int]:
+        return [int(count) for count in self._store.multi_get([str(rank) for rank in range(self._world)])]
+
     def _say(self, still_s: float) -> None:
-        counts = [int(count) for count in self._store.multi_get([str(rank) for rank in range(self._world)])]
+        counts = self._counts()
         missing = [rank for rank, count in enumerate(counts) if count < max(counts)]
         if missing and self._rank not in missing:
             _log.error("rank %d has waited %.0f s for rank %s", self._rank, still_s, missing)
