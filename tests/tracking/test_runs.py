@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -10,13 +11,14 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hepfm.errors import RecipeError, TrainingError
-from hepfm.tracking.runs import RunDir, create_run, find_run
+from hepfm.tracking.runs import STOP_NOW, RunDir, create_run, find_run
 
 
 def start(code: str, *arguments: object) -> subprocess.Popen[str]:
@@ -200,3 +202,47 @@ def test_a_run_is_asked_to_stop_by_a_file_that_may_also_be_made_by_hand(tmp_path
     for content in (b"", b"{", b"[]", b"\xff"):
         (run.path / "stop").write_bytes(content)
         assert run.stop_asked() == "the file 'stop' in its folder"
+
+
+def test_a_stop_file_that_cannot_be_read_for_a_moment_asks_for_nothing(tmp_path, monkeypatch):
+    run = create_run(tmp_path, "tiny", "")
+    run.ask_to_stop("job stop")
+    for number, wanted in ((errno.EIO, None), (errno.ESTALE, None), (errno.EACCES, "the file 'stop'")):
+
+        def fails(path, number=number):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(Path, "read_bytes", fails)
+        assert (run.stop_asked() or "").startswith(wanted or "")
+        assert (run.stop_asked() is None) == (wanted is None)
+
+
+def test_a_request_to_stop_is_not_lost_to_a_lesser_one(tmp_path):
+    run = create_run(tmp_path, "tiny", "")
+    run.ask_to_stop("room", unless_asked=True)
+    assert run.stop_asked() == "room"
+    run.ask_to_stop("SIGTERM")
+    run.ask_to_stop("room", unless_asked=True)
+    run.forget_stop("room")  # the run has obeyed it meanwhile
+    assert run.stop_asked() == "SIGTERM"
+    run.ask_to_stop(STOP_NOW)
+    run.ask_to_stop("SIGTERM")
+    assert run.stop_asked() == STOP_NOW
+    run.forget_stop(STOP_NOW)
+    assert run.stop_asked() is None
+    assert not list(run.path.glob(".stop*"))
+
+
+def test_a_request_that_comes_while_another_is_forgotten_stays(tmp_path, monkeypatch):
+    run = create_run(tmp_path, "tiny", "")
+    run.ask_to_stop("room")
+    rename = Path.rename
+
+    def meets(path, target):
+        run.ask_to_stop("SIGTERM")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", meets)
+    run.forget_stop("room")
+    assert run.stop_asked() == "SIGTERM"
+    assert not list(run.path.glob(".stop*"))

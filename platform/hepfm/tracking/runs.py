@@ -14,7 +14,7 @@ import re
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,9 @@ from typing import Any
 from hepfm.errors import RecipeError, TrainingError
 from hepfm.tracking.files import locked, replace
 from hepfm.tracking.lines import plain
+
+STOP_NOW = "job stop --now"
+"""The reason to stop for which a job's training is killed."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _RESULTS = ("run_id", "checkpoint", "steps", "train_loss", "val_loss", "val_loss_baseline", "weights_sha256")
@@ -79,26 +82,52 @@ class RunDir:
             content = self.json() | plain(fields)
             replace(self.path / "run.json", _render(content))
 
-    def ask_to_stop(self, reason: str) -> None:
+    def ask_to_stop(self, reason: str, *, unless_asked: bool = False) -> None:
         """Asks the run to stop after its next step, with a checkpoint. May come from any process.
+
+        `STOP_NOW` stays, whatever is asked after it.
 
         Args:
             reason: What ``run.json`` then says (``SIGTERM``, ``job stop``).
+            unless_asked: Whether a request that is there stays, whatever it is.
         """
-        replace(self._stop_path, json.dumps({"reason": reason, "time": _now()}).encode() + b"\n")
+        content = json.dumps({"reason": reason, "time": _now()}).encode() + b"\n"
+        if unless_asked:
+            aside = self._aside()
+            replace(aside, content)
+            self._put_back(aside)
+        elif self.stop_asked() != STOP_NOW:
+            replace(self._stop_path, content)
 
     def stop_asked(self) -> str | None:
         """The reason of `ask_to_stop`, where somebody called it since training started."""
-        try:
-            return str(json.loads(self._stop_path.read_bytes())["reason"])
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError):  # made by hand: touch RUN/stop
-            return "the file 'stop' in its folder"
+        return _reason(self._stop_path)
 
-    def forget_stop(self) -> None:
-        """Takes back `ask_to_stop`; done when training starts, and when it has obeyed."""
-        self._stop_path.unlink(missing_ok=True)
+    def forget_stop(self, obeyed: str | None = None) -> None:
+        """Takes back `ask_to_stop`; done when training starts, and when it has obeyed.
+
+        Args:
+            obeyed: The reason that is done with; a request for another stays. None for all.
+        """
+        if obeyed is None:
+            self._stop_path.unlink(missing_ok=True)
+        elif self.stop_asked() == obeyed:
+            aside = self._aside()
+            with suppress(FileNotFoundError):
+                self._stop_path.rename(aside)  # so that what is looked at is what is removed
+                if _reason(aside) == obeyed:
+                    aside.unlink()
+                else:
+                    self._put_back(aside)
+
+    def _aside(self) -> Path:
+        return self.path / f".stop-{uuid.uuid4().hex[:8]}"
+
+    def _put_back(self, aside: Path) -> None:
+        """Makes a file the stop file, where there is none."""
+        with suppress(FileExistsError):
+            os.link(aside, self._stop_path)
+        aside.unlink()
 
     @property
     def _stop_path(self) -> Path:
@@ -125,6 +154,15 @@ class RunDir:
             os.truncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(holder).encode(), 0)
             yield
+
+
+def _reason(path: Path) -> str | None:
+    try:
+        return str(json.loads(path.read_bytes())["reason"])
+    except (PermissionError, ValueError, KeyError, TypeError):  # made by hand: touch RUN/stop
+        return "the file 'stop' in its folder"
+    except OSError:  # there is none, or storage fails: that must not stop a run
+        return None
 
 
 def create_run(
