@@ -31,6 +31,8 @@ def down(
 
     if recorded(out) is None:
         typer.echo(f"No services run for {out.resolve()}.", err=True)
+        if not (out / "services.json").exists():  # else of before the machine's boot: removed below
+            return
     elif services := running(out):
         _end_jobs(Dashboard(services.ray_dashboard, OWN, answer_s=5.0), force=force)
     stop(out, say=_say)
@@ -62,12 +64,16 @@ def _end_jobs(dashboard: Dashboard, *, force: bool) -> None:
             fix="wait for their end (hepfm job wait JOB); or hepfm down --force: jobs save a checkpoint "
             "first, programs that were started by hand lose their Ray",
         )
-    for name, job in live.items():
-        _say(f"Stopping {name} ...")
-        dashboard.stop(job["submission_id"])
-    end = time.monotonic() + _CHECKPOINT_S
-    while (late := _live(dashboard)) and time.monotonic() < end:
-        time.sleep(_POLL_S)
+    late = live
+    try:
+        for name, job in live.items():
+            _say(f"Stopping {name} ...")
+            dashboard.stop(job["submission_id"])
+        end = time.monotonic() + _CHECKPOINT_S
+        while (late := _live(dashboard)) and time.monotonic() < end:
+            time.sleep(_POLL_S)
+    except HepfmError as error:  # Ray ends all the same
+        _say(f"Ray does not answer any more: {error.what}")
     for name, job in live.items():
         folder = job["metadata"].get("hepfm.run_dir")
         saved = newest_checkpoint(RunDir(Path(folder))) if folder else None

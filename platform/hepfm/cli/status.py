@@ -42,7 +42,8 @@ def status(
             found["services"] = list(pool.map(_service, services.services))
         with suppress(HepfmError):  # it said that it is up, and went
             found |= _cluster(services, found["services"])
-    found["up"] = bool(services) and all(service["status"] == "up" for service in found["services"])
+    up = {service["name"] for service in found["services"] if service["status"] == "up"}
+    found["up"] = services is not None and up >= {"Ray"} | ({"MLflow"} if not services.elsewhere else set())
     found["runs"] = _runs(out)
     if as_json:
         typer.echo(json.dumps(found))

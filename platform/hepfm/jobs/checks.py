@@ -8,6 +8,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from hepfm.errors import HepfmError, RecipeError
 from hepfm.jobs.client import OWN, Dashboard
@@ -60,7 +61,7 @@ def mlflow_beside(dashboard: Dashboard, out: Path) -> str | None:
     with suppress(HepfmError):  # of another machine
         services = recorded(out)
         if services and services.ray and services.ray_dashboard == dashboard.address:
-            return services.mlflow
+            return services.mlflow or None
     return None
 
 
@@ -106,4 +107,8 @@ def live(job: dict[str, Any]) -> bool:
 
 
 def _is_url(address: str) -> bool:
-    return address.startswith(("http://", "https://"))
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket or a port that is none
+        return False

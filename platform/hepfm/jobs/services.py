@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +12,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from hepfm.data.local_ray import scratch
 from hepfm.errors import HepfmError, RecipeError
 from hepfm.jobs import head, processes
+from hepfm.jobs.client import is_local
 from hepfm.tracking import server
 from hepfm.tracking.files import locked, replace
 from hepfm.tracking.store import connect, database, store_uri, without_secrets
@@ -93,20 +96,22 @@ def recorded(out: Path) -> Services | None:
     """The services that were started for a folder and not ended, alive or not.
 
     Raises:
-        HepfmError: They were started on another machine, or the note of them is damaged.
+        HepfmError: They are another user's, were started on another machine, or the note of them is damaged.
     """
     path = _state(out)
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(_own_note(path))
         there = content["machine"]["host"]
         services = tuple(
             Service(**service | {"leader": processes.Leader(**service["leader"])})
             for service in content["services"]
         )
+        if not all(map(_plausible, services)):
+            raise ValueError("it names a folder or an address that hepfm up never uses")  # noqa: TRY301
         found = Services(out.resolve(), services, content["elsewhere"])
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise HepfmError(
             "what was noted of this folder's services cannot be read",
             where=f"{path}: {error}",
@@ -121,6 +126,35 @@ def recorded(out: Path) -> Services | None:
         )
     # Booted since: the pids are others' now.
     return found if content["machine"] == here else None
+
+
+def _own_note(path: Path) -> bytes:
+    """The note's content; whoever could write it could have folders removed and processes ended."""
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            about = os.fstat(file.fileno())
+            if about.st_uid == os.getuid() and not about.st_mode & 0o022:
+                return file.read()
+        ours = about.st_uid == os.getuid()
+        cause = "others may write it" if ours else f"it belongs to {path.owner()}"
+    except FileNotFoundError:
+        raise
+    except (OSError, KeyError) as error:  # KeyError: an owner without a name
+        cause = getattr(error, "strerror", None) or "it belongs to another user"
+        with suppress(OSError, KeyError):
+            cause += f"; it belongs to {path.owner()}"
+    raise HepfmError(
+        "the services of this folder may be another user's, and are left alone",
+        where=f"{path}: {cause}",
+        fix="give the cluster's --address; or name a folder of your own with --out",
+    )
+
+
+def _plausible(service: Service) -> bool:
+    """Whether its folder is one of `head.make_folder`, wherever TMPDIR was, and its pages are here."""
+    folder = Path(service.folder)
+    inside = folder.is_absolute() and ".." not in folder.parts and folder.parent.name == scratch().name
+    return is_local(service.url) and (inside or not service.folder)
 
 
 def running(out: Path) -> Services | None:
