@@ -9,7 +9,7 @@ import pytest
 
 from hepfm.errors import DataError, TrainingError
 from hepfm.tracking.runs import RunDir
-from hepfm.training.ray_failures import LostError, judge
+from hepfm.training.ray_failures import LostError, NotStartedError, judge
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
@@ -60,11 +60,16 @@ def test_another_error_names_rank_and_log():
 
 def test_errors_of_rays_controller_are_sentences():
     from ray.train import ControllerError
-    from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
+    from ray.train.v2._internal.exceptions import (
+        WorkerGroupStartupFailedError,
+        WorkerGroupStartupTimeoutError,
+    )
 
     with pytest.raises(TrainingError, match="Ray Train failed: OSError: no space"):
         judge(ControllerError(OSError("no space\nmore")), RUN)
     with pytest.raises(LostError, match="did not start the workers"):
+        judge(ControllerError(WorkerGroupStartupFailedError("its node died")), RUN)
+    with pytest.raises(NotStartedError, match="no room"):
         judge(ControllerError(WorkerGroupStartupTimeoutError(2)), RUN)
     with pytest.raises(LostError, match="controller"):
         judge(killed(), RUN)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
+from hepfm.errors import RecipeError, Stopped, TrainingError
 from hepfm.recipe.schema import Cluster
-from hepfm.training.ray_nodes import Node, group
+from hepfm.tracking.runs import create_run
+from hepfm.training import ray_launcher, ray_nodes
+from hepfm.training.ray_launcher import environment
+from hepfm.training.ray_nodes import Node, group, wait_for_room
 
 
 def nodes(*sizes):
@@ -35,3 +42,71 @@ def nodes(*sizes):
 def test_the_most_workers_with_the_most_cores_each_that_fit_on_whole_nodes(cluster, sizes, gpus, wanted):
     found = group(Cluster(**cluster), nodes(*sizes), gpus=gpus)
     assert (found and (found.workers, found.cpus)) == wanted
+
+
+def waited(cluster, sizes, rests, run, monkeypatch, **options):
+    """What is found, and told, on nodes of which others leave less and less, or more, at each look."""
+    left, told = iter(rests), []
+    monkeypatch.setattr(ray_nodes, "nodes", lambda: nodes(*sizes))
+    monkeypatch.setattr(ray_nodes, "free", lambda _has: nodes(*next(left)))
+    monkeypatch.setattr(ray_nodes, "_SETTLE_S", -1.0)
+    monkeypatch.setattr(ray_nodes.time, "sleep", lambda _: None)
+    options = {"gpus": None, "patience_s": 60.0, "refuse": True} | options
+    return wait_for_room(Cluster(**cluster), run, told.append, **options), told
+
+
+def test_room_that_other_jobs_use_is_waited_for(tmp_path, monkeypatch):
+    run = create_run(tmp_path, "tiny", "")
+    cluster = {"workers": 2, "cpus_per_worker": 3}
+    found, told = waited(cluster, [(8, 0)], [[(2, 0)], [(5, 0)], [(6, 0)]], run, monkeypatch)
+    assert (found.workers, found.cpus, found.gpus) == (2, 3, 0)
+    assert told == [
+        "Waiting for room. There is no room for 2 workers beside other jobs, which use 6 CPUs of 8."
+    ]
+    cluster["workers"] = {"min": 1, "max": 2}
+    assert waited(cluster, [(8, 0)], [[(5, 0)]], run, monkeypatch)[0].workers == 1
+    with pytest.raises(TrainingError, match="beside other jobs"):
+        waited(cluster, [(8, 0)], [[(1, 0)]], run, monkeypatch, patience_s=0.0)
+
+
+def test_a_cluster_that_is_too_small_is_refused_whoever_uses_it(tmp_path, monkeypatch):
+    run = create_run(tmp_path, "tiny", "")
+    cluster = {"workers": 2, "cpus_per_worker": 5}
+    with pytest.raises(RecipeError, match="2 workers with 5 CPUs each need 10 CPUs; the Ray cluster has 8"):
+        waited(cluster, [(8, 0)], [[(1, 0)]], run, monkeypatch)
+
+
+def test_it_is_said_that_there_are_fewer_gpus_than_workers(tmp_path, monkeypatch):
+    run = create_run(tmp_path, "tiny", "")
+    found, told = waited({"workers": 2}, [(8, 1)], [[(8, 1)]], run, monkeypatch)
+    assert found.gpus == 0
+    assert told == ["The Ray cluster has 1 GPUs for 2 workers: they train without."]
+    assert environment(found)["CUDA_VISIBLE_DEVICES"] == ""
+    found, told = waited({"workers": 2}, [(8, 2)], [[(8, 2)]], run, monkeypatch)
+    assert (found.gpus, told) == (1, [])
+    assert "CUDA_VISIBLE_DEVICES" not in environment(found)
+
+
+def test_a_signal_is_obeyed_before_a_group_starts_and_growing_is_not(tmp_path):
+    run = create_run(tmp_path, "tiny", "")
+    run.ask_to_stop("room for more workers")
+    ray_launcher._obey(run)
+    run.update(status="stopped", reason="room for more workers")
+    run.ask_to_stop("SIGTERM")
+    with pytest.raises(Stopped, match="SIGTERM"):
+        ray_launcher._obey(run)
+    assert run.json()["reason"] == "SIGTERM"
+
+
+def test_a_lost_rank_0_is_waited_for_until_it_lets_the_run_go(tmp_path, monkeypatch):
+    run = create_run(tmp_path, "tiny", "")
+    with run.lock():
+        threading.Timer(0.5, run.ask_to_stop, ["SIGTERM"]).start()
+        begin = time.monotonic()
+        ray_launcher._until_free(run)
+        assert time.monotonic() - begin > 0.4
+    run.forget_stop()
+    ray_launcher._until_free(run)  # free: at once
+    monkeypatch.setattr(ray_launcher, "_FREE_WITHIN_S", 0.3)
+    with run.lock():
+        ray_launcher._until_free(run)  # not for ever

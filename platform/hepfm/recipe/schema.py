@@ -150,12 +150,12 @@ class Cluster(Section):
 
     @property
     def fewest_workers(self) -> int:
-        """That the run is trained with."""
+        """The fewest that the run is trained with."""
         return self.workers if isinstance(self.workers, int) else self.workers.min
 
     @property
     def most_workers(self) -> int:
-        """That the run is trained with."""
+        """The most that the run is trained with."""
         return self.workers if isinstance(self.workers, int) else self.workers.max
 
 

@@ -18,11 +18,16 @@ class LostError(Exception):
     """A worker or a node was lost; the text says so in a sentence."""
 
 
+class NotStartedError(Exception):
+    """There was no room for the workers after all; the text says so in a sentence."""
+
+
 def judge(error: BaseException, run: RunDir) -> NoReturn:
     """Raises what an exception of Ray Train means.
 
     Raises:
-        LostError: A worker's process or its node ended, or workers did not start.
+        LostError: A worker's process or its node ended, or workers failed to start.
+        NotStartedError: Workers waited too long for room.
         HepfmError: What a worker raised; the lowest rank is the most telling.
     """
     from ray import train
@@ -44,19 +49,27 @@ def judge(error: BaseException, run: RunDir) -> NoReturn:
             f"Training ended on {_ranks(failures)}: {last}", where=where, fix=again
         ) from error
     if isinstance(error, train.ControllerError):
-        failure = error.controller_failure
-        if type(failure).__name__.startswith("WorkerGroupStartup"):  # failed, or took too long
-            raise LostError("Ray did not start the workers.") from error
-        first = str(failure).strip().splitlines()[0]
-        where = f"{run.log_path} has what happened before"
-        raise TrainingError(
-            f"Ray Train failed: {type(failure).__name__}: {first}", where=where, fix=again
-        ) from error
+        _judge_controller(error.controller_failure, run)
     if isinstance(error, train.TrainingFailedError):
         raise LostError(f"A node is taken away: {error}") from error
     if isinstance(error, RayError):
         raise LostError("Lost Ray Train's controller.") from error
     raise error
+
+
+def _judge_controller(failure: BaseException, run: RunDir) -> NoReturn:
+    from ray.train.v2._internal import exceptions
+
+    if isinstance(failure, exceptions.WorkerGroupStartupTimeoutError):
+        raise NotStartedError("Ray found no room for the workers.") from failure
+    if isinstance(failure, exceptions.WorkerGroupStartupFailedError):
+        raise LostError("Ray did not start the workers.") from failure
+    first = str(failure).strip().splitlines()[0]
+    raise TrainingError(
+        f"Ray Train failed: {type(failure).__name__}: {first}",
+        where=f"{run.log_path} has what happened before",
+        fix=f"hepfm resume {run.name} goes on from the newest checkpoint",
+    ) from failure
 
 
 def _is_lost(failure: BaseException) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -19,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from hepfm.data.local_ray import init_options
 from hepfm.errors import RecipeError, Stopped, TrainingError
 from hepfm.tracking.runs import RunDir
-from hepfm.training.ray_failures import LostError, judge
-from hepfm.training.ray_nodes import Group, check_folder_is_shared, group, nodes, wait_for_room
-from hepfm.training.signals import stopped, take_back
+from hepfm.training.ray_failures import LostError, NotStartedError, judge
+from hepfm.training.ray_head import Head, HeadLostError
+from hepfm.training.ray_nodes import Group, check_folder_is_shared, free, group, nodes, wait_for_room
+from hepfm.training.signals import noted, stopped, take_back
 
 if TYPE_CHECKING:
     from hepfm.recipe.schema import Cluster
@@ -32,7 +32,8 @@ _STORAGE = "ray"
 _GROW = "room for more workers"
 """Why a run is asked to stop, to go on at once with more workers."""
 _LOOK_FOR_ROOM_S = 10.0
-_HEAD_SILENT_S = 20.0
+_FREE_WITHIN_S = 90.0
+"""How long a rank 0 that was lost may hold the run's lock."""
 
 
 def run_on_ray(request: TrainRequest, cluster: Cluster, say: Callable[[str], None] = lambda _: None) -> None:
@@ -66,7 +67,7 @@ def run_on_ray(request: TrainRequest, cluster: Cluster, say: Callable[[str], Non
     take_back()
     try:
         _keep_training(request, cluster, run, tell)
-    except _HeadLostError as error:
+    except HeadLostError as error:
         started_here = False  # to shut down would wait for the head
         raise TrainingError(
             f"Ray's head at {error} does not answer any more; the workers end with it.",
@@ -113,15 +114,27 @@ def _connect(cluster: Cluster, run: RunDir) -> bool:
 
 def _keep_training(request: TrainRequest, cluster: Cluster, run: RunDir, tell: Callable[[str], None]) -> None:
     """Trains to the end, however often workers are lost within what is allowed."""
-    losses, gpus, patience_s = 0, None, 0.0
+    losses, again, gpus = 0, False, None
+    started = time.monotonic()  # or tried to, in vain since
     while True:
+        _obey(run)
         check_folder_is_shared(run.path)
-        size = wait_for_room(cluster, run, tell, gpus=gpus, patience_s=patience_s)
-        if patience_s or cluster.fewest_workers < cluster.most_workers:
+        size = wait_for_room(cluster, run, tell, gpus=gpus, patience_s=request.timeout_s, refuse=not again)
+        if again or cluster.fewest_workers < cluster.most_workers:
             tell(f"Training with {size.workers} {'worker' if size.workers == 1 else 'workers'}.")
-        gpus, patience_s = size.gpus, request.timeout_s
+        _obey(run)
+        gpus, again = size.gpus, True
         try:
             _Attempt(request, cluster, size, run, tell).go()
+        except NotStartedError as error:  # no loss: others were faster
+            if time.monotonic() - started > request.timeout_s:
+                raise TrainingError(
+                    f"{error} They were tried to start for {request.timeout_s / 60:.0f} minutes.",
+                    where=f"{run.log_path} has what happened before",
+                    fix=f"see what else runs on the cluster; hepfm resume {run.name} goes on then",
+                ) from error
+            tell(f"{error} Looking for room again.")
+            continue
         except LostError as lost:
             losses += 1
             if losses > cluster.max_restarts:
@@ -132,12 +145,33 @@ def _keep_training(request: TrainRequest, cluster: Cluster, run: RunDir, tell: C
                 ) from lost
             run.update(restarts=run.json().get("restarts", 0) + 1)
             tell(f"{lost} Starting again from the newest checkpoint ({losses} of {cluster.max_restarts}).")
+            _until_free(run)
+            started = time.monotonic()
             continue
         end = run.json()
         if end["status"] != "stopped":
             return
         if end["reason"] != _GROW:
             raise stopped(end["reason"], run)
+        started = time.monotonic()
+
+
+def _obey(run: RunDir) -> None:
+    """Raises `Stopped` where that was asked for while no worker listened."""
+    run.forget_stop(_GROW)  # which the next group does
+    if reason := noted() or run.stop_asked():
+        if run.json()["status"] == "stopped":
+            run.update(reason=reason)
+        raise stopped(reason, run)
+
+
+def _until_free(run: RunDir) -> None:
+    """Waits until a rank 0 that was lost lets the run go."""
+    end = time.monotonic() + _FREE_WITHIN_S
+    while time.monotonic() < end and not (noted() or run.stop_asked()):
+        with suppress(TrainingError, OSError), run.lock():
+            return
+        time.sleep(0.2)
 
 
 class _Attempt:
@@ -155,15 +189,19 @@ class _Attempt:
 
         Raises:
             LostError: A worker or a node was lost.
+            NotStartedError: There was no room for the workers after all.
             HepfmError: What a worker raised.
         """
+        import ray
+
         thread = threading.Thread(target=self._fit, name="hepfm-ray-train", daemon=True)
         thread.start()
-        head = _Head()
+        head = Head(ray.get_runtime_context().gcs_address)
         while thread.is_alive():
             thread.join(0.2)
             head.check()
-            self._look_for_room()
+            if head.answers:  # else to ask for the nodes would wait for it
+                self._look_for_room()
         if self._error is not None:
             head.make_sure()  # its loss comes as whatever was under way
             judge(self._error, self._run)
@@ -187,7 +225,7 @@ class _Attempt:
                 run_config=train.RunConfig(
                     name=_STORAGE,
                     storage_path=str(self._run.path),
-                    worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": str(size.cpus)}},
+                    worker_runtime_env={"env_vars": environment(size)},
                     failure_config=train.FailureConfig(
                         max_failures=0, controller_failure_limit=0, max_preemption_failures=0
                     ),
@@ -201,7 +239,7 @@ class _Attempt:
         if self._size.workers == self._cluster.most_workers or time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + _LOOK_FOR_ROOM_S
-        larger = group(self._cluster, nodes(), gpus=self._size.gpus)
+        larger = group(self._cluster, free(nodes(), own=self._size), gpus=self._size.gpus)
         if larger is None or larger.workers <= self._size.workers:
             return
         self._next_look = math.inf
@@ -211,48 +249,14 @@ class _Attempt:
             self._tell(f"Not growing to {larger.workers} workers. {error}")
             return
         self._tell(f"There is room for {larger.workers} workers; going on with them after a checkpoint.")
-        self._run.ask_to_stop(_GROW)
+        with suppress(OSError):  # where nothing can be written, training ends by itself
+            self._run.ask_to_stop(_GROW, unless_asked=True)
 
 
-class _HeadLostError(Exception):
-    """Ray's head, at an address, is gone."""
-
-
-class _Head:
-    """Watches Ray's head: a driver is not told of its end, and is itself ended a minute later (Ray 2.60)."""
-
-    def __init__(self) -> None:
-        import ray
-
-        self._address = ray.get_runtime_context().gcs_address
-        self._heard = self._next = time.monotonic()
-
-    def check(self) -> None:
-        """Looks whether it answers, now and then; raises `_HeadLostError` where it has not for long."""
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + 2.0
-        if self._answers():
-            self._heard = now
-        elif now - self._heard > _HEAD_SILENT_S:
-            raise _HeadLostError(self._address)
-
-    def make_sure(self) -> None:
-        """Waits for an answer, for a while; raises `_HeadLostError` where none comes."""
-        end = time.monotonic() + _HEAD_SILENT_S / 2
-        while not self._answers():
-            if time.monotonic() > end:
-                raise _HeadLostError(self._address)
-            time.sleep(0.5)
-
-    def _answers(self) -> bool:
-        host, _, port = self._address.rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=2.0).close()
-        except OSError:
-            return False
-        return True
+def environment(size: Group) -> dict[str, str]:
+    """Variables of the workers. Without a GPU they see none; Ray (2.60) would leave them all."""
+    variables = {"OMP_NUM_THREADS": str(size.cpus)}
+    return variables if size.gpus else variables | {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def _train(config: dict[str, Any]) -> None:

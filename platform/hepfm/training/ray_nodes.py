@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from hepfm.recipe.schema import Cluster
 
 _ANSWER_WITHIN_S = 120.0
+_SETTLE_S = 5.0
+"""How long Ray may take to tell that the workers of a group before are gone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +30,8 @@ class Node:
     Attributes:
         id: Ray's.
         host: Its address.
-        cpus: Cores that it offers.
-        gpus: GPUs that it offers.
+        cpus: Cores that it offers, or has free.
+        gpus: GPUs that it offers, or has free.
     """
 
     id: str
@@ -72,6 +75,40 @@ def nodes() -> list[Node]:
     ]
 
 
+def free(has: Sequence[Node], own: Group | None = None) -> list[Node]:
+    """Nodes with what others leave this run of them.
+
+    Args:
+        has: The nodes, with all that they offer.
+        own: Workers that the run has now; what they hold is not others'.
+    """
+    from ray._private.state import available_resources_per_node  # ray.available_resources is of all nodes
+
+    left = available_resources_per_node()
+    held = _own_workers() if own else Counter[str]()
+    rest = []
+    for node in has:
+        there, workers = left.get(node.id, {}), held[node.id]
+        cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
+        if own:
+            cpus, gpus = cpus + workers * own.cpus, gpus + workers * own.gpus
+        rest.append(replace(node, cpus=cpus, gpus=gpus))
+    return rest
+
+
+def _own_workers() -> Counter[str]:
+    """How many workers of this process's training are on each node, by Ray's ids."""
+    import ray
+    from ray._private.state import actors
+
+    mine = actors(job_id=ray.JobID.from_hex(ray.get_runtime_context().get_job_id()), actor_state_name="ALIVE")
+    return Counter(
+        actor["Address"]["NodeID"]
+        for actor in mine.values()
+        if actor["ActorClassName"].endswith("RayTrainWorker")
+    )
+
+
 def group(cluster: Cluster, has: Sequence[Node], *, gpus: int) -> Group | None:
     """The largest group that a recipe allows and nodes have room for; None where they have too little.
 
@@ -90,9 +127,15 @@ def group(cluster: Cluster, has: Sequence[Node], *, gpus: int) -> Group | None:
 
 
 def wait_for_room(
-    cluster: Cluster, run: RunDir, tell: Callable[[str], None], *, gpus: int | None, patience_s: float
+    cluster: Cluster,
+    run: RunDir,
+    tell: Callable[[str], None],
+    *,
+    gpus: int | None,
+    patience_s: float,
+    refuse: bool,
 ) -> Group:
-    """The largest group that there is room for, as soon as there is.
+    """The largest group that there is room for, as soon as there is, beside what other jobs use.
 
     Args:
         cluster: Of the recipe.
@@ -100,55 +143,83 @@ def wait_for_room(
         tell: Is told that there is too little.
         gpus: Of each worker; None for as the recipe says, else one where there are enough.
         patience_s: After which it is given up.
+        refuse: Whether a cluster that has too little, also when nobody else uses it, is not waited for.
 
     Raises:
-        RecipeError: There is too little, and no patience.
+        RecipeError: The cluster has too little, and that is refused.
         TrainingError: There was too little for so long.
         Stopped: The run was asked to stop meanwhile.
     """
-    end, told = time.monotonic() + patience_s, False
+    begin, told = time.monotonic(), ""
     while True:
         has = nodes()
         if gpus is None:
-            each = int(sum(node.gpus for node in has) >= cluster.fewest_workers)
-            gpus = each if cluster.gpus_per_worker is None else cluster.gpus_per_worker
-        if found := group(cluster, has, gpus=gpus):
+            gpus = _gpus_of_each(cluster, has, tell)
+        most, rest = group(cluster, has, gpus=gpus), free(has)
+        found = group(cluster, rest, gpus=gpus)
+        waited_s = time.monotonic() - begin
+        if found and (found == most or waited_s > _SETTLE_S):
             return found
-        what = _too_little(cluster, has, gpus)
-        if not patience_s:
+        what = _in_use(cluster, has, rest, gpus) if most else _too_little(cluster, has, gpus)
+        if refuse and not most:
             raise RecipeError(
                 what,
                 where="cluster.workers, cluster.cpus_per_worker, cluster.gpus_per_worker",
                 fix="ask for fewer workers or less for each",
             )
-        if time.monotonic() > end:
+        if waited_s > patience_s:
             raise TrainingError(
                 f"{what} Nothing came in {patience_s / 60:.0f} minutes.",
                 where=str(run.path),
                 fix=f"hepfm resume {run.name} --workers N goes on with fewer, from the newest checkpoint",
             )
-        if not told:
-            tell(f"Waiting for nodes. {what}")
-            told = True
+        waiting = "room" if most else "nodes"
+        if told != waiting and not found and (waited_s > _SETTLE_S or not most):
+            tell(f"Waiting for {waiting}. {what}")
+            told = waiting
         if reason := run.stop_asked():
             raise stopped(reason, run)
         time.sleep(1.0)
 
 
+def _gpus_of_each(cluster: Cluster, has: Sequence[Node], tell: Callable[[str], None]) -> int:
+    if cluster.gpus_per_worker is not None:
+        return cluster.gpus_per_worker
+    there = sum(node.gpus for node in has)
+    if 0 < there < cluster.fewest_workers:
+        tell(f"The Ray cluster has {there:g} GPUs for {cluster.fewest_workers} workers: they train without.")
+    return int(there >= cluster.fewest_workers)
+
+
+def _in_use(cluster: Cluster, has: Sequence[Node], rest: Sequence[Node], gpus: int) -> str:
+    """What is said where a cluster is large enough, but others use it."""
+    cpus = sum(node.cpus for node in has), sum(node.cpus for node in rest)
+    used = f"{cpus[0] - cpus[1]:g} CPUs of {cpus[0]:g}"
+    if gpus:
+        cards = sum(node.gpus for node in has), sum(node.gpus for node in rest)
+        used += f" and {cards[0] - cards[1]:g} GPUs of {cards[0]:g}"
+    return f"There is no room for {_wanted(cluster)} beside other jobs, which use {used}."
+
+
+def _wanted(cluster: Cluster) -> str:
+    fewest = cluster.fewest_workers
+    workers = f"{fewest} {'worker' if fewest == 1 else 'workers'}"
+    return f"at least {workers}" if fewest < cluster.most_workers else workers
+
+
 def _too_little(cluster: Cluster, has: Sequence[Node], gpus: int) -> str:
     fewest = cluster.fewest_workers
-    workers = f"{'at least ' if fewest < cluster.most_workers else ''}{fewest} workers"
     for name, each, there in (
         ("CPU", cluster.cpus_per_worker or 1, sum(node.cpus for node in has)),
         ("GPU", gpus, sum(node.gpus for node in has)),
     ):
         if each * fewest > there:
             return (
-                f"{workers[0].upper()}{workers[1:]} with {each} {name}s each need {each * fewest} {name}s; "
+                f"{_wanted(cluster).capitalize()} with {each} {name}s each need {each * fewest} {name}s; "
                 f"the Ray cluster has {there:g}."
             )
     sizes = ", ".join(f"{node.host} {node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in has)
-    return f"{fewest} workers do not fit on the nodes of the Ray cluster: {sizes}."
+    return f"{_wanted(cluster).capitalize()} do not fit on the nodes of the Ray cluster: {sizes}."
 
 
 def check_folder_is_shared(run_dir: Path) -> None:
