@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 
@@ -9,10 +11,12 @@ import pytest
 
 from hepfm.errors import RecipeError, Stopped, TrainingError
 from hepfm.recipe.schema import Cluster
+from hepfm.tracking.recorder import closed_at_last
 from hepfm.tracking.runs import create_run
 from hepfm.training import ray_launcher, ray_nodes
 from hepfm.training.ray_launcher import environment
 from hepfm.training.ray_nodes import Node, group, wait_for_room
+from hepfm.training.signals import noting
 
 
 def nodes(*sizes):
@@ -87,15 +91,22 @@ def test_it_is_said_that_there_are_fewer_gpus_than_workers(tmp_path, monkeypatch
     assert "CUDA_VISIBLE_DEVICES" not in environment(found)
 
 
-def test_a_signal_is_obeyed_before_a_group_starts_and_growing_is_not(tmp_path):
+def test_a_signal_is_obeyed_before_a_group_starts_and_growing_is_not(tmp_path, monkeypatch):
     run = create_run(tmp_path, "tiny", "")
     run.ask_to_stop("room for more workers")
     ray_launcher._obey(run)
     run.update(status="stopped", reason="room for more workers")
     run.ask_to_stop("SIGTERM")
-    with pytest.raises(Stopped, match="SIGTERM"):
+    with pytest.raises(Stopped, match="SIGTERM"), closed_at_last(run):
         ray_launcher._obey(run)
-    assert run.json()["reason"] == "SIGTERM"
+    assert (run.json()["status"], run.json()["reason"]) == ("stopped", "SIGTERM")
+    run.forget_stop()
+    with noting(lambda _: None):
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Stopped, match="SIGTERM"):
+            ray_launcher._obey(run)
+        with pytest.raises(Stopped, match="SIGTERM"):
+            waited({"workers": 2}, [(2, 0)], [[(1, 0)]], run, monkeypatch)
 
 
 def test_a_lost_rank_0_is_waited_for_until_it_lets_the_run_go(tmp_path, monkeypatch):

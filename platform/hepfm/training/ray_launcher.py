@@ -160,8 +160,6 @@ def _obey(run: RunDir) -> None:
     """Raises `Stopped` where that was asked for while no worker listened."""
     run.forget_stop(_GROW)  # which the next group does
     if reason := noted() or run.stop_asked():
-        if run.json()["status"] == "stopped":
-            run.update(reason=reason)
         raise stopped(reason, run)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hepfm.errors import RecipeError, TrainingError
 from hepfm.tracking.runs import RunDir
-from hepfm.training.signals import stopped
+from hepfm.training.signals import noted, stopped
 
 if TYPE_CHECKING:
     from hepfm.recipe.schema import Cluster
@@ -177,7 +177,7 @@ def wait_for_room(
         if told != waiting and not found and (waited_s > _SETTLE_S or not most):
             tell(f"Waiting for {waiting}. {what}")
             told = waiting
-        if reason := run.stop_asked():
+        if reason := noted() or run.stop_asked():
             raise stopped(reason, run)
         time.sleep(1.0)
 
