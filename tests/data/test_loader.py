@@ -99,6 +99,20 @@ def test_background_processes_end_with_the_iteration(source):
     assert len(left) == len(children) - 1  # the fork server stays, for the next iteration
 
 
+def test_a_reader_that_hangs_holds_up_nobody(source):
+    iteration = iter(Loader(source, seed=1, batch_cost=50, micro_batch_cost=50, workers=1))
+    next(iteration)
+    own = psutil.Process()
+    readers = set(own.children(recursive=True)) - set(own.children())
+    for reader in readers:
+        reader.suspend()
+    began = time.monotonic()
+    iteration.close()
+    assert time.monotonic() - began < 4  # torch alone waits for 10 s, and leaves it
+    assert readers
+    assert psutil.wait_procs(readers, timeout=10)[1] == []
+
+
 def test_signals_to_all_processes_of_a_run_do_not_end_its_readers():
     code = (
         "import os, psutil, signal\n"

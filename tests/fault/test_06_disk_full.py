@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hepfm.errors import TrainingError
-from hepfm.training import storage
+from hepfm.tracking import storage
 from hepfm.training.checkpoint import find_newest
 from hepfm.training.worker import train
 
@@ -109,6 +109,7 @@ def test_metrics_that_cannot_be_written_end_the_run_in_a_sentence(make_run, moun
             def on_end(self, run): ...
 
         patch.setattr(start, "_callbacks", lambda: [Callback()])
+        patch.setattr(storage, "WAITS_S", (0.1, 0.2))
         with pytest.raises(TrainingError, match="cannot be written") as full:
             train(request)
     assert "No space left" in str(full.value)

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from hepfm.errors import TrainingError
-from hepfm.training import start, storage
+from hepfm.tracking import storage
+from hepfm.training import start
 from hepfm.training.worker import train
 
 pytestmark = pytest.mark.filterwarnings(

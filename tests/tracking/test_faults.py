@@ -283,7 +283,9 @@ import resource, sys
 from pathlib import Path
 from hepfm.errors import TrainingError
 from hepfm.tracking.recorder import Recorder
+from hepfm.tracking import storage
 from hepfm.tracking.runs import RunDir
+storage.WAITS_S = (0.1,)
 run = RunDir(Path(sys.argv[1]))
 recorder = Recorder(run, uri="http://127.0.0.1:9", params={{"seed": 1}})
 resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))  # what does not fit is cut off
@@ -303,7 +305,7 @@ print(recorder.close("failed"))
     assert closing[0][:3] == [
         "The",
         "record",
-        "could not be ended: the record cannot be written: File too large",
+        "could not be ended: The record cannot be written: File too large.",
     ]
     recorder = Recorder(run, params={"seed": 1}, resume_step=int(step) - 1)
     for again in range(int(step), STEPS):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import resource
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +23,7 @@ from hepfm.errors import RecipeError, Stopped
 from hepfm.tracking.lines import read_metrics
 from hepfm.tracking.recorder import Recorder, closed_at_last
 from hepfm.tracking.runs import create_run
+from hepfm.tracking.storage import in_words
 from hepfm.tracking.store import connect
 from hepfm.tracking.sync import sync
 from hepfm.training.signals import stopped
@@ -279,3 +285,41 @@ def test_an_error_is_not_hidden_by_storage_that_does_not_take_its_record(out, mo
     with pytest.raises(ZeroDivisionError), closed_at_last(run):
         raise ZeroDivisionError
     assert run.json()["status"] == "failed"
+
+
+def test_a_moment_without_room_costs_no_line(out, monkeypatch):
+    monkeypatch.setattr("hepfm.tracking.storage.WAITS_S", (0.5, 0.5, 0.5))
+    run = create_run(out, "tiny", "")
+    recorder = Recorder(run, uri="http://127.0.0.1:9", close_timeout=1)
+    recorder.metrics(1, {"lr": 1.0})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    def make_room():
+        time.sleep(0.7)
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    thread = threading.Thread(target=make_room)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (run.metrics_path.stat().st_size + 9, before[1]))
+    thread.start()
+    try:
+        recorder.metrics(2, {"lr": 2.0})
+    finally:
+        thread.join()
+        signal.signal(signal.SIGXFSZ, handler)
+    recorder.close("done")
+    lines = run.metrics_path.read_text().splitlines()
+    assert [line["metrics"] for line in map(json.loads, lines)] == [
+        {"lr": 1.0},
+        {"lr": 2.0},
+    ]
+    told = [json.loads(line) for line in (run.spool / "outbox.jsonl").read_text().split("\n") if line]
+    assert [entry["step"] for entry in told if "lr" in entry.get("metrics", ())] == [1, 2]
+
+
+def test_storage_that_fails_is_not_said_to_be_written_to(tmp_path):
+    full = in_words(OSError(errno.ENOSPC, "No space left on device"), tmp_path)
+    assert "record cannot be written: No space left" in str(full)
+    assert str(in_words(OSError(errno.EIO, "Input/output error"), tmp_path)).startswith(
+        "Storage fails: Input"
+    )

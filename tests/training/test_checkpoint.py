@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -195,3 +196,14 @@ def test_weights_of_another_model_are_refused(tmp_path):
     assert torch.equal(same.weight, read_weights(tmp_path / "w.safetensors")["weight"])
     with pytest.raises(CheckpointError, match="1 do not fit"):
         load_weights(torch.nn.Linear(4, 2), tmp_path / "w.safetensors")
+
+
+def test_one_that_cannot_be_read_is_passed_over_like_a_damaged_one(tmp_path):
+    before, newest = make(tmp_path, 100), make(tmp_path, 200)
+    shard = newest / "engine" / "shard.pt"
+    shard.unlink()
+    with socket.socket(socket.AF_UNIX) as unreadable:  # to open it is an OSError, also for root
+        unreadable.bind(str(shard))
+        found, damaged = find_newest(tmp_path)
+    assert found == before
+    assert "shard.pt of the checkpoint cannot be read" in damaged[0].what

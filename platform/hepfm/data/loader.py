@@ -178,8 +178,12 @@ class Loader:
             prefetch_factor=2,
             worker_init_fn=_end_with_parent,
         )
+        before = set(multiprocessing.active_children())
+        readers: set[Any] = set()
         try:
-            for item in loader:
+            steps = iter(loader)
+            readers = set(multiprocessing.active_children()) - before
+            for item in steps:
                 if isinstance(item, HepfmError):
                     raise item
                 yield in_flight.popleft(), item.unwrap()
@@ -191,6 +195,10 @@ class Loader:
                 where="cluster.loader_workers",
                 fix="look for memory or /dev/shm running full; loader_workers=0 reads without it.",
             ) from error
+        finally:  # one that hangs in a read does not hear torch's SIGTERM, which is blocked there
+            for reader in readers:
+                if reader.is_alive():
+                    reader.kill()
 
 
 @contextmanager

@@ -44,11 +44,18 @@ def append(file: io.FileIO, line: bytes) -> None:
     Raises:
         OSError: Not all of it found room; only a crash leaves a part of the line in the file.
     """
-    written = file.write(line)
-    if written != len(line):
+    written = file.write(line) or 0
+    if written == len(line):
+        return
+    before = os.fstat(file.fileno()).st_size - written
+    try:
+        written += file.write(line[written:]) or 0  # says why, where the rest finds no room either
+        if written != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301
+    except OSError:
         with suppress(OSError):  # the part goes again: the line may be tried again
-            file.truncate(os.fstat(file.fileno()).st_size - (written or 0))
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            file.truncate(before)
+        raise
 
 
 @contextmanager

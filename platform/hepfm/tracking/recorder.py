@@ -20,6 +20,7 @@ from hepfm.tracking.lines import decode, encode, plain
 from hepfm.tracking.runs import RunDir
 from hepfm.tracking.shipper import Shipper
 from hepfm.tracking.spool import Spool
+from hepfm.tracking.storage import storing, with_patience
 from hepfm.tracking.store import store_uri, why, without_secrets
 from hepfm.tracking.sync import sync
 from hepfm.tracking.system import SystemMetrics
@@ -55,7 +56,7 @@ class Recorder:
         close_timeout: Seconds that `close` waits for MLflow at most; for a server that says nothing, 10.
 
     Raises:
-        TrainingError: The run's folder cannot be written (disk full).
+        TrainingError: The run's folder cannot be written (disk full), also when tried again.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Recorder:
         self.run = run
         self.uri = uri or store_uri(run.path.parent)
         self._close_timeout = close_timeout
-        with _writing(run.path):
+        with storing("the record", run.path):
             self._spool = Spool(run.spool)
             self._told, known = self._spool.told()
             begin = -1 if resume_step is None else resume_step
@@ -111,7 +112,7 @@ class Recorder:
         """Records numbers of a step: Python, numpy or torch scalars; NaN and infinities are kept.
 
         Raises:
-            TrainingError: The line cannot be written (disk full).
+            TrainingError: The line cannot be written (disk full), also when tried again.
         """
         for key in values:
             if not _KEY.fullmatch(key):
@@ -120,8 +121,8 @@ class Recorder:
                 )
         numbers = {key: float(plain(value)) for key, value in values.items()}
         now = time.time()
-        with _writing(self.run.metrics_path):
-            append(self._metrics, encode({"step": step, "time": now, "metrics": numbers}))
+        line = encode({"step": step, "time": now, "metrics": numbers})
+        with_patience(storing("the record", self.run.metrics_path)(lambda: append(self._metrics, line)))
         news = {key: value for key, value in numbers.items() if step > self._told.get(key, -1)}
         if news:
             self._append("metrics", time=now, step=step, metrics=news)
@@ -145,7 +146,7 @@ class Recorder:
         """
         message = ""
         try:
-            self._append("end", status=status)
+            self._append("end", patient=status != "failed", status=status)
             self._let_ship()
             pending = self._spool.pending
             self.run.update(tracking_pending=pending)
@@ -165,9 +166,14 @@ class Recorder:
             _log.warning(message)
         return message
 
-    def _append(self, kind: str, **fields: Any) -> None:
-        with _writing(self._spool.entries_path):
-            self._spool.append({"kind": kind, "time": time.time()} | fields)
+    def _append(self, kind: str, *, patient: bool = True, **fields: Any) -> None:
+        entry = {"kind": kind, "time": time.time()} | fields
+
+        @storing("the record", self._spool.entries_path)
+        def write() -> None:
+            self._spool.append(entry)
+
+        with_patience(write) if patient else write()
 
     def _let_ship(self) -> None:
         """Waits for the last entries to be sent: as long as the store answers, and not for too long."""
@@ -194,7 +200,7 @@ class Recorder:
             try:
                 if metrics := self._system.sample():
                     self._system_step += 1
-                    self._append("metrics", step=self._system_step, metrics=metrics)
+                    self._append("metrics", patient=False, step=self._system_step, metrics=metrics)
                 while self._shipper.ship():
                     pass
                 self._error, delay = None, _INTERVAL_S
@@ -239,19 +245,6 @@ def _close(run: RunDir, error: BaseException, uri: str | None) -> None:
     spool.close()
     with suppress(Exception):  # whatever a store can do; `hepfm mlflow sync` sends it later
         sync(run, uri)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Makes an error of the disk one that names the file."""
-    try:
-        yield
-    except OSError as error:
-        raise TrainingError(
-            f"the record cannot be written: {error.strerror or error}",
-            where=str(error.filename or path),
-            fix="make room there, then 'hepfm resume' the run",
-        ) from error
 
 
 def _truncate(run: RunDir, step: int) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 from hepfm.errors import CheckpointError
 from hepfm.failpoints import failpoint
+from hepfm.tracking.storage import StorageError, storing, with_patience
 from hepfm.training.ranks import Ranks
-from hepfm.training.storage import StorageError, storing, with_patience
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
@@ -114,7 +114,7 @@ def verify(checkpoint: Path) -> dict[str, Any]:
     """The manifest of a checkpoint whose files are all there and as they were written.
 
     Raises:
-        CheckpointError: One is missing, changed, a link, or should not be there; it is named with its hashes.
+        CheckpointError: One is missing, changed, unreadable, a link or too many; it is named with its hashes.
     """
     for path in (checkpoint, *checkpoint.rglob("*")):
         if path.is_symlink():
@@ -134,7 +134,11 @@ def verify(checkpoint: Path) -> dict[str, Any]:
         path = checkpoint / name
         if name not in found:
             raise _damaged(checkpoint, name, f"is missing (sha256 {sha256})")
-        if (has := _sha256(path)) != sha256:
+        try:
+            has = _sha256(path)
+        except OSError as error:
+            raise _damaged(checkpoint, name, f"cannot be read ({error})") from error
+        if has != sha256:
             raise _damaged(checkpoint, name, f"has sha256 {has}, written was {sha256}")
     return manifest
 

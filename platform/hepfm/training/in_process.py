@@ -33,6 +33,8 @@ def agree(prepare: Callable[[], TrainRequest]) -> TrainRequest:
         return prepare()
     import torch
 
+    if torch.cuda.is_available():  # NCCL exchanges from the current device: not all from the first
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     made: list[TrainRequest | HepfmError | None] = [None]
     if torch.distributed.get_rank() == 0:

@@ -125,12 +125,6 @@ class Ranks:
             return error
         return error if str(failure) == str(mine) else failure
 
-    def wait(self) -> None:
-        """Until all ranks have come here."""
-        self.arrive()
-        if self.world > 1:
-            distributed.barrier()
-
     def leave_watch(self) -> None:
         """From here on nobody waits for this rank."""
         if self.watch is not None:

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -27,11 +28,14 @@ from hepfm.plugins import plugins
 from hepfm.recipe.diff import Change, diff, render
 from hepfm.recipe.load import NOT_HASHED
 from hepfm.recipe.schema import Checkpoint, Recipe
+from hepfm.tracking.storage import StorageError, storing, with_patience
 from hepfm.training import checkpoint
 from hepfm.training.model import Precision
 from hepfm.training.session import Session
 from hepfm.training.state import State
 from hepfm.training.weights import read_weights, weights_sha256, write_weights
+
+_log = logging.getLogger(__name__)
 
 _FREE = {"data.train", "data.val", "train.time_limit_minutes"} | {
     f"checkpoint.{name}" for name in Checkpoint.model_fields
@@ -94,8 +98,16 @@ def save(session: Session) -> None:
     session.saved_at = state.step
     if session.ranks.rank > 0:
         return
-    checkpoint.retain(run.checkpoints, keep=recipe.checkpoint.keep, keep_best=recipe.checkpoint.keep_best)
-    tell(session, path)
+
+    @storing("what follows a checkpoint", run.path)
+    def follow() -> None:
+        checkpoint.retain(run.checkpoints, keep=recipe.checkpoint.keep, keep_best=recipe.checkpoint.keep_best)
+        tell(session, path)
+
+    try:
+        with_patience(follow)
+    except StorageError as error:  # the checkpoint is there; a resume finds it, and the next one tells again
+        _log.warning("%s", error)
     for callback in session.callbacks:
         callback.on_checkpoint(state.step, path)
 

@@ -81,7 +81,7 @@ def _train(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks)
         status = "done" if reason is None else "stopped"
         if ranks.rank == 0:
             run.update(status=status, reason=reason)
-            run.forget_stop()
+            run.forget_stop(reason)
     except KeyboardInterrupt:
         status = "stopped"
         raise
@@ -97,7 +97,7 @@ def _train(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks)
 @contextmanager
 def _told_of_failure(run: RunDir, ranks: Ranks) -> Iterator[None]:
     """Sees to it that an error is in the log, known to all ranks, and in ``run.json``."""
-    from hepfm.training.storage import in_words
+    from hepfm.tracking.storage import in_words
 
     try:
         yield

@@ -22,13 +22,15 @@ T = TypeVar("T")
 WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Between tries. A file server that is started again is back by then, and a user who waits is not gone."""
 
-_FAILING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EFBIG}
+_NOT_WRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+FAILING = _NOT_WRITABLE | {errno.EIO, errno.ESTALE}
+"""What the system says of storage that is full or fails."""
 
 _log = logging.getLogger(__name__)
 
 
 class StorageError(TrainingError):
-    """Something that training cannot go on without could not be written."""
+    """Something that training cannot go on without could not be written, or storage failed."""
 
 
 @contextmanager
@@ -43,22 +45,24 @@ def storing(what: str, folder: Path, needed: int | None = None) -> Iterator[None
     try:
         yield
     except (OSError, SafetensorError) as error:
-        raise _sentence(what, error, folder, needed) from error
+        beginning = f"{what[0].upper()}{what[1:]} cannot be written: "
+        raise _sentence(beginning, error, folder, needed) from error
 
 
 def in_words(error: BaseException, folder: Path) -> BaseException:
     """The same error, or a `StorageError` where it says that the storage of a run's folder fails."""
-    if isinstance(error, OSError) and error.errno in _FAILING:
-        return _sentence("the run's record", error, folder)
+    if isinstance(error, OSError) and error.errno in FAILING:
+        full = error.errno in _NOT_WRITABLE
+        return _sentence("The run's record cannot be written: " if full else "Storage fails: ", error, folder)
     return error
 
 
-def _sentence(what: str, error: Exception, folder: Path, needed: int | None = None) -> StorageError:
+def _sentence(beginning: str, error: Exception, folder: Path, needed: int | None = None) -> StorageError:
     number = re.search(r"\(os error (\d+)\)", str(error))  # of safetensors
     said = getattr(error, "strerror", None) or (os.strerror(int(number[1])) if number else str(error))
     path = getattr(error, "filename", None) or folder
     return StorageError(
-        f"{what[0].upper()}{what[1:]} cannot be written: {said}.",
+        f"{beginning}{said}.",
         where=f"{path}; {_free(folder)} bytes are free there" + (f", {needed} are needed" if needed else ""),
         fix="make room or repair it; hepfm resume goes on from the newest complete checkpoint",
     )
