@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,25 @@ def hepfm(resolved: Any, folder: Path) -> None:
     while not name.exists():
         time.sleep(0.01)
     train(TrainRequest(recipe=resolved.recipe.model_dump(mode="json"), run_dir=name.read_text()))
+
+
+def send_all(folder: Path) -> Callable[[], None]:
+    """Sends to MLflow what hepfm has recorded so far, as its background thread does every two seconds."""
+
+    @cache
+    def shipper() -> Any:
+        from hepfm.tracking.runs import RunDir
+        from hepfm.tracking.shipper import Shipper
+        from hepfm.tracking.spool import Spool
+
+        run = RunDir(Path((folder / "run").read_text()))
+        return Shipper(run, Spool(run.spool), f"sqlite:///{folder}/mlflow.db")
+
+    def send() -> None:
+        while shipper().ship():
+            pass
+
+    return send
 
 
 def bare(resolved: Any, _: Path) -> None:
@@ -191,7 +211,9 @@ def main() -> None:
     if spec["way"] != "bare_first_step":
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[RANK % len(cores)]})
-        Gate(folder, RANK)
+        gate = Gate(folder, RANK)
+        if spec["way"] == "hepfm" and RANK == 0:
+            gate.finish = send_all(folder)
     changes = {
         "train__precision": "fp32",
         "train__steps": 1_000_000,

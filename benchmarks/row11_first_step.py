@@ -82,14 +82,15 @@ def _until(begun: Callable[[], bool], arguments: list[str], env: Mapping[str, st
             time.sleep(0.02)
         return time.perf_counter() - start
     finally:
-        # Twice Ctrl-C ends hepfm and its Ray at once; what is left then is killed.
-        for how, patience in ((signal.SIGINT, 1.0), (signal.SIGINT, 30.0), (signal.SIGKILL, 10.0)):
+        # Twice Ctrl-C ends hepfm and its Ray at once; what is left then is killed, its leader or not.
+        for patience in (1.0, 30.0):
             if process.poll() is None:
-                os.killpg(process.pid, how)
-                try:
+                os.killpg(process.pid, signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
                     process.wait(patience)
-                except subprocess.TimeoutExpired:
-                    continue
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _hepfm(arguments: list[str], env: Mapping[str, str]) -> float:

@@ -5,8 +5,8 @@ batch on two ranks; strong: the same. The peer is DistributedDataParallel over g
 events, whose weak figure stands beside. Efficiency is taken round by round.
 
 The simulation takes the balance of `row03_balance` and the time of an allreduce in a hierarchy (8 ranks a
-node, ring within, double tree between) of 91 M bf16 gradients that nothing hides; it is calculated, not
-measured.
+node, ring within, double tree between) of 91 M bf16 gradients that nothing hides; it is calculated from
+latencies and bandwidths that are assumed, not measured.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.events import lengths
 from benchmarks.measure import ROUNDS, Line, Spread
-from benchmarks.turns import Group, free_ports, tokens_per_s
+from benchmarks.turns import Group, free_ports, rotated, tokens_per_s
 
 COST = 12_288
 WAYS = {
@@ -45,8 +45,8 @@ def run(*, quick: bool) -> list[Line]:
                 group.start()
                 group.results()
             for round_ in range(2 if quick else ROUNDS + 1):
-                for name, group in groups.items():
-                    told = group.run(2 if quick else 4)
+                for name in rotated(groups, round_):
+                    told = groups[name].run(2 if quick else 4)
                     if round_:
                         speeds[name].append(tokens_per_s(told))
         finally:
@@ -82,7 +82,11 @@ FLOPS = 0.39 * 800e12
 TOKENS_A_RANK = 32_768
 A1, B1 = 5e-6, 300e9
 A2, B2 = 10e-6, 50e9
-"""Latency in s and bandwidth in B/s, within a node of 8 and between nodes: those of an H100 cluster."""
+"""Latency in s and bandwidth in B/s of a rank, within a node of 8 and between nodes.
+
+The bandwidth between nodes is the nominal one of a 400 Gbit/s port for each card; the one within is assumed,
+two thirds of the 450 GB/s that NVLink 4 has in each direction. Both latencies are assumed. None is measured.
+"""
 
 
 def _simulated(world: int) -> Line:
@@ -102,6 +106,8 @@ def _simulated(world: int) -> Line:
         met=efficiency.median >= 0.93 if world == 1024 else None,
         limit="0.97",
         note="calculated, not measured: 91 M parameters in bf16, 32,768 tokens a rank at 39 % of 800 "
-        "TFLOP/s, an "
-        f"allreduce of {2e3 * (within + between):.1f} ms that nothing hides, balance {balance:.3f} as dealt",
+        "TFLOP/s, "
+        f"an allreduce of {2e3 * (within + between):.1f} ms that nothing hides, balance {balance:.3f} as "
+        f"dealt. Assumed: {A1 * 1e6:.0f} us and {B1 / 1e9:.0f} GB/s within a node (two thirds of NVLink 4), "
+        f"{A2 * 1e6:.0f} us and {B2 / 1e9:.0f} GB/s between nodes (a 400 Gbit/s port for each card, nominal)",
     )

@@ -15,9 +15,10 @@ TABLE = HERE / "RESULTS.md"
 
 _ABOUT = """# Scoreboard
 
-Made by `python -m benchmarks --write`; each row's file says how it is measured. Ways are run in turn in one
-process or group of processes, at least 7 times; figures are medians with their quartiles, ratios are taken
-round by round. A ratio says how many times better hepfm is. What is calculated and not measured says so.
+Made by `python -m benchmarks --write`; each row's file says how it is measured. Ways that are timed are run
+in turn in one process or group of processes, at least 7 times; figures are medians with their quartiles,
+ratios are taken round by round. A figure without quartiles is counted, or measured once, which its note then
+says. A ratio says how many times better hepfm is. What is calculated and not measured says so.
 """
 
 

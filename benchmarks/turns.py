@@ -1,8 +1,9 @@
 """Trainings that take turns: each is a group of processes that runs a block of steps when it is told to.
 
-All are started once and stay. The gate is a hook in front of the backbone, which every way of training
-calls: it notes when a step's forward begins, holds the process until it is its group's turn, and waits as
-long as a device would compute. So each way is timed alike, from inside, without a line of it being changed.
+All are started once and stay; outside of its turn, a group is stopped with all of its threads. The gate is a
+hook in front of the backbone, which every way of training calls: it notes when a step's forward begins, holds
+the process until it is its group's turn, and waits as long as a device would compute. So each way is timed
+alike, from inside, without a line of it being changed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,12 @@ _LOOK_S = 0.002
 
 
 class Gate:
-    """Holds and times this process; hooks itself into all modules."""
+    """Holds and times this process; hooks itself into all modules.
+
+    Attributes:
+        finish: Does at the end of a turn, within its last step's time, what a way would else do later, in
+            the turn of another.
+    """
 
     def __init__(self, folder: Path, rank: int) -> None:
         from hepfm.nn.transformer import Transformer
@@ -35,6 +42,7 @@ class Gate:
 
         self.folder, self.rank = folder, rank
         self.block, self.left, self.wait_s = 0, 0, 0.0
+        self.finish: Callable[[], None] = lambda: None
         self.starts: list[float] = []
         self.tokens: list[int] = []
         self.losses: list[float] = []
@@ -51,6 +59,8 @@ class Gate:
         torch.nn.modules.module.register_module_forward_hook(after)
 
     def _step(self, tokens: int) -> None:
+        if self.left == 0:
+            self.finish()
         self.starts.append(time.perf_counter())
         if self.left == 0:
             self._report()
@@ -124,10 +134,12 @@ class Group:
                     raise RuntimeError(f"{self.way} ended:\n{logs}")
                 time.sleep(_LOOK_S)
             found.append(json.loads(path.read_text()))
+        self._signal(signal.SIGSTOP)
         return found
 
     def run(self, steps: int, wait_s: float = 0.0) -> list[dict[str, Any]]:
         """Gives it a turn of so many steps, and waits for its end."""
+        self._signal(signal.SIGCONT)
         self.block += 1
         path = self.folder / f"turn-{self.block}.json"
         path.with_suffix(".aside").write_text(json.dumps({"steps": steps, "wait_s": wait_s}))
@@ -135,10 +147,15 @@ class Group:
         return self.results()
 
     def end(self) -> None:
+        """Kills its processes, and what they have started, whether they still live or not."""
+        self._signal(signal.SIGKILL)
         for process in self.processes:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+    def _signal(self, number: int) -> None:
+        for process in self.processes:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
 
 
 def _empty_store(path: Path) -> None:
@@ -146,6 +163,13 @@ def _empty_store(path: Path) -> None:
     from mlflow import MlflowClient
 
     MlflowClient(f"sqlite:///{path}").search_experiments()
+
+
+def rotated(names: Iterable[str], round_: int) -> list[str]:
+    """The order of ways in a round: another is first in each."""
+    ways = list(names)
+    first = round_ % len(ways)
+    return ways[first:] + ways[:first]
 
 
 def step_s(results: Sequence[Mapping[str, Any]]) -> float:
