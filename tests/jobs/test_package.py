@@ -60,6 +60,27 @@ def test_what_git_ignores_stays(folder):
     assert names(inside) == {"__init__.py"}  # the rules of the folder above hold below it
 
 
+def test_where_git_cannot_say_what_it_ignores_nothing_is_sent(folder):
+    (folder / ".git/HEAD").write_text("no head")
+    for place in (folder, folder / "lab"):
+        with pytest.raises(RecipeError, match="git does not say") as refused:
+            package.working_directory(place, folder / "runs")
+        assert "fatal: " in refused.value.where
+
+
+def test_keys_and_tokens_stay(tmp_path):
+    secrets = (
+        *(".ssh/config", ".aws/credentials", ".gnupg/ring", ".kube/config", ".git-credentials", ".pypirc"),
+        *(".env.local", "host.PEM", "tls.key", "id_rsa", "id_ed25519", "deep/er/ray-token"),
+    )
+    for name in (*secrets, "tokens.py", "environment.md", "id_rsa.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    assert names(package.working_directory(tmp_path, tmp_path / "runs")) == {
+        *("tokens.py", "environment.md", "id_rsa.py")
+    }
+
+
 def test_the_same_files_are_the_same_package(folder):
     before = package.working_directory(folder, folder / "runs")
     os.utime(folder / "train.py", (0, 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import importlib.util
 import io
@@ -33,7 +34,11 @@ _DATA = (
     *(".pt", ".pth", ".ckpt", ".safetensors", ".onnx", ".db", ".sqlite", ".pyc"),
     *(".tar", ".gz", ".zst", ".zip"),
 )
-_SECRETS = frozenset({".env", ".netrc", ".pgpass"})
+_SECRET_FOLDERS = frozenset({".ssh", ".aws", ".gnupg", ".kube"})
+_SECRETS = (
+    *(".env", ".env.*", ".netrc", ".pgpass", ".pypirc", ".git-credentials", "ray-token"),
+    *("*.pem", "*.key", "id_rsa", "id_dsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"),
+)
 
 
 @dataclass(frozen=True)
@@ -67,17 +72,15 @@ def working_directory(folder: Path, out: Path) -> Package | None:
         None where there is nothing to send.
 
     Raises:
-        RecipeError: It is more than Ray takes.
+        RecipeError: It is more than Ray takes, a file cannot be read, or git does not say what it ignores.
     """
     folder = folder.resolve()
     files = dict(_walk(folder, out.resolve()))
     if not files:
         return None
-    sizes = {name: path.stat().st_size for name, path in files.items()}
-    total = sum(sizes.values())
-    largest = sorted(sizes, key=lambda name: sizes[name], reverse=True)[:3]
-    listed = ", ".join(f"{name} ({sizes[name] / 1e6:.1f} MB)" for name in largest)
     try:
+        sizes = {name: path.stat().st_size for name, path in files.items()}
+        total = sum(sizes.values())
         content = _packed(files) if total <= _HOPELESS else b""
     except OSError as error:
         raise RecipeError(
@@ -85,6 +88,8 @@ def working_directory(folder: Path, out: Path) -> Package | None:
             where=str(error.filename),
             fix="name it in .gitignore, or make it readable",
         ) from error
+    largest = sorted(sizes, key=lambda name: sizes[name], reverse=True)[:3]
+    listed = ", ".join(f"{name} ({sizes[name] / 1e6:.1f} MB)" for name in largest)
     if total > _HOPELESS or len(content) > LARGEST:
         raise RecipeError(
             f"The working directory is too large to be sent: {total / 1e6:.0f} MB; Ray takes "
@@ -160,6 +165,7 @@ def _walk(folder: Path, out: Path) -> Iterator[tuple[str, Path]]:
             name
             for name in sorted(folders)
             if name not in _FOLDERS
+            and name not in _SECRET_FOLDERS
             and here / name != out
             and not (here / name / "run.json").exists()
             and f"{(here / name).relative_to(folder).as_posix()}/" not in ignored
@@ -167,7 +173,8 @@ def _walk(folder: Path, out: Path) -> Iterator[tuple[str, Path]]:
         for name in sorted(files):
             path = here / name
             inside = path.relative_to(folder).as_posix()
-            left_out = inside in ignored or name in _SECRETS or name.lower().endswith(_DATA)
+            secret = any(fnmatch.fnmatchcase(name.lower(), pattern) for pattern in _SECRETS)
+            left_out = inside in ignored or secret or name.lower().endswith(_DATA)
             if not left_out and path.is_file() and path.resolve().is_relative_to(folder):
                 yield inside, path
 
@@ -176,11 +183,28 @@ def _ignored_by_git(folder: Path) -> set[str]:
     """Paths that git ignores, folders with a slash at their end; none outside of a repository."""
     listing = ["ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"]
     command = ["git", "-C", str(folder), *listing]
-    try:
-        said = subprocess.run(command, check=True, capture_output=True, timeout=60).stdout  # noqa: S603
-    except (OSError, subprocess.SubprocessError):
+    if not any(map(_is_repository, (folder, *folder.parents))):
         return set()
+    try:
+        said = subprocess.run(  # noqa: S603
+            command,
+            check=True,
+            capture_output=True,
+            timeout=60,
+            env=os.environ | {"GIT_DISCOVERY_ACROSS_FILESYSTEM": "1"},
+        ).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        words = os.fsdecode(getattr(error, "stderr", None) or b"").strip()
+        raise RecipeError(
+            "git does not say what it ignores, and what it ignores is not to be sent.",
+            where=f"{folder}: {words or error}",
+            fix="do what git says; or submit from a folder that is in no repository",
+        ) from error
     return set(os.fsdecode(said).split("\0"))
+
+
+def _is_repository(folder: Path) -> bool:
+    return os.path.isfile(folder / ".git") or os.path.exists(folder / ".git" / "HEAD")  # noqa: PTH110, PTH113  may be closed
 
 
 def _packed(files: dict[str, Path | str] | dict[str, Path]) -> bytes:

@@ -8,13 +8,14 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hepfm.errors import RecipeError, TrainingError
+from hepfm.errors import HepfmError, RecipeError, TrainingError
 from hepfm.jobs.checks import check_resources, check_versions, live
 from hepfm.jobs.client import Dashboard, is_local
 from hepfm.jobs.entry import made_with
@@ -22,8 +23,8 @@ from hepfm.jobs.package import local_plugins, working_directory
 from hepfm.recipe.diff import diff, render
 from hepfm.recipe.document import dump
 from hepfm.recipe.load import NOT_HASHED, Resolved, load_recipe
-from hepfm.tracking.files import replace
-from hepfm.tracking.runs import RunDir, create_run
+from hepfm.tracking.files import locked, replace
+from hepfm.tracking.runs import RunDir, create_run, find_run
 from hepfm.tracking.store import database, without_secrets
 
 STOP_WAIT_S = 600
@@ -81,32 +82,65 @@ def submit(
     variables = _variables(env, resolved, mlflow, dashboard, warnings)
     check_versions(dashboard)
     check_resources(dashboard, resolved.recipe.cluster)
-    jobs = dashboard.jobs()
-    known = None if name is None else _known(RunDir(out.resolve() / name), resolved, jobs)
-    environment = _environment(Path.cwd(), out, dashboard, warnings) | {"env_vars": variables}
-    run = known or create_run(out.resolve(), resolved.recipe.name, resolved.yaml(), exact=name is not None)
-    job = _free_id(run.name, jobs)
-    try:
-        _prepare(run, resolved, known is not None, job, dashboard, max_retries)
-        dashboard.submit(
-            job,
-            entrypoint=_entrypoint(run, max_retries),
-            environment=environment,
-            metadata={"hepfm.run": run.name, "hepfm.run_dir": str(run.path), "hepfm.recipe": recipe},
-        )
-    except BaseException:
-        if known is None and not _taken(dashboard, run):
-            shutil.rmtree(run.path)
-        raise
+    out = out.resolve()
+    with _claimed(out, name):
+        jobs = dashboard.jobs()
+        known = None if name is None else _known(out / name, resolved, jobs)
+        environment = _environment(Path.cwd(), out, dashboard, warnings) | {"env_vars": variables}
+        run = known or create_run(out, resolved.recipe.name, resolved.yaml(), exact=name is not None)
+        job = _free_id(run.name, jobs)
+        before = {path: path.read_bytes() for path in (run.recipe_path, run.path / "run.json")}
+        try:
+            _prepare(run, resolved, known is not None, job, dashboard, max_retries)
+            dashboard.submit(
+                job,
+                entrypoint=_entrypoint(run, max_retries),
+                environment=environment,
+                metadata={"hepfm.run": run.name, "hepfm.run_dir": str(run.path), "hepfm.recipe": recipe},
+            )
+        except BaseException:
+            if not _accepted(dashboard, job):
+                if known is None:
+                    shutil.rmtree(run.path)
+                else:
+                    for path, content in before.items():
+                        replace(path, content)
+            raise
     return Submitted(job, run, known is not None, tuple(warnings))
 
 
-def _known(run: RunDir, resolved: Resolved, jobs: list[dict[str, Any]]) -> RunDir | None:
+@contextmanager
+def _claimed(out: Path, name: str | None) -> Iterator[None]:
+    """Within, no other submit of this name in this folder; `RecipeError` where there is one already."""
+    if name is None:
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(out / f".{name}.submit", wait=False))
+        except BlockingIOError:
+            raise RecipeError(
+                f"The name '{name}' is taken: a job of it is being submitted at this moment.",
+                where=str(out),
+                fix="see how it does: hepfm job list; or choose another --name",
+            ) from None
+        except OSError as error:
+            raise RecipeError(
+                f"Nothing can be written for '{name}' in the folder of runs: {error.strerror}.",
+                where=str(error.filename or out),
+                fix="name a folder that can be written with --out, or choose another --name",
+            ) from error
+        yield
+
+
+def _known(folder: Path, resolved: Resolved, jobs: list[dict[str, Any]]) -> RunDir | None:
     """The run of this name, if there is one and it can go on.
 
     Raises:
-        RecipeError: It is being trained, is done, or is of another recipe.
+        RecipeError: It is being trained, is done, is of another recipe, or has links that lead out.
     """
+    run = RunDir(folder)
     for job in jobs:
         if live(job) and (job["metadata"] or {}).get("hepfm.run") == run.name:
             raise RecipeError(
@@ -117,6 +151,13 @@ def _known(run: RunDir, resolved: Resolved, jobs: list[dict[str, Any]]) -> RunDi
             )
     if not (run.path / "run.json").is_file():
         return None
+    if folder.is_symlink():
+        raise RecipeError(
+            f"The run '{run.name}' is a link, to {folder.resolve()}.",
+            where=str(folder),
+            fix="choose another --name",
+        )
+    find_run(str(folder), folder.parent)  # refuses links within
     try:
         with run.lock():
             pass
@@ -159,9 +200,12 @@ def _prepare(
     run.update(status="created", reason=None, job=about | {"exit_code": None, "made_with": made_with()})
 
 
-def _taken(dashboard: Dashboard, run: RunDir) -> bool:
-    """Whether another submit of the same moment took the run's folder for its job."""
-    return any((job["metadata"] or {}).get("hepfm.run_dir") == str(run.path) for job in dashboard.jobs())
+def _accepted(dashboard: Dashboard, job: str) -> bool:
+    """Whether the cluster has a job, though submitting it failed; True where that cannot be known."""
+    try:
+        return any(each["submission_id"] == job for each in dashboard.jobs())
+    except HepfmError:
+        return True
 
 
 def _free_id(name: str, jobs: list[dict[str, Any]]) -> str:
@@ -174,7 +218,7 @@ def _free_id(name: str, jobs: list[dict[str, Any]]) -> str:
 def _environment(folder: Path, out: Path, dashboard: Dashboard, warnings: list[str]) -> dict[str, Any]:
     """Packs and uploads what travels with the job; Ray's runtime environment for it."""
     environment: dict[str, Any] = {}
-    if folder in {Path.home(), Path(folder.anchor)}:
+    if Path.home().resolve().is_relative_to(folder.resolve()):
         warnings.append(f"{folder} is no working directory; nothing of it is sent with the job")
     elif code := working_directory(folder, out):
         warnings.extend(code.warnings)
