@@ -108,6 +108,16 @@ def test_what_is_no_ray(serve, answer):
         check_versions(Dashboard(address))
 
 
+@pytest.mark.parametrize("content", [{"a": 1}, [1], [{"a": 1}], "7", {"data": None}])
+def test_other_json_than_rays(serve, content):
+    paths = ("/api/v0/nodes?detail=1&limit=10000", "/api/jobs/", "/api/cluster_status")
+    address, _ = serve(dict.fromkeys(paths, (200, content)))
+    dashboard = Dashboard(address)
+    for ask in (dashboard.nodes, dashboard.jobs, dashboard.drivers, dashboard.free):
+        with pytest.raises(RecipeError, match="not the dashboard of a Ray cluster"):
+            ask()
+
+
 def test_nothing_answers():
     with pytest.raises(RecipeError, match=r"No Ray cluster answers: .*refused") as refused:
         check_versions(Dashboard("http://127.0.0.1:9", "RAY_ADDRESS"))
@@ -200,5 +210,6 @@ def test_which_cluster(tmp_path, monkeypatch):
     assert find_dashboard(None, "auto", tmp_path).address == "https://b/ray"
     assert find_dashboard(None, "http://a:1", tmp_path) == Dashboard("http://a:1", "cluster.address")
     assert find_dashboard("http://d:1", "http://a:1", tmp_path) == Dashboard("http://d:1", "--address")
-    with pytest.raises(RecipeError, match="not the URL of a dashboard"):
-        find_dashboard("head:6379", None, tmp_path)
+    for wrong in ("head:6379", "http://[::1", "http://a:port", "http://"):
+        with pytest.raises(RecipeError, match="not the URL of a dashboard"):
+            find_dashboard(wrong, None, tmp_path)

@@ -40,6 +40,13 @@ elif end == "listen":
     signal.signal(signal.SIGTERM, stop)
     pathlib.Path(sys.argv[1], "listening").touch()
     time.sleep(60)
+elif end == "note":
+    def note(number, frame):
+        pathlib.Path(sys.argv[1], "stop").write_text('{"reason": "SIGTERM"}')
+    signal.signal(signal.SIGTERM, note)
+    pathlib.Path(sys.argv[1], "listening").touch()
+    time.sleep(60)
+    sys.exit(75)
 sys.exit(int(end))
 """
 
@@ -133,6 +140,18 @@ def test_stop_now_kills(run):
     assert time.monotonic() - began < 30
     assert (process.returncode, tries(run)) == (1, 1)
     assert run.json()["status"] == "stopped"
+
+
+def test_stop_now_kills_also_when_the_signal_comes_with_it(run):
+    """Training that hears of the signal notes that as the reason, in place of the other."""
+    process = start(run, "note")
+    wait_for((run.path / "listening").exists)
+    run.ask_to_stop(NOW)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=100)
+
+    assert (process.returncode, tries(run)) == (1, 1)
+    assert f"stopped by {NOW}" in run.log_path.read_text()
 
 
 def test_training_does_not_outlive_a_killed_job(run):

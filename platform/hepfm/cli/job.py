@@ -119,7 +119,7 @@ def wait(
     out: Out = Path("runs"),
     timeout: Annotated[float | None, typer.Option(min=0, help="Seconds to wait at most.")] = None,
 ) -> None:
-    """Wait for a job's end, and exit with the code of its run."""
+    """Wait for a job's end, and exit with the code of its run; with 124 if --timeout is over before."""
     from hepfm.jobs.state import find
     from hepfm.jobs.state import wait as wait_for
 

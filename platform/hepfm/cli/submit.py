@@ -24,7 +24,8 @@ DashboardUrl = Annotated[
     typer.Option(
         "--address",
         metavar="URL",
-        help="The cluster's dashboard; by default RAY_API_SERVER_ADDRESS, else the one of hepfm up.",
+        help="The cluster's dashboard; by default the recipe's cluster.address, RAY_API_SERVER_ADDRESS or "
+        "RAY_ADDRESS, where it is a URL, else the one of hepfm up.",
     ),
 ]
 

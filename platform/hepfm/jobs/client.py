@@ -10,6 +10,8 @@ import json
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,24 +56,32 @@ class Dashboard:
     def nodes(self) -> list[dict[str, float]]:
         """What each living node has: ``CPU``, ``GPU``, ``memory`` (bytes) and others by name."""
         answer = self._request("GET", "/api/v0/nodes?detail=1&limit=10000")
-        nodes = answer["data"]["result"]["result"]
-        return [node["resources_total"] for node in nodes if node["state"] == "ALIVE"]
+        with self._as_ray_answers():
+            nodes = answer["data"]["result"]["result"]
+            return [node["resources_total"] for node in nodes if node["state"] == "ALIVE"]
 
     def free(self) -> dict[str, float]:
         """What of all nodes together is not in use, by name as in `nodes`; some seconds old."""
-        report = self._request("GET", "/api/cluster_status")["data"]["clusterStatus"] or {}
-        usage = report.get("loadMetricsReport", {}).get("usage", {})
-        return {name: total - used for name, (used, total) in usage.items()}
+        answer = self._request("GET", "/api/cluster_status")
+        with self._as_ray_answers():
+            report = answer["data"]["clusterStatus"] or {}
+            usage = report.get("loadMetricsReport", {}).get("usage", {})
+            return {name: total - used for name, (used, total) in usage.items()}
 
     def drivers(self) -> list[str]:
         """The commands of programs that use the cluster, and that are no jobs."""
         jobs = self._request("GET", "/api/jobs/")
-        return [job["entrypoint"] for job in jobs if job["type"] == "DRIVER" and job["status"] == "RUNNING"]
+        with self._as_ray_answers():
+            return [
+                job["entrypoint"] for job in jobs if job["type"] == "DRIVER" and job["status"] == "RUNNING"
+            ]
 
     def jobs(self) -> list[dict[str, Any]]:
         """All submitted jobs that Ray remembers, as it describes them, the oldest first."""
-        jobs = [job for job in self._request("GET", "/api/jobs/") if job["type"] == "SUBMISSION"]
-        return sorted(jobs, key=lambda job: job["start_time"] or 0)
+        answer = self._request("GET", "/api/jobs/")
+        with self._as_ray_answers():
+            jobs = [job for job in answer if job["type"] == "SUBMISSION"]
+            return sorted(jobs, key=lambda job: job["start_time"] or 0)
 
     def logs(self, job: str) -> str:
         """All that a job has printed."""
@@ -138,6 +148,14 @@ class Dashboard:
         try:
             return json.loads(said) if said else None
         except ValueError:
+            raise self._wrong("What answers there is not the dashboard of a Ray cluster.") from None
+
+    @contextmanager
+    def _as_ray_answers(self) -> Iterator[None]:
+        """Within, an answer is read that is Ray's, or else `RecipeError`."""
+        try:
+            yield
+        except (KeyError, TypeError, AttributeError, ValueError):
             raise self._wrong("What answers there is not the dashboard of a Ray cluster.") from None
 
     def _wrong(self, what: str, kind: type[RecipeError] = RecipeError) -> RecipeError:

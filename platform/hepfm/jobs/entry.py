@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from hepfm.errors import HepfmError, PluginError, RecipeError, TrainingError
+from hepfm.errors import HepfmError, PluginError, RecipeError, Stopped, TrainingError
 from hepfm.plugins import plugins
 from hepfm.tracking.runs import RunDir
 
@@ -31,7 +31,6 @@ NOW = "job stop --now"
 _POLL_S = 0.2
 _FREE_S = 90.0
 _LONGEST_WAIT_S = 60.0
-_STOPPED = 75
 
 
 def main(arguments: list[str]) -> int:
@@ -139,7 +138,7 @@ class Supervisor:
             preexec_fn=functools.partial(_die_with, parent),  # noqa: PLW1509  there are no threads here
         )
         if self._stopping:  # the signal came while the process was started
-            self._child.send_signal(signal.SIGTERM)
+            self._child.send_signal(signal.SIGKILL if self._stopping == NOW else signal.SIGTERM)
         while True:
             with suppress(subprocess.TimeoutExpired):
                 return self._child.wait(_POLL_S)
@@ -149,6 +148,9 @@ class Supervisor:
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         self._stopping = self._stopping or signal.Signals(number).name
+        if self._run.stop_asked() == NOW:  # before training hears of the signal, and notes that as the reason
+            self._stopping = NOW
+            number = signal.SIGKILL
         if self._child is not None and self._child.poll() is None:
             # Ray may have sent the same to it already; a second interrupt would end it at once.
             self._child.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
@@ -172,7 +174,7 @@ class Supervisor:
         """Closes the record of a training that could not do it itself, and says how it ended."""
         killed = code < 0
         if self._stopping and code == -signal.SIGTERM:
-            code = _STOPPED  # before it could listen; nothing was lost
+            code = Stopped.exit_code  # before it could listen; nothing was lost
         elif killed:
             code = 1
         if killed:

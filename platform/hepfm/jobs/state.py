@@ -11,17 +11,20 @@ from typing import Any
 
 import yaml
 
-from hepfm.errors import RecipeError, TrainingError, did_you_mean
+from hepfm.errors import RecipeError, Stopped, TrainingError, did_you_mean
 from hepfm.jobs.checks import live
 from hepfm.jobs.client import Dashboard, UnreachableError
 from hepfm.tracking.runs import RunDir
 
-STOPPED = 75
-"""Exit code of a run that was stopped after a checkpoint."""
-
 _TAIL = 1 << 16
 _POLL_S = 0.5
 _PATIENCE_S = 20.0
+
+
+class NotEndedError(TrainingError):
+    """A job that goes on when the time to wait for it is over; its exit code is that of ``timeout``."""
+
+    exit_code = 124
 
 
 @dataclass(frozen=True)
@@ -106,12 +109,13 @@ def wait(dashboard: Dashboard, name: str, timeout_s: float | None = None) -> Job
     """Waits for the end of a job.
 
     Raises:
-        TrainingError: It has not ended in time, or the cluster was lost.
+        NotEndedError: It has not ended in time.
+        TrainingError: The cluster was lost.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     while (state := patiently(dashboard, name)).live:
         if deadline is not None and time.monotonic() >= deadline:
-            raise TrainingError(
+            raise NotEndedError(
                 f"The job {name} has not ended after {timeout_s:g} s; it goes on.",
                 where=f"step {state.step} of {state.steps}" if state.step else state.status,
                 fix=f"hepfm job wait {name}",
@@ -160,10 +164,12 @@ def _state(job: dict[str, Any]) -> JobState:
     )
     code = job["driver_exit_code"]
     if not state.live and code is None:
-        code = {"SUCCEEDED": 0, "STOPPED": STOPPED}.get(state.status, 1)
+        code = {"SUCCEEDED": 0, "STOPPED": Stopped.exit_code}.get(state.status, 1)
     seen: dict[str, Any] = {"exit_code": None if state.live else code}
     if run := state.run:
-        with suppress(OSError, ValueError):  # it may be written or removed at this moment
+        with suppress(
+            OSError, ValueError, KeyError, TypeError, yaml.YAMLError
+        ):  # it may be written or removed at this moment
             seen |= _progress(run, state)
     return JobState(**(vars(state) | seen))
 
@@ -187,6 +193,8 @@ def _progress(run: RunDir, state: JobState) -> dict[str, Any]:
         with run.metrics_path.open("rb") as file:
             file.seek(max(0, run.metrics_path.stat().st_size - _TAIL))
             lines = file.read().splitlines(keepends=True)
+            if file.tell() > _TAIL:
+                lines = lines[1:]  # a part of one, which may look like a whole one
         entries = [json.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"}\n")]
         seen["step"] = max((entry["step"] for entry in entries), default=None)
         losses = [entry["metrics"]["val/loss"] for entry in entries if "val/loss" in entry["metrics"]]
