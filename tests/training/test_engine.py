@@ -129,3 +129,13 @@ end_process(0)
     command = [sys.executable, "-c", script, str(Path(__file__).parent)]
     done = subprocess.run(command, check=False, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_group_that_deepspeed_makes_has_our_timeout(toy):
+    from hepfm.training.engine import Engine
+    from hepfm.training.ranks import join
+
+    engine = Engine(toy.make_module(), toy.make_recipe(1), join(77.0))
+    group = engine._deepspeed.seq_data_parallel_group
+    assert group is not torch.distributed.group.WORLD
+    assert group._get_backend(torch.device("cpu")).options._timeout.total_seconds() == 77.0

@@ -80,6 +80,7 @@ class Engine:
                 )
         except (ValueError, AssertionError) as error:  # pydantic's and DeepSpeed's own refusals
             raise RecipeError(f"DeepSpeed refuses its configuration: {error}", where="deepspeed") from error
+        ranks.limit(self._deepspeed.seq_data_parallel_group)  # what it exchanges in
         # A single process has nobody to reduce with; at stage 0 DeepSpeed would copy all gradients for it.
         self._deepspeed.enable_backward_allreduce = self.stage > 0 or ranks.world > 1
 

@@ -32,6 +32,7 @@ class Ranks:
         device: Where this process computes.
         joined_here: Whether `join` made the group, rather than a launcher.
         watch: Knows who did not come to an exchange.
+        timeout: After which an exchange with a rank that does not answer fails; None for torch's own.
     """
 
     rank: int
@@ -39,6 +40,12 @@ class Ranks:
     device: torch.device
     joined_here: bool = False
     watch: Watch | None = None
+    timeout: timedelta | None = None
+
+    def limit(self, group: distributed.ProcessGroup) -> None:
+        """Gives a group of these ranks that a library has made their time-out."""
+        if self.timeout is not None:
+            distributed.distributed_c10d._set_pg_timeout(self.timeout, group)  # noqa: SLF001  no other way
 
     def arrive(self) -> None:
         """To be called before an exchange that is not one of those here."""
@@ -160,7 +167,7 @@ def join(timeout_s: float) -> Ranks:
             distributed.init_process_group(backend, timeout=timeout)
     else:
         distributed.distributed_c10d._set_pg_timeout(timeout)  # noqa: SLF001  there is no other way
-    return Ranks(distributed.get_rank(), distributed.get_world_size(), device, joined_here)
+    return Ranks(distributed.get_rank(), distributed.get_world_size(), device, joined_here, timeout=timeout)
 
 
 @contextmanager
