@@ -155,10 +155,14 @@ def _stop(run: RunDir, recipe: Recipe, follower: Follower, reason: str) -> None:
 def _train(request: TrainRequest, recipe: Recipe, run: RunDir, follower: Follower) -> None:
     if recipe.cluster.launcher == "ray":
         from hepfm.tracking.recorder import closed_at_last
+        from hepfm.tracking.storage import in_words
         from hepfm.training.ray_launcher import run_on_ray
 
-        with closed_at_last(run, recipe.tracking.uri):
-            run_on_ray(request, recipe.cluster, follower.say)
+        try:
+            with closed_at_last(run, recipe.tracking.uri):
+                run_on_ray(request, recipe.cluster, follower.say)
+        except OSError as error:
+            raise in_words(error, run.path) from error
     else:
         from hepfm.training.in_process import run_in_process
 

@@ -6,7 +6,6 @@ Environment:
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import traceback
@@ -20,8 +19,6 @@ from hepfm import __version__
 from hepfm.api import CommandSpec
 from hepfm.errors import HepfmError, PluginError, Stopped
 from hepfm.plugins import plugins
-
-_FAILING_STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
 class LazyCommand(TyperCommand):
@@ -119,7 +116,9 @@ def _run() -> int:
 
 
 def _unforeseen(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno in _FAILING_STORAGE and error.filename is not None:
+    from hepfm.tracking.storage import FAILING
+
+    if isinstance(error, OSError) and error.errno in FAILING and error.filename is not None:
         return f"{error.strerror}.\n  where: {error.filename}\n  to do: make room there, or repair it"
     hint = "HEPFM_DEBUG=1 shows the traceback; please report it with the command that you ran"
     return f"hepfm failed unexpectedly: {type(error).__name__}: {error}\n  to do: {hint}"

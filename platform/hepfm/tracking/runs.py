@@ -249,7 +249,7 @@ def _ids(run: RunDir) -> Iterator[str]:
 
 
 def _checked(run: RunDir) -> RunDir:
-    """Refuses a run with files elsewhere: a resumed run is written to, and its engine's files are pickles."""
+    """Refuses a run with files elsewhere: a resumed run is written to."""
     for path in (
         run.path / "run.json",
         run.recipe_path,
