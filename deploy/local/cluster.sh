@@ -18,7 +18,7 @@ shared=$(cd "$2" && pwd)
 mapfile -t hosts < <(sed 's/#.*//' "$1" | awk 'NF { print $1 }')
 ((${#hosts[@]})) || fail "$1 names no host"
 ssh=(${HEPFM_SSH:-ssh -o BatchMode=yes})
-python=$(command -v "${HEPFM_PYTHON:-python}")
+python=$(command -v "${HEPFM_PYTHON:-python}") || fail "there is no ${HEPFM_PYTHON:-python} here: activate its environment, or set HEPFM_PYTHON"
 token=${RAY_AUTH_TOKEN_PATH:-$HOME/.cache/hepfm/ray-token}
 
 # Before anything starts: every host is there, and sees the folder that is to hold the runs.
@@ -61,5 +61,5 @@ for host in "${hosts[@]:1}"; do
 done
 printf 'Starting %s nodes; train with: hepfm pretrain RECIPE --address %s:%s --workers N --out %s\n' \
     "${#hosts[@]}" "${hosts[0]}" "$HEPFM_PORT" "$shared"
-wait -n
+wait -n || true
 fail "a node ended; so does the cluster"

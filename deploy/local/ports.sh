@@ -11,4 +11,4 @@
 : "${HEPFM_AGENT_HTTP_PORT:=6384}"    # each node
 : "${HEPFM_METRICS_PORT:=6385}"       # each node
 : "${HEPFM_WORKER_PORTS:=6400-6599}"  # each node: its workers, first and last
-: "${HEPFM_TORCH_PORTS:=32768-60999}" # each node: torch's own connections take any port that the kernel gives
+# Torch's own connections take any port that the kernel gives: /proc/sys/net/ipv4/ip_local_port_range
