@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import platform
+import subprocess
+import sys
 import threading
 from importlib.metadata import version
 
@@ -162,6 +165,23 @@ def test_the_token_of_hepfm_up_stays_on_this_machine(serve, tmp_path):
     from hepfm.jobs.client import _token
 
     assert _token(Dashboard("http://ray.example.org:8265")) == ""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="lets another user listen")
+def test_the_token_of_hepfm_up_is_not_told_to_another_user(tmp_path):
+    own = tmp_path / "home/.cache/hepfm/ray-token"
+    own.parent.mkdir(parents=True)
+    own.write_text("of-hepfm-up")
+    listen = "import os, socket, sys; os.setuid(1); s = socket.create_server(('127.0.0.1', 0)); "
+    listen += "print(s.getsockname()[1], flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", listen], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        address = f"http://127.0.0.1:{int(other.stdout.readline())}"
+        with pytest.raises(RecipeError, match="another user's") as refused:
+            Dashboard(address, answer_s=5.0).jobs()
+        other.stdin.close()
+    assert "user 1" in refused.value.where
 
 
 NODES = ({"CPU": 4.0, "memory": 1e9}, {"CPU": 4.0, "GPU": 1.0})

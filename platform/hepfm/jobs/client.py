@@ -11,7 +11,7 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,12 @@ OWN = "hepfm up"
 """As a dashboard's origin: it wants the token of the Rays that hepfm starts, whatever the environment has."""
 
 _UPLOAD_S = 600.0
+_LISTENS = "0A"
+_LOOPBACK = {
+    *("0100007F", "00000000", "0" * 32),
+    *("00000000000000000000000001000000", "0000000000000000FFFF00000100007F"),
+}
+"""Addresses where a listener takes what is sent to loopback, as /proc/net/tcp writes them."""
 
 
 @dataclass(frozen=True)
@@ -229,8 +235,29 @@ def _token_source(dashboard: Dashboard) -> Path | str | None:
     return rays if "RAY_AUTH_MODE" in os.environ and rays.is_file() else None
 
 
+def _listeners(address: str) -> set[int]:
+    """Ids of the users who listen on a port of this machine's loopback; none where that is not seen."""
+    parts = urlsplit(address)
+    port = f"{parts.port or 80:04X}"
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(OSError, ValueError, IndexError):
+            for row in Path(table).read_text().splitlines()[1:]:
+                _, local, _, state, _, _, _, user, *_ = row.split()
+                host, _, listens_at = local.partition(":")
+                if state == _LISTENS and listens_at == port and host in _LOOPBACK:
+                    found.add(int(user))
+    return found
+
+
 def _token(dashboard: Dashboard) -> str:
     source = _token_source(dashboard)
+    if source == token_file() and (strangers := _listeners(dashboard.address) - {0, os.getuid()}):
+        raise RecipeError(
+            "What listens there is another user's, and is not told the token of hepfm up.",
+            where=f"{dashboard.address} (from {dashboard.origin}), user {min(strangers)}",
+            fix="give the --address of a cluster of yours, with its token in RAY_AUTH_TOKEN_PATH",
+        )
     try:
         token = source.read_text().strip() if isinstance(source, Path) else os.environ.get(source or "", "")
     except OSError as error:
