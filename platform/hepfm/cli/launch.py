@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
@@ -14,7 +15,7 @@ import typer
 from rich.console import Console
 
 from hepfm.cli.progress import Follower
-from hepfm.errors import RecipeError, Stopped
+from hepfm.errors import RecipeError, Stopped, TrainingError
 from hepfm.training.in_process import under_torchrun
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ InProcess = Annotated[bool, typer.Option("--in-process", help="Train in this pro
 Address = Annotated[str | None, typer.Option(help="A running Ray; by default RAY_ADDRESS, else a local one.")]
 Out = Annotated[Path, typer.Option(help="Folder of runs.")]
 Json = Annotated[bool, typer.Option("--json", help="End with one line of JSON on standard output.")]
+
+_LET_GO_S = 20.0
 
 
 def cluster_overrides(*, workers: str | None, in_process: bool, address: str | None) -> list[str]:
@@ -106,8 +109,8 @@ def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool) -> None:
     request = replace(request, timeout_s=60 * recipe.cluster.timeout_minutes, launched=True)
     leads = not under_torchrun() or os.environ["RANK"] == "0"
     if leads:
-        with run.lock():  # a run that lives is refused before anything of it is changed
-            run.forget_stop()  # and before signals are heard: what comes from here on counts
+        _until_free(run)  # a run that lives is refused before anything of it is changed
+        run.forget_stop()  # and before signals are heard: what comes from here on counts
     attempted = attempt(run, psutil.Process().create_time()) if leads else nullcontext()
     with attempted, output_to(run.log_path) as (out, err):
         console = Console(file=err, quiet=not leads)
@@ -139,6 +142,22 @@ def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool) -> None:
             report(run, out, as_json=as_json)
     if stopped is not None:
         raise stopped
+
+
+def _until_free(run: RunDir) -> None:
+    """Waits for workers that outlive a killed launcher; `TrainingError` where they go on for long."""
+    end, told = time.monotonic() + _LET_GO_S, False
+    while True:
+        try:
+            with run.lock():
+                return
+        except TrainingError as error:
+            if time.monotonic() > end:
+                raise
+            if not told:
+                told = True
+                typer.echo(f"The {error.what}; waiting {_LET_GO_S:.0f} s for that to end ...", err=True)
+        time.sleep(0.2)
 
 
 def _stop(run: RunDir, recipe: Recipe, follower: Follower, reason: str) -> None:
