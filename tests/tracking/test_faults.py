@@ -266,13 +266,13 @@ def test_a_store_that_was_emptied_gets_the_run_again(out, history):
     for step in range(STEPS):
         recorder.metrics(step, {"train/loss": step / 7})
         if step == STEPS // 2:
-            wait_for(lambda: recorder.run_id)
+            wait_for(lambda: not recorder._spool.pending)  # its files too, which the new run has to get again
             first = recorder.run_id
             with sqlite3.connect(out / "mlflow.db") as database:
                 database.execute("DELETE FROM runs")
             database.close()
+    wait_for(lambda: recorder.run_id != first)
     assert recorder.close("done") == ""
-    assert recorder.run_id != first
     check_exact(run, f"sqlite:///{out / 'mlflow.db'}", history)
 
 

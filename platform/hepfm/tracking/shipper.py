@@ -42,7 +42,7 @@ class Shipper:
         self.answers = 0
         """How often the store has answered: it is alive as long as this grows."""
         self._client: MlflowClient | None = None
-        self._sent_files: dict[tuple[str, str], tuple[int, int]] = {}
+        self._sent_files: dict[tuple[str, str, str], tuple[int, int]] = {}
 
     def ship(self) -> int:
         """Sends up to 200 entries; returns how many, 0 when the store has them all.
@@ -165,7 +165,8 @@ class Shipper:
             return
         state = (path.stat().st_mtime_ns, path.stat().st_size)
         # A display is written over at each validation: of those that waited, the last is enough.
-        if self._sent_files.get((entry["path"], entry["folder"])) == state:
+        place = (run_id, entry["path"], entry["folder"])
+        if self._sent_files.get(place) == state:
             return
         if folder := served_folder(client, self.uri, run_id):
             target = folder / entry["folder"] / path.name
@@ -173,4 +174,4 @@ class Shipper:
             replace(target, path.read_bytes())
         else:
             client.log_artifact(run_id, str(path), entry["folder"] or None)
-        self._sent_files[entry["path"], entry["folder"]] = state
+        self._sent_files[place] = state
