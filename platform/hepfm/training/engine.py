@@ -140,6 +140,7 @@ class Engine:
         """Must follow a change to `local_parameters`: ZeRO 3 keeps whole copies of the small ones."""
         persistent = self._deepspeed.optimizer.persistent_parameters if self.stage == 3 else []
         if persistent:
+            persistent[0].partition(persistent)  # what is whole already would not be gathered again
             persistent[0].all_gather(persistent)
 
     def weights(self) -> dict[str, torch.Tensor]:
