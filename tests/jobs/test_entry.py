@@ -11,9 +11,9 @@ import time
 
 import pytest
 
-from hepfm.jobs.entry import NOW, made_with
+from hepfm.jobs.entry import made_with
 from hepfm.recipe.load import load_recipe
-from hepfm.tracking.runs import RunDir, create_run
+from hepfm.tracking.runs import STOP_NOW, RunDir, create_run
 
 SUPERVISE = """
 import sys
@@ -134,7 +134,7 @@ def test_stop_now_kills(run):
     process = start(run, "listen")
     wait_for((run.path / "listening").exists)
     began = time.monotonic()
-    run.ask_to_stop(NOW)
+    run.ask_to_stop(STOP_NOW)
     process.communicate(timeout=60)
 
     assert time.monotonic() - began < 30
@@ -146,12 +146,12 @@ def test_stop_now_kills_also_when_the_signal_comes_with_it(run):
     """Training that hears of the signal notes that as the reason, in place of the other."""
     process = start(run, "note")
     wait_for((run.path / "listening").exists)
-    run.ask_to_stop(NOW)
+    run.ask_to_stop(STOP_NOW)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=100)
 
     assert (process.returncode, tries(run)) == (1, 1)
-    assert f"stopped by {NOW}" in run.log_path.read_text()
+    assert f"stopped by {STOP_NOW}" in run.log_path.read_text()
 
 
 def test_training_does_not_outlive_a_killed_job(run):

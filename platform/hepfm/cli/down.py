@@ -40,7 +40,6 @@ def down(
 
 def _end_jobs(dashboard: Dashboard, *, force: bool) -> None:
     """Has jobs save a checkpoint and end; `HepfmError` where some run, and that is not wanted."""
-    from hepfm.jobs.state import newest_checkpoint
     from hepfm.tracking.runs import RunDir
 
     try:
@@ -76,7 +75,7 @@ def _end_jobs(dashboard: Dashboard, *, force: bool) -> None:
         _say(f"Ray does not answer any more: {error.what}")
     for name, job in live.items():
         folder = job["metadata"].get("hepfm.run_dir")
-        saved = newest_checkpoint(RunDir(Path(folder))) if folder else None
+        saved = RunDir(Path(folder)).newest_checkpoint if folder else None
         how = "did not end in time" if name in late else "ended"
         _say(f"{name} {how}" + (f"; saved: {saved}" if saved else ""))
 

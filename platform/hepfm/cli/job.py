@@ -88,8 +88,8 @@ def stop(
 ) -> None:
     """Have a job save a checkpoint and end."""
     from hepfm.errors import RecipeError
-    from hepfm.jobs.entry import NOW
     from hepfm.jobs.state import find, wait
+    from hepfm.tracking.runs import STOP_NOW
 
     dashboard = _dashboard(address, out)
     state = find(dashboard, job)
@@ -103,7 +103,7 @@ def stop(
                 where=state.run_dir,
                 fix=f"hepfm job stop {state.name}, or the same command where the folder is",
             )
-        state.run.ask_to_stop(NOW)
+        state.run.ask_to_stop(STOP_NOW)
     dashboard.stop(state.job)
     typer.echo(f"Stopping {state.name} ...", err=True)
     ended = wait(dashboard, state.name)

@@ -128,7 +128,7 @@ def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool) -> None:
         except Stopped as error:
             stopped = error
         except KeyboardInterrupt:
-            saved = _newest(run)
+            saved = run.newest_checkpoint
             rest = (
                 f"hepfm resume {run.path.name} goes on from {saved}"
                 if saved
@@ -190,14 +190,10 @@ def _train(request: TrainRequest, recipe: Recipe, run: RunDir, follower: Followe
 
 def _beginning(request: TrainRequest, run: RunDir) -> str:
     if request.resume_from == "newest":
-        return f"going on from {_newest(run) or 'the beginning'}"
+        return f"going on from {run.newest_checkpoint or 'the beginning'}"
     return (
         f"going on from {Path(request.resume_from).name} of the parent" if request.resume_from else "starting"
     )
-
-
-def _newest(run: RunDir) -> str:
-    return max((path.name for path in run.checkpoints.glob("step-*")), default="")
 
 
 def report(run: RunDir, out: TextIO, *, as_json: bool) -> None:

@@ -99,12 +99,11 @@ def submit(
 
 def _about(done: Submitted, dashboard: Dashboard, mlflow: str | None, to: str | None) -> dict[str, str]:
     from hepfm.cli.launch import near
-    from hepfm.jobs.state import newest_checkpoint
     from hepfm.tracking.store import without_secrets
 
     flag = f" --address {to}" if to else ""
     ui = f"hepfm mlflow ui --out {near(done.run.path.parent)}"
-    going_on = f", going on from {newest_checkpoint(done.run) or 'the beginning'}" if done.resumed else ""
+    going_on = f", going on from {done.run.newest_checkpoint or 'the beginning'}" if done.resumed else ""
     return {
         "Job": f"{done.job} on {dashboard.address}{going_on}",
         "Run": str(near(done.run.path)),

@@ -23,10 +23,7 @@ from typing import Any
 
 from hepfm.errors import HepfmError, PluginError, RecipeError, Stopped, TrainingError
 from hepfm.plugins import plugins
-from hepfm.tracking.runs import RunDir
-
-NOW = "job stop --now"
-"""The reason in a run's stop file for which its training is killed."""
+from hepfm.tracking.runs import STOP_NOW, RunDir
 
 _POLL_S = 0.2
 _FREE_S = 90.0
@@ -138,18 +135,20 @@ class Supervisor:
             preexec_fn=functools.partial(_die_with, parent),  # noqa: PLW1509  there are no threads here
         )
         if self._stopping:  # the signal came while the process was started
-            self._child.send_signal(signal.SIGKILL if self._stopping == NOW else signal.SIGTERM)
+            self._child.send_signal(signal.SIGKILL if self._stopping == STOP_NOW else signal.SIGTERM)
         while True:
             with suppress(subprocess.TimeoutExpired):
                 return self._child.wait(_POLL_S)
-            if self._run.stop_asked() == NOW:
-                self._stopping = NOW
+            if self._run.stop_asked() == STOP_NOW:
+                self._stopping = STOP_NOW
                 self._child.kill()
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         self._stopping = self._stopping or signal.Signals(number).name
-        if self._run.stop_asked() == NOW:  # before training hears of the signal, and notes that as the reason
-            self._stopping = NOW
+        if (
+            self._run.stop_asked() == STOP_NOW
+        ):  # before training hears of the signal, and notes that as the reason
+            self._stopping = STOP_NOW
             number = signal.SIGKILL
         if self._child is not None and self._child.poll() is None:
             # Ray may have sent the same to it already; a second interrupt would end it at once.
@@ -165,7 +164,7 @@ class Supervisor:
 
     def _until_free(self) -> None:
         end = time.monotonic() + _FREE_S
-        while time.monotonic() < end and self._stopping != NOW:
+        while time.monotonic() < end and self._stopping != STOP_NOW:
             with suppress(TrainingError), self._run.lock():
                 return
             time.sleep(_POLL_S)
@@ -199,7 +198,7 @@ class Supervisor:
         return code
 
     def _newest(self) -> str:
-        return max((path.name for path in self._run.checkpoints.glob("step-*")), default="the beginning")
+        return self._run.newest_checkpoint or "the beginning"
 
     def _say(self, sentence: str) -> None:
         line = f"{_now()} job: {sentence}"

@@ -145,11 +145,6 @@ def patiently(dashboard: Dashboard, name: str) -> JobState:
         time.sleep(_POLL_S)
 
 
-def newest_checkpoint(run: RunDir) -> str | None:
-    """Name of a run's newest checkpoint."""
-    return max((path.name for path in run.checkpoints.glob("step-*")), default=None)
-
-
 def _state(job: dict[str, Any]) -> JobState:
     about = job["metadata"]
     state = JobState(
@@ -181,7 +176,7 @@ def _progress(run: RunDir, state: JobState) -> dict[str, Any]:
         "run_status": content["status"],
         "reason": content.get("reason"),
         "steps": yaml.safe_load(run.recipe_path.read_bytes())["train"]["steps"],
-        "checkpoint": newest_checkpoint(run),
+        "checkpoint": run.newest_checkpoint,
         "retries": job.get("retries"),
     }
     if not state.live:

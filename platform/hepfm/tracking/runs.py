@@ -64,6 +64,11 @@ class RunDir:
         return self.path / "checkpoints"
 
     @property
+    def newest_checkpoint(self) -> str | None:
+        """Name of the newest checkpoint, which may be damaged; None where there is none."""
+        return max((path.name for path in self.checkpoints.glob("step-*")), default=None)
+
+    @property
     def spool(self) -> Path:
         """What is on its way to MLflow."""
         return self.path / "spool"
