@@ -5,6 +5,7 @@ Legend: B events, N rows of the table, V occupied voxels, U occupied cells, s vo
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -116,39 +117,42 @@ def group(
     Returns:
         The cells, their offsets over the events ``(B+1,)``, and the voxel of each row ``(N,)``.
     """
-    x_size, y_size, z_size = tuple(-(-length // side) + 1 for length in grid)
-    n_events, cell_volume, event_volume = len(offsets) - 1, side**3, x_size * y_size * z_size
-    event = event_index(offsets)
-
-    cell, inside = voxel // side, voxel % side
-    key = ((event * x_size + cell[:, 0]) * y_size + cell[:, 1]) * z_size + cell[:, 2]
-    key = key * cell_volume + (inside[:, 0] * side + inside[:, 1]) * side + inside[:, 2]
+    x, y, z = (-(-length // side) + 1 for length in grid)
+    sizes = x, y, z
+    n_events, bits = len(offsets) - 1, (side**3 - 1).bit_length()
+    # Of a voxel's key the low bits say where it is in its cell: shifts take the place of divisions. What each
+    # coordinate adds to the key is looked up.
+    key = event_index(offsets) * (math.prod(sizes) << bits)
+    strides = (y * z, z, 1), (side * side, side, 1)
+    for axis, (of_cell, of_voxel) in enumerate(zip(*strides, strict=True)):
+        at = torch.arange(grid[axis], device=voxel.device)
+        key += ((at // side * of_cell << bits) + at % side * of_voxel).index_select(0, voxel[:, axis])
     key, order = key.sort()
 
     first = _first_of_run(key)
     voxel_of_sorted = first.cumsum(0) - 1
     row = torch.empty_like(order).scatter_(0, order, voxel_of_sorted)
-    key = key[first]
-    # Summed in double precision: then the order of duplicate rows does not show in single precision.
-    energy = energy_mev.new_zeros(len(key), dtype=torch.float64).index_add_(
-        0, voxel_of_sorted, energy_mev[order].double()
-    )
+    energy = energy_mev[order]
+    if len(unique := key[first]) < len(key):
+        # Summed in double precision: then the order of duplicate rows does not show in single precision.
+        sums = energy.new_zeros(len(unique), dtype=torch.float64)
+        energy = sums.index_add_(0, voxel_of_sorted, energy.double()).float()
 
-    cell_key = key // cell_volume
+    cell_key = unique >> bits
     first = _first_of_run(cell_key)
     cell_of_voxel = first.cumsum(0) - 1
     start = first.nonzero()[:, 0]
     cells = Cells(
         side=side,
-        sizes=(x_size, y_size, z_size),
+        sizes=sizes,
         key=cell_key[first],
-        offsets=pad(start, (0, 1), value=len(key)),
+        offsets=pad(start, (0, 1), value=len(unique)),
         cell=cell_of_voxel,
-        sub=key % cell_volume,
-        energy_mev=energy.float(),
+        sub=unique & ((1 << bits) - 1),
+        energy_mev=energy,
     )
     events = torch.arange(n_events + 1, device=voxel.device)
-    return cells, torch.searchsorted(cells.key, events * event_volume), row
+    return cells, torch.searchsorted(cells.key, events * math.prod(sizes)), row
 
 
 def _first_of_run(key: torch.Tensor) -> torch.Tensor:
