@@ -19,6 +19,7 @@ from hepfm import __version__
 from hepfm.api import CommandSpec
 from hepfm.errors import HepfmError, PluginError, Stopped
 from hepfm.plugins import plugins
+from hepfm.training.in_process import SHORT_SPINS
 
 
 class LazyCommand(TyperCommand):
@@ -88,6 +89,7 @@ def hepfm(
 
 def main() -> None:
     """Runs the command line, and ends the process."""
+    os.environ.update(SHORT_SPINS | os.environ)
     code = _run()
     if ranks := sys.modules.get("hepfm.training.ranks"):
         ranks.end_process(code)

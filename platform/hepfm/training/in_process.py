@@ -11,6 +11,10 @@ from hepfm.errors import HepfmError
 if TYPE_CHECKING:
     from hepfm.training.request import TrainRequest
 
+SHORT_SPINS = {"GOMP_SPINCOUNT": "10000"}
+"""For the environment, before torch is imported. By default threads of torch (2.13) turn 300,000 times before
+they sleep: where other processes use the cores too, that makes steps many times slower."""
+
 
 def run_in_process(request: TrainRequest) -> None:
     """Trains in this process: alone, or as the rank that torchrun made of it."""
