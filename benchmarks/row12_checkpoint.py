@@ -1,9 +1,10 @@
 """Row 12: how long a checkpoint of 280 MB holds up training.
 
 The state is that of ``image3d/masked-small`` after one step: float32 weights and Adam's two moments.
-hepfm's figure is its whole checkpoint, which is complete, hashed and on disk when training goes on, weights
-beside the engine's state. ``torch.save`` writes the same tensors without hash or fsync; ``dcp.async_save``
-copies them and writes in the background, which is waited for outside of the timing.
+hepfm copies it, and writes it in the background with hashes, fsync and a rename at the end; dcp.async_save
+does as much without hash and fsync. Both are waited for outside of the timing. ``torch.save`` writes the
+same tensors while training waits. The memory for copies is there from the first checkpoint on, which is not
+among those timed; how long it took stands in the note.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def run(*, quick: bool) -> list[Line]:
 
         def ours() -> float:
             session.state.step += 1
-            return seconds(lambda: snapshot.save(session))
+            taken = seconds(lambda: snapshot.save(session))
+            background.append(seconds(lambda: snapshot.finish(session)))
+            return taken
 
         def plain() -> float:
             return seconds(lambda: torch.save(state, Path(folder, "plain.pt")))
@@ -60,12 +63,14 @@ def run(*, quick: bool) -> list[Line]:
             return taken
 
         saving = None
+        background: list[float] = []
+        first = 1e3 * ours()
         ways = {"hepfm": ours, "torch.save": plain, "dcp.async_save": in_background}
         times = {
             name: [1e3 * value for value in values] for name, values in in_turn(ways, quick=quick).items()
         }
-        copied = torch.empty(int(size * 1e6), dtype=torch.uint8)
-        limit = 1e3 * min(seconds(copied.clone) for _ in range(7))
+        source, target = torch.ones(2, int(size * 1e6), dtype=torch.uint8)
+        limit = 1e3 * min(seconds(lambda: target.copy_(source)) for _ in range(7))
     best = Spread.of(times["hepfm"])
 
     def line(name: str) -> Line:
@@ -79,10 +84,8 @@ def run(*, quick: bool) -> list[Line]:
             target="<= 20 ms",
             met=best.median <= 20,
             limit=f"one copy, {limit:.0f} ms",
-            note="hepfm waits until a checkpoint is complete, hashed and synced to the disk, with the "
-            "weights in a "
-            "file of their own: what a kill right after it finds is whole. Staging it in shared memory for a "
-            "process that finishes it is still to come",
+            note=f"complete, hashed and synced {Spread.of(background).median:.2g} s later; the run's first "
+            f"checkpoint, which takes the memory for the copies, held up {first:.0f} ms",
         )
 
     return [line("torch.save"), line("dcp.async_save")]

@@ -7,7 +7,8 @@ the seed draws: in start-up, between steps, in a step, in a validation, in the w
 run comes to its end, the next one begins, until there were as many kills as asked for. Counted as bad:
 
 - an attempt that ends in another way than the kill, exit code 0, or 75 after SIGTERM;
-- one that does not go on from the newest complete checkpoint, or of which more than K steps were lost;
+- one that does not go on from the newest complete checkpoint, or of which 2 K steps were lost or more: K to the
+  next checkpoint, and less than K while that one was being written;
 - a run whose losses, weights, position in the data or record in MLflow differ from golden in a single bit.
 """
 
@@ -177,7 +178,7 @@ class Soak:
             reached, newest = last_step(run), newest_complete(run)
             self.report.moments[f"{how} {moment(run, reached > resumed_from)}"] += 1
             self.report.lost_steps.append(reached - newest)
-            if reached - newest > (EVERY if how == "SIGKILL" else 0) and code != -signal.SIGTERM:
+            if reached - newest >= (2 * EVERY if how == "SIGKILL" else 1) and code != -signal.SIGTERM:
                 bad.append(f"{run.name}: {reached - newest} steps lost to {how}")
             self.check_start(run)
             self.expected = (

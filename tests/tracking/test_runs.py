@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,25 @@ def test_a_run_is_trained_once_and_a_dead_trainer_frees_it(tmp_path):
     trainer.communicate()
     with run.lock():
         assert json.loads((run.path / "lock").read_text())["pid"] == os.getpid()
+
+
+def test_a_lock_that_another_process_holds_is_waited_for_with_patience(tmp_path):
+    run = create_run(tmp_path, "tiny", "")
+    with ExitStack() as other:
+        other.enter_context(run.lock())
+        threading.Timer(0.5, other.close).start()
+        begin = time.monotonic()
+        with run.lock(patience_s=60.0):
+            assert 0.4 < time.monotonic() - begin < 30
+    with run.lock():
+        begin = time.monotonic()
+        with pytest.raises(TrainingError, match="trained already"), run.lock(patience_s=0.3):
+            pass
+        assert 0.3 < time.monotonic() - begin < 30
+        ends = iter((False, False, True))
+        with pytest.raises(TrainingError), run.lock(patience_s=60.0, unless=lambda: next(ends)):
+            pass
+        assert time.monotonic() - begin < 30
 
 
 def test_an_error_of_the_training_passes_through_the_lock(tmp_path):

@@ -12,20 +12,25 @@ import pytest
 import torch
 
 from hepfm.errors import CheckpointError
-from hepfm.training.checkpoint import find_newest, retain, save, verify
+from hepfm.training.checkpoint import find_newest, retain, verify, write_file
 from hepfm.training.ranks import Ranks
-from hepfm.training.weights import load_weights, read_weights, weights_sha256, write_weights
+from hepfm.training.saver import Saver
+from hepfm.training.weights import load_weights, read_weights, to_safetensors, weights_sha256
 
 ALONE = Ranks(rank=0, world=1, device=torch.device("cpu"))
 
 
 def make(folder: Path, step: int, val_loss: float | None = None) -> Path:
-    def write(aside: Path) -> None:
-        (aside / "engine").mkdir()
-        (aside / "engine" / "shard.pt").write_bytes(bytes([step % 256]) * 1000)
-        (aside / "model.json").write_text(f'{{"step": {step}}}')
-
-    return save(folder, step, write, {"val_loss": val_loss}, ALONE)
+    saver = Saver(folder, ALONE)
+    files = {"engine/shard.pt": [bytes([step % 256]) * 600, bytes([step % 256]) * 400]}
+    saver.begin(
+        step, files | {"model.json": [f'{{"step": {step}}}'.encode()]}, lambda: {"val_loss": val_loss}
+    )
+    path = None
+    while saver.active:
+        path = saver.advance()
+    assert path is not None
+    return path
 
 
 def test_the_manifest_has_the_hash_of_each_file(tmp_path):
@@ -178,7 +183,7 @@ def test_a_loss_that_is_not_finite_is_never_best(tmp_path):
 
 def test_weights_come_back_bitwise_and_their_hash_sees_each_bit(tmp_path):
     weights = {"b": torch.randn(3, 2), "a": torch.tensor(3), "c": torch.zeros(0)}
-    write_weights(weights, tmp_path / "w.safetensors")
+    write_file(tmp_path / "w.safetensors", to_safetensors(weights))
     read = read_weights(tmp_path / "w.safetensors")
     assert weights_sha256(read) == weights_sha256(weights)
     for changed in (
@@ -190,7 +195,7 @@ def test_weights_come_back_bitwise_and_their_hash_sees_each_bit(tmp_path):
 
 
 def test_weights_of_another_model_are_refused(tmp_path):
-    write_weights(dict(torch.nn.Linear(3, 2).state_dict()), tmp_path / "w.safetensors")
+    write_file(tmp_path / "w.safetensors", to_safetensors(torch.nn.Linear(3, 2).state_dict()))
     same = torch.nn.Linear(3, 2)
     load_weights(same, tmp_path / "w.safetensors")
     assert torch.equal(same.weight, read_weights(tmp_path / "w.safetensors")["weight"])

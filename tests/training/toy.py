@@ -151,6 +151,23 @@ def train(engine, first, last, *, poison=(), rate=0.05):
     return results
 
 
+def weights_of(engine):
+    """Copies, on rank 0."""
+    return {name: tensor.clone() for name, tensor in engine.weights()}
+
+
+def save_moments(engine, folder):
+    """What this rank writes of a checkpoint, beside the weights."""
+    from hepfm.training.checkpoint import write_file
+    from hepfm.training.weights import to_safetensors
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors, about = engine.moments()
+    if tensors:
+        name = f"adamw-{engine.ranks.rank:05d}.safetensors"
+        write_file(folder / name, to_safetensors(dict(tensors), about))
+
+
 def scenario_stages(ranks, folder):
     """Every ZeRO stage: plain training, a poisoned step, and training cut in two by a checkpoint."""
     from hepfm.training.engine import Engine
@@ -160,19 +177,19 @@ def scenario_stages(ranks, folder):
     for stage in (0, 1, 2, 3):
         engine = Engine(make_module(), make_recipe(stage), ranks)
         steps = train(engine, 1, 5)
-        engine.save(folder / f"stage{stage}")
-        halfway = ranks.from_first(engine.weights())
+        save_moments(engine, folder / f"stage{stage}")
+        halfway = ranks.from_first(weights_of(engine))
         steps += train(engine, 6, 10)
-        whole = engine.weights()
+        whole = weights_of(engine)
 
         engine = Engine(make_module(), make_recipe(stage), ranks)
         engine.load(folder / f"stage{stage}", halfway)
         resumed_steps = train(engine, 6, 10)
-        resumed = engine.weights()
+        resumed = weights_of(engine)
 
         engine = Engine(make_module(), make_recipe(stage), ranks)
         poisoned_steps = train(engine, 1, 10, poison=(4,))
-        poisoned = engine.weights()
+        poisoned = weights_of(engine)
         report[stage] = {
             "losses": [step.loss for step in steps],
             "norms": [step.grad_norm for step in steps],
@@ -189,18 +206,19 @@ def scenario_stages(ranks, folder):
 
 def scenario_write(ranks, folder):
     """Training cut in two by a checkpoint, at every ZeRO stage."""
+    from hepfm.training.checkpoint import write_file
     from hepfm.training.engine import Engine
-    from hepfm.training.weights import weights_sha256, write_weights
+    from hepfm.training.weights import to_safetensors, weights_sha256
 
     report = {}
     for stage in (0, 1, 2, 3):
         engine = Engine(make_module(), make_recipe(stage), ranks)
         train(engine, 1, 5)
-        engine.save(folder / f"written-{stage}")
-        if weights := engine.weights():
-            write_weights(weights, folder / f"weights-{stage}.safetensors")
+        save_moments(engine, folder / f"written-{stage}")
+        if weights := weights_of(engine):
+            write_file(folder / f"weights-{stage}.safetensors", to_safetensors(weights))
         train(engine, 6, 10)
-        report[stage] = weights_sha256(engine.weights())
+        report[stage] = weights_sha256(weights_of(engine))
     return report
 
 
@@ -215,9 +233,9 @@ def scenario_take_over(ranks, folder):
         for now in (0, 1, 2, 3):
             engine = Engine(make_module(), make_recipe(now), ranks)
             engine.load(folder / f"written-{before}", weights)
-            engine.save(folder / f"taken-{before}-{now}")
+            save_moments(engine, folder / f"taken-{before}-{now}")
             losses = [step.loss for step in train(engine, 6, 10)]
-            final = {name: tensor.tolist() for name, tensor in engine.weights().items()}
+            final = {name: tensor.tolist() for name, tensor in weights_of(engine).items()}
             report[f"{before}-{now}"] = {"losses": losses, "weights": final}
     return report
 
@@ -234,7 +252,7 @@ def scenario_back(ranks, folder):
             engine = Engine(make_module(), make_recipe(before), ranks)
             engine.load(folder / f"taken-{before}-{between}", weights)
             train(engine, 6, 10)
-            report[f"{before}-{between}"] = weights_sha256(engine.weights())
+            report[f"{before}-{between}"] = weights_sha256(weights_of(engine))
     return report
 
 

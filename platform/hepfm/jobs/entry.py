@@ -163,11 +163,9 @@ class Supervisor:
         self._until_free()
 
     def _until_free(self) -> None:
-        end = time.monotonic() + _FREE_S
-        while time.monotonic() < end and self._stopping != STOP_NOW:
-            with suppress(TrainingError), self._run.lock():
-                return
-            time.sleep(_POLL_S)
+        waiting = self._run.lock(patience_s=_FREE_S, unless=lambda: self._stopping == STOP_NOW)
+        with suppress(TrainingError), waiting:
+            pass
 
     def _finish(self, code: int, retries: int) -> int:
         """Closes the record of a training that could not do it itself, and says how it ended."""

@@ -12,8 +12,9 @@ import json
 import os
 import re
 import socket
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -139,22 +140,33 @@ class RunDir:
         return self.path / "stop"
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(
+        self, *, patience_s: float = 0.0, unless: Callable[[], object] = lambda: False
+    ) -> Iterator[None]:
         """Held by the process that trains the run; it ends with the process, however that ends.
+
+        Args:
+            patience_s: How long another process that holds it is waited for.
+            unless: Ends the waiting where it returns something true.
 
         Raises:
             TrainingError: Another process holds it.
         """
-        path = self.path / "lock"
+        path, end = self.path / "lock", time.monotonic() + patience_s
         with ExitStack() as stack:
-            try:
-                descriptor = stack.enter_context(locked(path, wait=False))
-            except BlockingIOError:
-                raise TrainingError(
-                    f"run {self.name} is being trained already",
-                    where=f"{path}: {path.read_text() or 'just locked'}",
-                    fix="wait for it or stop it; or 'hepfm fork' the run to train a copy",
-                ) from None
+            while True:
+                try:
+                    descriptor = stack.enter_context(locked(path, wait=False))
+                    break
+                except BlockingIOError:
+                    if time.monotonic() < end and not unless():
+                        time.sleep(0.2)
+                        continue
+                    raise TrainingError(
+                        f"run {self.name} is being trained already",
+                        where=f"{path}: {path.read_text() or 'just locked'}",
+                        fix="wait for it or stop it; or 'hepfm fork' the run to train a copy",
+                    ) from None
             holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
             os.truncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(holder).encode(), 0)

@@ -7,16 +7,18 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hepfm.errors import CheckpointError
 from hepfm.failpoints import failpoint
-from hepfm.tracking.storage import StorageError, storing, with_patience
-from hepfm.training.ranks import Ranks
+
+Buffer = bytes | memoryview
 
 MANIFEST = "manifest.json"
+ENGINE = "engine"
+"""The folder of what resume and fork alone need."""
 _FORMAT = 1
 
 
@@ -25,64 +27,46 @@ def folder_name(step: int) -> str:
     return f"step-{step:08d}"
 
 
-def save(
-    checkpoints: Path, step: int, write: Callable[[Path], None], facts: Mapping[str, Any], ranks: Ranks
-) -> Path:
-    """Makes a checkpoint. All ranks call this.
+def begin(checkpoints: Path, step: int) -> Path:
+    """Makes the folder that a checkpoint is written into, and removes those that kills have left."""
+    aside = checkpoints / f".{folder_name(step)}"
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    for left_by_a_kill in checkpoints.glob(".step-*"):
+        shutil.rmtree(left_by_a_kill)
+    (aside / ENGINE).mkdir(parents=True)
+    failpoint("checkpoint-begun")
+    return aside
 
-    Storage that fails is tried again for half a minute; checkpoints that were complete stay as they are.
+
+def write_file(path: Path, content: Iterable[Buffer]) -> dict[str, Any]:
+    """Writes a file and syncs it to the disk.
+
+    Returns:
+        Its entry in the manifest: bytes and SHA-256, of what was to be written.
+    """
+    size, digest = 0, hashlib.sha256()
+    with path.open("wb") as file:
+        for buffer in content:
+            size += file.write(buffer)
+            digest.update(buffer)
+        file.flush()
+        os.fsync(file.fileno())
+    return {"bytes": size, "sha256": digest.hexdigest()}
+
+
+def complete(aside: Path, files: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]) -> Path:
+    """Turns what all ranks have written into a checkpoint, in one rename.
 
     Args:
-        checkpoints: The run's folder of checkpoints, shared by all ranks.
-        step: What it is called after.
-        write: Writes this rank's files into a folder, without exchanges between ranks.
-        facts: JSON that goes into the manifest (world size, validation loss).
-        ranks: The processes that train together.
+        aside: Of `begin`.
+        files: Name in it to what `write_file` returned.
+        facts: JSON that goes into the manifest beside them, the step among it.
 
     Returns:
         The checkpoint's folder.
-
-    Raises:
-        TrainingError: It cannot be written; on all ranks.
     """
-    final, aside = checkpoints / folder_name(step), checkpoints / f".{folder_name(step)}"
-    needed = _size_of_newest(checkpoints) if ranks.rank == 0 else None
-
-    def stored(part: Callable[[], None]) -> Callable[[], None]:
-        return storing(f"the checkpoint of step {step}", checkpoints, needed)(part)
-
-    def attempt() -> None:
-        try:
-            ranks.on_first(stored(lambda: _begin(aside)))
-            ranks.each(stored(lambda: write(aside)))
-            failpoint("checkpoint-written")
-            ranks.on_first(stored(lambda: _complete(aside, final, {"step": step, **facts})))
-        except StorageError:
-            if ranks.rank == 0:  # what is not complete takes the room that others need
-                shutil.rmtree(aside, ignore_errors=True)
-            raise
-
-    with_patience(attempt)
-    return final
-
-
-def _begin(aside: Path) -> None:
-    """Makes the folder that a checkpoint is written into, and removes those that kills have left."""
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    for left_by_a_kill in aside.parent.glob(".step-*"):
-        shutil.rmtree(left_by_a_kill)
-    aside.mkdir()
-    failpoint("checkpoint-begun")
-
-
-def _complete(aside: Path, final: Path, facts: Mapping[str, Any]) -> None:
-    """Hashes, syncs and renames what all ranks have written."""
-    files = {}
-    for path in sorted(path for path in aside.rglob("*") if path.is_file()):
-        files[path.relative_to(aside).as_posix()] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-        _sync(path)
-    failpoint("checkpoint-hashed")
-    text = json.dumps({"format": _FORMAT, **facts, "files": files}, indent=1)
+    final = aside.with_name(folder_name(facts["step"]))
+    text = json.dumps({"format": _FORMAT, **facts, "files": dict(sorted(files.items()))}, indent=1)
     with (aside / MANIFEST).open("w", encoding="utf-8") as manifest:
         manifest.write(text[: len(text) // 2])
         manifest.flush()
@@ -97,9 +81,10 @@ def _complete(aside: Path, final: Path, facts: Mapping[str, Any]) -> None:
     aside.rename(final)
     failpoint("checkpoint-renamed")
     _sync(final.parent)
+    return final
 
 
-def _size_of_newest(checkpoints: Path) -> int | None:
+def size_of_newest(checkpoints: Path) -> int | None:
     """Bytes of the newest checkpoint, which the next one will be about as large as."""
     for checkpoint in sorted(checkpoints.glob("step-*"), reverse=True):
         try:

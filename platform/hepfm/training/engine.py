@@ -22,7 +22,7 @@ from hepfm.errors import CheckpointError, RecipeError
 from hepfm.recipe.schema import Recipe
 from hepfm.training.deepspeed_config import deepspeed_config, zero_stage
 from hepfm.training.model import PretrainModule
-from hepfm.training.moments import Piece, read_moments, write_moments
+from hepfm.training.moments import Piece, moments_of, read_moments
 from hepfm.training.ranks import Ranks
 
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
@@ -143,32 +143,31 @@ class Engine:
             persistent[0].partition(persistent)  # what is whole already would not be gathered again
             persistent[0].all_gather(persistent)
 
-    def weights(self) -> dict[str, torch.Tensor]:
-        """Copies of all parameters (float32) and persistent buffers in rank 0's memory; all ranks call this.
+    def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """All parameters (float32) and persistent buffers, on rank 0; all ranks go through them.
 
-        Returns:
-            Name to tensor on the CPU; empty on the other ranks.
+        Yields:
+            Name and tensor, not copied: at ZeRO 3 it is there until the next one is asked for.
         """
-        gathered: dict[str, torch.Tensor] = {}
         for name, parameter in self.module.named_parameters():
             whole = deepspeed.zero.GatheredParameters([parameter]) if self.stage == 3 else nullcontext()
             with whole:
                 if self.ranks.rank == 0:
-                    gathered[name] = parameter.detach().to("cpu", torch.float32, copy=True).contiguous()
+                    yield name, parameter.detach()
+                if self.stage == 3 and parameter.is_cuda:
+                    torch.cuda.current_stream().synchronize()  # a copy may still be under way
         if self.ranks.rank == 0:
             saved = self.module.state_dict().keys()
-            for name, buffer in self.module.named_buffers():
-                if name in saved:
-                    gathered[name] = buffer.detach().to("cpu", copy=True).contiguous()
-        return gathered
+            yield from ((name, buffer) for name, buffer in self.module.named_buffers() if name in saved)
 
-    def save(self, folder: Path) -> None:
-        """Writes this rank's part of the optimiser's state; all ranks call this. `weights` are apart."""
-        if self.stage > 0 or self.ranks.rank == 0:  # at stage 0 all ranks hold the same
-            write_moments(list(self._pieces()), self._adam, folder, self.ranks.rank)
+    def moments(self) -> tuple[list[tuple[str, torch.Tensor]], dict[str, str]]:
+        """What this rank has to save beside `weights` (`hepfm.training.moments.moments_of`)."""
+        if self.stage == 0 and self.ranks.rank > 0:  # all ranks hold the same
+            return [], {}
+        return moments_of(list(self._pieces()), self._adam)
 
     def load(self, folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
-        """Restores what `save` wrote and `weights` gave, at any number of ranks and ZeRO stage.
+        """Restores saved `moments` and `weights`, at any number of ranks and ZeRO stage.
 
         Raises:
             CheckpointError: They are of another model, or incomplete.

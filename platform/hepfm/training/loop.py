@@ -50,8 +50,9 @@ def run_loop(session: Session) -> str | None:
     done = state.step >= recipe.train.steps
     if done and state.validated != state.step:
         _validate(session)
-    if session.saved_at != state.step:
+    if session.saved is None or session.saved.step != state.step:
         snapshot.save(session)
+    snapshot.finish(session)
     return None if done else stop
 
 
@@ -109,7 +110,12 @@ def _step(session: Session, steps: Iterator[Step]) -> str | None:
             draws = Draws(seed=recipe.seed, epoch=batch.epoch, event_ids=moved.event_ids)
             plans.append(objective.plan(moved, draws, augment=recipe.data.augment))
         result = train_step(
-            session.engine, plans, objective.weights, learning_rate=rate, stop=stop is not None
+            session.engine,
+            plans,
+            objective.weights,
+            learning_rate=rate,
+            stop=stop is not None,
+            saving=session.saver.busy,
         )
     state.step += 1
     state.cursor = batch.cursor
@@ -132,7 +138,10 @@ def _step(session: Session, steps: Iterator[Step]) -> str | None:
             **session.effective_time(),
         }
     )
+    if not result.saving:
+        snapshot.advance(session)
     if state.bad_in_a_row >= recipe.train.max_bad_steps:
+        snapshot.finish(session)
         raise TrainingError(
             f"{state.bad_in_a_row} steps in a row had a loss or gradient that is not finite.",
             where=f"step {state.step}, epoch {batch.epoch}",

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from hepfm.errors import CheckpointError
 
@@ -46,20 +45,25 @@ class Piece:
         return tensor.detach().view(-1)[self.at : self.at + self.numel]
 
 
-def write_moments(pieces: Sequence[Piece], adam: torch.optim.AdamW, folder: Path, rank: int) -> None:
-    """Writes this rank's pieces. A parameter that had no gradient yet has no moments, and is left out."""
-    tensors: dict[str, torch.Tensor] = {}
+def moments_of(
+    pieces: Sequence[Piece], adam: torch.optim.AdamW
+) -> tuple[list[tuple[str, torch.Tensor]], dict[str, str]]:
+    """This rank's moments. A parameter that had no gradient yet has none, and is left out.
+
+    Returns:
+        Names and tensors (not copied), and the metadata of the file that they go into.
+    """
+    tensors: list[tuple[str, torch.Tensor]] = []
     about = {}
     for piece in pieces:
         if state := adam.state.get(piece.held):
-            tensors |= {f"{key}/{piece.name}": piece.of(state[key]).cpu() for key in _KEYS}
+            tensors += [(f"{key}/{piece.name}", piece.of(state[key])) for key in _KEYS]
             about[piece.name] = {"start": piece.start, "step": float(state["step"])}
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / f"adamw-{rank:05d}.safetensors", metadata={"pieces": json.dumps(about)})
+    return tensors, {"pieces": json.dumps(about)}
 
 
 def read_moments(pieces: Sequence[Piece], adam: torch.optim.AdamW, folder: Path) -> None:
-    """Puts what `write_moments` wrote, on any ranks, into the pieces that this rank holds.
+    """Puts the moments that ranks wrote, each into its own file, into the pieces that this rank holds.
 
     Raises:
         CheckpointError: Nothing was written there, or not for the whole of a parameter.

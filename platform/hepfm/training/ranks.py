@@ -21,6 +21,10 @@ from hepfm.training.watch import Watch
 
 T = TypeVar("T")
 
+_TIMES = {"cpu": 1.0, "cuda": 1.25}
+"""How much later than the others give up torch does. NCCL's time-out aborts the process from a thread, where
+gloo's raises an error: before that, the watch ends the process, and says why."""
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -76,14 +80,18 @@ class Ranks:
         distributed.broadcast_object_list(values, device=self.device)
         return values[0]
 
-    def first_known(self, value: T | None) -> T | None:
-        """The value of the lowest rank that has one, on all ranks; anything that pickles."""
+    def all_of(self, value: T) -> list[T]:
+        """Every rank's value, on all ranks; anything that pickles."""
         self.arrive()
         if self.world == 1:
-            return value
-        values: list[T | None] = [None] * self.world
+            return [value]
+        values = [value] * self.world
         distributed.all_gather_object(values, value)
-        return next((known for known in values if known is not None), None)
+        return values
+
+    def first_known(self, value: T | None) -> T | None:
+        """The value of the lowest rank that has one, on all ranks; anything that pickles."""
+        return next((known for known in self.all_of(value) if known is not None), None)
 
     def on_first(self, make: Callable[[], T]) -> T:
         """What rank 0 makes, on all ranks; or what it raised, raised on all."""
@@ -93,12 +101,13 @@ class Ranks:
             raise failure
         return cast("T", made)
 
-    def each(self, act: Callable[[], None]) -> None:
-        """What every rank does by itself, without exchanges; raises on all ranks where one of them fails."""
-        _, error = self._try(act)
-        told = self.first_known(self._told(error))
-        if (failure := error or told) is not None:
+    def each(self, make: Callable[[], T]) -> list[T]:
+        """What every rank makes by itself, without exchanges; raises on all ranks where one of them fails."""
+        made, error = self._try(make)
+        results = self.all_of((made, self._told(error)))
+        if (failure := error or next((told for _, told in results if told is not None), None)) is not None:
             raise failure
+        return [cast("T", value) for value, _ in results]
 
     def _try(self, make: Callable[[], T]) -> tuple[T | None, Exception | None]:
         try:
@@ -157,7 +166,7 @@ def join(timeout_s: float) -> Ranks:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         torch.cuda.set_device(device)
     joined_here = not distributed.is_initialized()
-    timeout = timedelta(seconds=timeout_s)
+    timeout = timedelta(seconds=_TIMES[device.type] * timeout_s)
     if joined_here:
         backend = "nccl" if device.type == "cuda" else "gloo"
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
@@ -186,7 +195,7 @@ def watched(ranks: Ranks, run: RunDir, timeout_s: float) -> Iterator[Ranks]:
         f"hepfm/watch/{run.path}",
         distributed.distributed_c10d._get_default_store(),  # noqa: SLF001
     )
-    with Watch(ranks.rank, ranks.world, timeout_s, store, run.log_path) as watch:
+    with Watch(ranks.rank, ranks.world, timeout_s, store, run) as watch:
         yield replace(ranks, watch=watch)
 
 

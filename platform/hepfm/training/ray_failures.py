@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from hepfm.errors import HepfmError, TrainingError
 from hepfm.tracking.runs import RunDir
+from hepfm.training.watch import given_up
 
 _PEER_GONE = re.compile(
     r"Connection (closed|reset|refused)|Broken pipe|Socket (Timeout|closed)|DistNetworkError|ncclRemoteError"
@@ -37,6 +38,9 @@ def judge(error: BaseException, run: RunDir) -> NoReturn:
     if isinstance(error, train.WorkerGroupError):
         failures = dict(sorted(error.worker_failures.items()))
         if gone := [rank for rank, failure in failures.items() if _is_lost(failure)]:
+            if (verdict := given_up(run)) is not None:  # they ended themselves
+                run.update(status="running")  # its record is open still; `closed_at_last` sees to it
+                raise verdict from error
             raise LostError(f"Lost {_ranks(gone)}.") from error
         for cause in map(_own_error, failures.values()):
             if cause is not None and not _PEER_GONE.search(str(cause)):

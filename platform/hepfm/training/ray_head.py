@@ -1,4 +1,4 @@
-"""Whether Ray's head still answers: a driver is not told of its end, and is ended a minute later (2.60)."""
+"""Whether Ray's head answers: Ray asks a silent one for a minute, and ends a driver without head (2.60)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Head:
         if now < self._next:
             return
         self._next = now + self._every_s
-        if self._connects():
+        if answers(self._address):
             self._silent_since = None
         elif self._silent_since is None:
             self._silent_since = now
@@ -56,15 +56,17 @@ class Head:
             HeadLostError: None came.
         """
         end = time.monotonic() + self._silent_s / 2
-        while not self._connects():
+        while not answers(self._address):
             if time.monotonic() > end:
                 raise HeadLostError(self._address)
             time.sleep(0.5)
 
-    def _connects(self) -> bool:
-        host, _, port = self._address.rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=2.0).close()
-        except OSError:
-            return False
-        return True
+
+def answers(address: str) -> bool:
+    """Whether something listens at ``host:port``."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=2.0).close()
+    except (OSError, ValueError, OverflowError):  # the last two of what is no port
+        return False
+    return True

@@ -6,7 +6,6 @@ Ray Train's own restarts and sizes are not used: see docs/adr/0007-restarts-are-
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import threading
 import time
@@ -15,13 +14,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hepfm.data.local_ray import init_options
-from hepfm.errors import RecipeError, Stopped, TrainingError
+from hepfm.errors import Stopped, TrainingError
 from hepfm.tracking.runs import RunDir
+from hepfm.training.in_process import SHORT_SPINS
+from hepfm.training.ray_connection import address_of, connected
 from hepfm.training.ray_failures import LostError, NotStartedError, judge
+from hepfm.training.ray_folder import check_folder_is_shared
 from hepfm.training.ray_head import Head, HeadLostError
-from hepfm.training.ray_nodes import Group, check_folder_is_shared, free, group, nodes, wait_for_room
-from hepfm.training.signals import noted, stopped, take_back
+from hepfm.training.ray_nodes import Group, free, group, nodes, wait_for_room
+from hepfm.training.signals import noted, stopped
 
 if TYPE_CHECKING:
     from hepfm.recipe.schema import Cluster
@@ -48,12 +49,10 @@ def run_on_ray(request: TrainRequest, cluster: Cluster, say: Callable[[str], Non
         say: Is told what happens to the workers, a sentence at a time; the run's log is told, too.
 
     Raises:
-        HepfmError: What a worker raised, as itself.
+        HepfmError: What a worker raised, as itself; or what `connected` raises.
         TrainingError: Workers were lost too often, or Ray's head; or a node does not see the run's folder.
-        RecipeError: The cluster has less than what was asked for.
         Stopped: The run was asked to stop, and did so after a checkpoint.
     """
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     run = RunDir(Path(request.run_dir))
 
     def tell(sentence: str) -> None:
@@ -61,55 +60,17 @@ def run_on_ray(request: TrainRequest, cluster: Cluster, say: Callable[[str], Non
         with suppress(OSError), run.log_path.open("a", encoding="utf-8") as log:
             log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} launcher: {sentence}\n")
 
-    started_here = _connect(cluster, run)
-    import ray
-
-    take_back()
-    try:
-        _keep_training(request, cluster, run, tell)
-    except HeadLostError as error:
-        started_here = False  # to shut down would wait for the head
-        raise TrainingError(
-            f"Ray's head at {error} does not answer any more; the workers end with it.",
-            where=f"{run.log_path} has what happened before",
-            fix=f"start it again; hepfm resume {run.name} goes on from the newest checkpoint",
-        ) from error
-    finally:
-        if started_here:
-            ray.shutdown()
-        shutil.rmtree(run.path / _STORAGE, ignore_errors=True)  # ours are the checkpoints
-
-
-def _connect(cluster: Cluster, run: RunDir) -> bool:
-    """Connects to Ray; returns whether it was not connected before."""
-    address = cluster.address or os.environ.get("RAY_ADDRESS")
-    cores = max((cluster.cpus_per_worker or 1) * cluster.most_workers, os.cpu_count() or 1)
-    options = init_options(address, cpus=cores)
-    import ray
-
-    if ray.is_initialized():
-        return False
-    try:
-        ray.init(**options)
-    except SystemExit:  # what Ray's own handler of SIGTERM does
-        raise stopped("SIGTERM", run) from None
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        if address is None:
-            raise
-        where = "cluster.address" if cluster.address else "RAY_ADDRESS"
-        if "ersion mismatch" in str(error):
-            raise RecipeError(
-                f"The Ray cluster at '{address}' runs other versions than this command: {error}",
-                where=where,
-                fix="install the same versions of Python and Ray here and there",
+    with connected(cluster):
+        try:
+            _keep_training(request, cluster, run, tell)
+        except HeadLostError as error:
+            raise TrainingError(
+                f"Ray's head at {error} does not answer any more; the workers end with it.",
+                where=f"{run.log_path} has what happened before",
+                fix=f"start it again; hepfm resume {run.name} goes on from the newest checkpoint",
             ) from error
-        raise RecipeError(
-            f"No Ray cluster answers at '{address}': {error}",
-            where=where,
-            fix="start one (deploy/local/README.md), correct the address, or leave it out for a local Ray; "
-            "one that wants a token needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH here, too",
-        ) from error
-    return True
+        finally:
+            shutil.rmtree(run.path / _STORAGE, ignore_errors=True)  # ours are the checkpoints
 
 
 def _keep_training(request: TrainRequest, cluster: Cluster, run: RunDir, tell: Callable[[str], None]) -> None:
@@ -119,10 +80,19 @@ def _keep_training(request: TrainRequest, cluster: Cluster, run: RunDir, tell: C
     while True:
         _obey(run)
         check_folder_is_shared(run.path)
-        size = wait_for_room(cluster, run, tell, gpus=gpus, patience_s=request.timeout_s, refuse=not again)
+        size = wait_for_room(
+            cluster,
+            run,
+            tell,
+            gpus=gpus,
+            patience_s=request.timeout_s,
+            shared=address_of(cluster) is not None,
+        )
         if again or cluster.fewest_workers < cluster.most_workers:
-            tell(f"Training with {size.workers} {'worker' if size.workers == 1 else 'workers'}.")
+            begin = f", going on from {run.newest_checkpoint or 'the beginning'}" if again else ""
+            tell(f"Training with {size.workers} {'worker' if size.workers == 1 else 'workers'}{begin}.")
         _obey(run)
+        run.update(reason=None)  # what ended an attempt before
         gpus, again = size.gpus, True
         try:
             _Attempt(request, cluster, size, run, tell).go()
@@ -145,7 +115,10 @@ def _keep_training(request: TrainRequest, cluster: Cluster, run: RunDir, tell: C
                 ) from lost
             run.update(restarts=run.json().get("restarts", 0) + 1)
             tell(f"{lost} Starting again from the newest checkpoint ({losses} of {cluster.max_restarts}).")
-            _until_free(run)
+            # A rank 0 that was lost lets the run go.
+            patience = run.lock(patience_s=_FREE_WITHIN_S, unless=lambda: noted() or run.stop_asked())
+            with suppress(TrainingError, OSError), patience:
+                pass
             started = time.monotonic()
             continue
         end = run.json()
@@ -161,15 +134,6 @@ def _obey(run: RunDir) -> None:
     run.forget_stop(_GROW)  # which the next group does
     if reason := noted() or run.stop_asked():
         raise stopped(reason, run)
-
-
-def _until_free(run: RunDir) -> None:
-    """Waits until a rank 0 that was lost lets the run go."""
-    end = time.monotonic() + _FREE_WITHIN_S
-    while time.monotonic() < end and not (noted() or run.stop_asked()):
-        with suppress(TrainingError, OSError), run.lock():
-            return
-        time.sleep(0.2)
 
 
 class _Attempt:
@@ -253,7 +217,7 @@ class _Attempt:
 
 def environment(size: Group) -> dict[str, str]:
     """Variables of the workers. Without a GPU they see none; Ray (2.60) would leave them all."""
-    variables = {"OMP_NUM_THREADS": str(size.cpus)}
+    variables = {"OMP_NUM_THREADS": str(size.cpus), **SHORT_SPINS}
     return variables if size.gpus else variables | {"CUDA_VISIBLE_DEVICES": ""}
 
 

@@ -1,15 +1,12 @@
-"""What a Ray cluster has for a run: nodes that answer and see the run's folder, and the workers they make."""
+"""What a Ray cluster has for a run: its nodes, what others leave of them, and the workers they make."""
 
 from __future__ import annotations
 
-import secrets
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hepfm.errors import RecipeError, TrainingError
 from hepfm.tracking.runs import RunDir
@@ -18,7 +15,6 @@ from hepfm.training.signals import noted, stopped
 if TYPE_CHECKING:
     from hepfm.recipe.schema import Cluster
 
-_ANSWER_WITHIN_S = 120.0
 _SETTLE_S = 5.0
 """How long Ray may take to tell that the workers of a group before are gone."""
 
@@ -109,21 +105,56 @@ def _own_workers() -> Counter[str]:
     )
 
 
-def group(cluster: Cluster, has: Sequence[Node], *, gpus: int) -> Group | None:
+def group(cluster: Cluster, has: Sequence[Node], *, gpus: int, most_cpus: int | None = None) -> Group | None:
     """The largest group that a recipe allows and nodes have room for; None where they have too little.
 
     Args:
         cluster: Of the recipe. Without ``cpus_per_worker``, workers share the cores evenly.
         has: The nodes.
         gpus: Of each worker.
+        most_cpus: Of each worker, where the recipe does not say.
     """
+    most = int(max((node.cpus for node in has), default=0))
+    if most_cpus is not None:
+        most = min(most, most_cpus)
     for workers in range(cluster.most_workers, cluster.fewest_workers - 1, -1):
-        most = int(max((node.cpus for node in has), default=0))
         sizes = [cluster.cpus_per_worker] if cluster.cpus_per_worker else range(most, 0, -1)
         for cpus in sizes:
             if sum(node.room_for(cpus, gpus) for node in has) >= workers:
                 return Group(workers=workers, cpus=cpus, gpus=gpus)
     return None
+
+
+def share(has: Sequence[Node], gpus: int) -> int:
+    """Cores that a worker takes of a cluster that others use too, so that they find room beside it.
+
+    With GPUs, the cores that belong to these; without, half of a node's, so that two runs find room.
+    """
+    if gpus:
+        each = [node.cpus * gpus / node.gpus for node in has if node.gpus >= gpus]
+    else:
+        each = [node.cpus / 2 for node in has]
+    return max(1, int(max(each, default=1)))
+
+
+def check_size(cluster: Cluster, *, local: bool) -> None:
+    """Refuses a cluster that has too little for a recipe, also when nobody else uses it.
+
+    Args:
+        cluster: Of the recipe.
+        local: Whether this process has started it.
+
+    Raises:
+        RecipeError: It has.
+    """
+    has = nodes()
+    gpus = _gpus_of_each(cluster, has)
+    if group(cluster, has, gpus=gpus) is None:
+        raise RecipeError(
+            _too_little(cluster, has, gpus, "this machine" if local else "the Ray cluster"),
+            where="cluster.workers, cluster.cpus_per_worker, cluster.gpus_per_worker",
+            fix="ask for fewer workers (--workers) or less for each",
+        )
 
 
 def wait_for_room(
@@ -133,7 +164,7 @@ def wait_for_room(
     *,
     gpus: int | None,
     patience_s: float,
-    refuse: bool,
+    shared: bool,
 ) -> Group:
     """The largest group that there is room for, as soon as there is, beside what other jobs use.
 
@@ -143,10 +174,9 @@ def wait_for_room(
         tell: Is told that there is too little.
         gpus: Of each worker; None for as the recipe says, else one where there are enough.
         patience_s: After which it is given up.
-        refuse: Whether a cluster that has too little, also when nobody else uses it, is not waited for.
+        shared: Whether others use the cluster too: then a worker takes no more than its `share`.
 
     Raises:
-        RecipeError: The cluster has too little, and that is refused.
         TrainingError: There was too little for so long.
         Stopped: The run was asked to stop meanwhile.
     """
@@ -155,18 +185,14 @@ def wait_for_room(
         has = nodes()
         if gpus is None:
             gpus = _gpus_of_each(cluster, has, tell)
-        most, rest = group(cluster, has, gpus=gpus), free(has)
-        found = group(cluster, rest, gpus=gpus)
+        most_cpus = share(has, gpus) if shared else None
+        rest = free(has)
+        most = group(cluster, has, gpus=gpus, most_cpus=most_cpus)
+        found = group(cluster, rest, gpus=gpus, most_cpus=most_cpus)
         waited_s = time.monotonic() - begin
         if found and (found == most or waited_s > _SETTLE_S):
             return found
         what = _in_use(cluster, has, rest, gpus) if most else _too_little(cluster, has, gpus)
-        if refuse and not most:
-            raise RecipeError(
-                what,
-                where="cluster.workers, cluster.cpus_per_worker, cluster.gpus_per_worker",
-                fix="ask for fewer workers or less for each",
-            )
         if waited_s > patience_s:
             raise TrainingError(
                 f"{what} Nothing came in {patience_s / 60:.0f} minutes.",
@@ -182,7 +208,7 @@ def wait_for_room(
         time.sleep(1.0)
 
 
-def _gpus_of_each(cluster: Cluster, has: Sequence[Node], tell: Callable[[str], None]) -> int:
+def _gpus_of_each(cluster: Cluster, has: Sequence[Node], tell: Callable[[str], None] = lambda _: None) -> int:
     if cluster.gpus_per_worker is not None:
         return cluster.gpus_per_worker
     there = sum(node.gpus for node in has)
@@ -207,76 +233,14 @@ def _wanted(cluster: Cluster) -> str:
     return f"at least {workers}" if fewest < cluster.most_workers else workers
 
 
-def _too_little(cluster: Cluster, has: Sequence[Node], gpus: int) -> str:
+def _too_little(cluster: Cluster, has: Sequence[Node], gpus: int, whose: str = "the Ray cluster") -> str:
     fewest = cluster.fewest_workers
     for name, each, there in (
         ("CPU", cluster.cpus_per_worker or 1, sum(node.cpus for node in has)),
         ("GPU", gpus, sum(node.gpus for node in has)),
     ):
         if each * fewest > there:
-            return (
-                f"{_wanted(cluster).capitalize()} with {each} {name}s each need {each * fewest} {name}s; "
-                f"the Ray cluster has {there:g}."
-            )
+            size, total = (f"{number} {name}{'s' * (number > 1)}" for number in (each, each * fewest))
+            return f"For {_wanted(cluster)} of {size} it takes {total}; {whose} has {there:g}."
     sizes = ", ".join(f"{node.host} {node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in has)
     return f"{_wanted(cluster).capitalize()} do not fit on the nodes of the Ray cluster: {sizes}."
-
-
-def check_folder_is_shared(run_dir: Path) -> None:
-    """Makes sure that every node answers and sees what is written to the run's folder here.
-
-    A node that Ray finds lost meanwhile is left out.
-
-    Raises:
-        TrainingError: A node does not see it, has no hepfm, or does not answer; all such nodes are named.
-    """
-    import ray
-    from ray.exceptions import RayActorError, RaySystemError, WorkerCrashedError
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    here = ray.get_runtime_context().get_node_id()
-    others = [node for node in nodes() if node.id != here]
-    if not others:
-        return
-    secret, note = secrets.token_hex(8), run_dir / f".seen-by-{secrets.token_hex(4)}"
-    look = ray.remote(num_cpus=0, max_retries=0)(_look)
-    asked: dict[Any, Node] = {}
-    for node in others:
-        there = NodeAffinitySchedulingStrategy(node.id, soft=False)
-        asked[look.options(scheduling_strategy=there).remote(str(note))] = node
-    wrong: list[str] = []
-    end = time.monotonic() + _ANSWER_WITHIN_S
-    try:
-        note.write_text(secret)
-        while asked and time.monotonic() < end:
-            ready, _ = ray.wait(list(asked), timeout=0.5)
-            for answer in ready:
-                node = asked.pop(answer)
-                try:
-                    seen = ray.get(answer)
-                except (RayActorError, RaySystemError, WorkerCrashedError):
-                    continue  # lost just now
-                except ray.exceptions.RayError as error:
-                    wrong.append(f"{node.host} fails: {str(error).strip().splitlines()[-1]}")
-                    continue
-                if seen != secret:
-                    wrong.append(f"{node.host} does not see {run_dir}")
-            alive = {node.id for node in nodes()}
-            asked = {answer: node for answer, node in asked.items() if node.id in alive}
-    finally:
-        note.unlink(missing_ok=True)
-    wrong += [f"{node.host} does not answer" for node in asked.values()]
-    if wrong:
-        raise TrainingError(
-            "Not all nodes of the Ray cluster can train this run.",
-            where="; ".join(sorted(wrong)),
-            fix=f"with --out name a folder that all see under the same path as {socket.gethostname()} does, "
-            "and install the same packages on each",
-        )
-
-
-def _look(path: str) -> str | None:
-    try:
-        return Path(path).read_text()
-    except OSError:
-        return None

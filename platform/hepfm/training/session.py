@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from hepfm.api import Callback
 from hepfm.data.source import EventSource
 from hepfm.nn.ema import Ema
@@ -18,6 +20,7 @@ from hepfm.training import signals
 from hepfm.training.effective import Clock
 from hepfm.training.engine import Engine
 from hepfm.training.ranks import Ranks
+from hepfm.training.saver import Saver
 from hepfm.training.state import State
 
 
@@ -35,7 +38,8 @@ class Session:
         val: Validation events, if there are any.
         about: What ``model.json`` says of the model.
         state: Where the run is.
-        saved_at: Step of the run's newest checkpoint.
+        saver: Writes its checkpoints.
+        saved: Where the run was when the newest checkpoint was begun.
         recorder: On rank 0.
         callbacks: On rank 0, those of plugins.
         clock: On rank 0, for the effective training time.
@@ -50,8 +54,9 @@ class Session:
     train: EventSource
     val: EventSource | None
     about: Mapping[str, Any]
+    saver: Saver
     state: State = field(default_factory=State)
-    saved_at: int | None = None
+    saved: State | None = None
     recorder: Recorder | None = None
     callbacks: Sequence[Callback] = ()
     clock: Clock | None = None
@@ -74,6 +79,17 @@ class Session:
         """Records figures of the current step, on rank 0."""
         if self.recorder is not None:
             self.recorder.metrics(self.state.step, figures)
+
+    def average(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """`Engine.weights`, averaged, where the recipe asks for that; all ranks go through them."""
+        if self.ema is None:
+            return
+        if self.engine.stage == 3:
+            with self.averaged_weights():
+                yield from self.engine.weights()
+        else:
+            average = self.ema.average
+            yield from ((name, average.get(name, tensor)) for name, tensor in self.engine.weights())
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:

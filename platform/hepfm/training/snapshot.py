@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,16 @@ from hepfm.recipe.load import NOT_HASHED
 from hepfm.recipe.schema import Checkpoint, Recipe
 from hepfm.tracking.storage import StorageError, storing, with_patience
 from hepfm.training import checkpoint
+from hepfm.training.checkpoint import Buffer
 from hepfm.training.model import Precision
 from hepfm.training.session import Session
 from hepfm.training.state import State
-from hepfm.training.weights import read_weights, weights_sha256, write_weights
+from hepfm.training.weights import read_weights, to_safetensors, weights_sha256
 
 _log = logging.getLogger(__name__)
+
+_MARGINALS = f"{checkpoint.ENGINE}/marginals.safetensors"
+_STATE = f"{checkpoint.ENGINE}/state.json"
 
 _FREE = {"data.train", "data.val", "train.time_limit_minutes"} | {
     f"checkpoint.{name}" for name in Checkpoint.model_fields
@@ -75,34 +79,58 @@ def plugins_of(recipe: Recipe) -> dict[str, dict[str, str]]:
 
 
 def save(session: Session) -> None:
-    """Makes a checkpoint of a run, and deletes those that need not be kept. All ranks call this."""
-    recipe, run, state = session.recipe, session.run, session.state
-    weights = session.engine.weights()
-    averaged: dict[str, torch.Tensor] = {}
-    if session.ema is not None:
-        with session.averaged_weights():
-            averaged = session.engine.weights()
+    """Begins a checkpoint of a run as it is now, when the one before is complete. All ranks call this.
+
+    Training is held up by a copy of weights and moments in memory; `advance` and `finish` see to the rest.
+    """
+    finish(session)
+    state, saver = replace(session.state), session.saver
+    moments, about = session.engine.moments()
+    files: dict[str, list[Buffer]] = {}
+    if moments:
+        name = f"{checkpoint.ENGINE}/adamw-{session.ranks.rank:05d}.safetensors"
+        files[name] = to_safetensors(saver.stage(name, moments), about)
+    weights = saver.stage("model", session.engine.weights())
+    averaged = saver.stage("model_ema", session.average())
+    if session.ranks.rank == 0:
+        files["model.safetensors"] = to_safetensors(weights)
+        if averaged:
+            files["model_ema.safetensors"] = to_safetensors(averaged)
+        marginals = enumerate(session.engine.module.objective.marginals())
+        files[_MARGINALS] = to_safetensors(saver.stage(_MARGINALS, ((str(i), m) for i, m in marginals)))
+        files["model.json"] = [json.dumps({**session.about, "step": state.step}, indent=1).encode()]
+        files[_STATE] = [state.to_json().encode()]
     facts = {
         "world": session.ranks.world,
         "zero_stage": session.engine.stage,
         "val_loss": state.val_loss if state.validated == state.step else None,
-        "weights_sha256": weights_sha256(weights) if weights else None,
     }
-    path = checkpoint.save(
-        run.checkpoints,
-        state.step,
-        lambda folder: _write(session, weights, averaged, folder),
-        facts,
-        session.ranks,
-    )
-    session.saved_at = state.step
-    if session.ranks.rank > 0:
+    session.saved = state
+    saver.begin(state.step, files, lambda: {**facts, "weights_sha256": weights_sha256(weights)})
+
+
+def finish(session: Session) -> None:
+    """Waits until the checkpoint that was begun, if any, is complete. All ranks call this."""
+    while session.saver.active:
+        advance(session)
+
+
+def advance(session: Session) -> None:
+    """Does what is next for a checkpoint that was begun, waiting for what is under way. All ranks call this.
+
+    When it is complete, those that need not be kept are deleted, and ``run.json`` and the callbacks are told.
+    """
+    if not session.saver.active:
+        return
+    recipe, run, state = session.recipe, session.run, session.saved
+    path = session.saver.advance()
+    if path is None or state is None or session.ranks.rank > 0:
         return
 
     @storing("what follows a checkpoint", run.path)
     def follow() -> None:
         checkpoint.retain(run.checkpoints, keep=recipe.checkpoint.keep, keep_best=recipe.checkpoint.keep_best)
-        tell(session, path)
+        tell(session, state, path)
 
     try:
         with_patience(follow)
@@ -112,9 +140,8 @@ def save(session: Session) -> None:
         callback.on_checkpoint(state.step, path)
 
 
-def tell(session: Session, path: Path) -> None:
-    """Says in ``run.json`` that this is the run's newest checkpoint; on rank 0."""
-    state = session.state
+def tell(session: Session, state: State, path: Path) -> None:
+    """Says in ``run.json`` that this is the run's newest checkpoint, and where the run was; on rank 0."""
     share = session.effective_time()
     session.run.update(
         checkpoint=str(path),
@@ -127,35 +154,15 @@ def tell(session: Session, path: Path) -> None:
     )
 
 
-def _write(
-    session: Session,
-    weights: Mapping[str, torch.Tensor],
-    averaged: Mapping[str, torch.Tensor],
-    folder: Path,
-) -> None:
-    """Writes this rank's files."""
-    session.engine.save(folder / "engine")
-    if session.ranks.rank > 0:
-        return
-    write_weights(weights, folder / "model.safetensors")
-    if averaged:
-        write_weights(averaged, folder / "model_ema.safetensors")
-    content = {**session.about, "step": session.state.step}
-    (folder / "model.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-    session.state.write(folder / "engine" / "state.json")
-    marginals = session.engine.module.objective.marginals()
-    write_weights({str(i): m.detach().cpu() for i, m in enumerate(marginals)}, _marginals(folder))
-
-
 def restore(session: Session, folder: Path) -> None:
     """Restores a run from a verified checkpoint, of any world size and ZeRO stage. All ranks call this.
 
     Raises:
         CheckpointError: It does not fit the model.
     """
-    session.engine.load(folder / "engine", read_weights(folder / "model.safetensors"))
-    session.state = State.read(folder / "engine" / "state.json")
-    saved = read_weights(_marginals(folder))
+    session.engine.load(folder / checkpoint.ENGINE, read_weights(folder / "model.safetensors"))
+    session.state = State.read(folder / _STATE)
+    saved = read_weights(folder / _MARGINALS)
     with torch.no_grad():
         for i, buffer in enumerate(session.engine.module.objective.marginals()):
             buffer.copy_(saved[str(i)])
@@ -201,7 +208,3 @@ def data_differs(folder: Path, digests: Mapping[str, str]) -> bool:
     """Whether a checkpoint's run trained on other events."""
     about = checkpoint.read_json(folder / "model.json")
     return bool(about["data_digests"]["train"] != digests["train"])
-
-
-def _marginals(folder: Path) -> Path:
-    return folder / "engine" / "marginals.safetensors"

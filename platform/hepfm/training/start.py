@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from hepfm.training.loop import observe_marginals
 from hepfm.training.model import Precision, build, resolve_precision
 from hepfm.training.ranks import Ranks
 from hepfm.training.request import TrainRequest
+from hepfm.training.saver import Saver
 from hepfm.training.session import Session
 
 _log = logging.getLogger(__name__)
@@ -56,6 +58,7 @@ def start(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) 
         train=train,
         val=val,
         about=snapshot.describe(recipe, train.parts, digests, precision),
+        saver=Saver(run.checkpoints, ranks),
         deadline=None if limit is None else time.monotonic() + 60 * limit,
     )
     if folder is not None:
@@ -65,9 +68,9 @@ def start(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) 
     if other_data:  # events that the run has not seen: from the beginning of an epoch of their own
         session.state.cursor = Cursor(session.state.cursor.epoch + 1, 0)
     if own := folder is not None and folder.parent == run.checkpoints:
-        session.saved_at = session.state.step
+        session.saved = replace(session.state)
         if ranks.rank == 0:  # a kill may have come before run.json was told of it
-            snapshot.tell(session, folder)
+            snapshot.tell(session, session.state, folder)
     else:
         session.state.validated, session.state.effective_s = None, 0.0
     if other_data or not own:

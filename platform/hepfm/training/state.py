@@ -48,13 +48,13 @@ class State:
             self.bad_steps += 1
             self.bad_in_a_row += 1
 
-    def write(self, path: Path) -> None:
-        """Writes JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+    def to_json(self) -> str:
+        """As it lies in a checkpoint."""
+        return json.dumps(asdict(self), indent=1)
 
     @classmethod
     def read(cls, path: Path) -> State:
-        """What `write` wrote."""
+        """What a file of `to_json` says."""
         content = checkpoint.read_json(path)
         content["cursor"] = Cursor(**content["cursor"])
         return cls(**{f.name: content[f.name] for f in fields(cls) if f.name in content})

@@ -22,6 +22,7 @@ class StepResult:
         grad_norm: Before clipping; not finite for a step that was not taken.
         tokens: That the backbone encoded, of all ranks.
         asked_to_stop: Whether any rank asked for it.
+        saving: Whether any rank still writes a checkpoint.
     """
 
     taken: bool
@@ -30,6 +31,7 @@ class StepResult:
     grad_norm: float
     tokens: int
     asked_to_stop: bool
+    saving: bool
 
 
 def train_step(
@@ -39,6 +41,7 @@ def train_step(
     *,
     learning_rate: float,
     stop: bool = False,
+    saving: bool = False,
 ) -> StepResult:
     """Forward and backward of this rank's micro-batches, and the step. All ranks call it, with as many plans.
 
@@ -51,10 +54,11 @@ def train_step(
         weights: Loss term to its weight.
         learning_rate: Of this step.
         stop: Whether this rank asks to stop after the step.
+        saving: Whether this rank still writes a checkpoint.
     """
     ranks, terms = engine.ranks, list(weights)
     local = [sum(plan.counts.get(term, 0) for plan in plans) for term in terms]
-    *counts, stops = ranks.sum([*local, stop])
+    *counts, stops, savings = ranks.sum([*local, stop, saving])
     scales = {
         term: weights[term] * ranks.world / count if count else 0.0
         for term, count in zip(terms, counts, strict=True)
@@ -77,4 +81,5 @@ def train_step(
         grad_norm=grad_norm,
         tokens=int(tokens),
         asked_to_stop=stops > 0,
+        saving=savings > 0,
     )

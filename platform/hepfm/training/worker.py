@@ -64,7 +64,7 @@ def train(request: TrainRequest) -> None:
 
 def _train(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) -> str | None:
     """Trains; returns why it stopped, where it was asked to."""
-    from hepfm.training import effective
+    from hepfm.training import effective, snapshot
     from hepfm.training.loop import run_loop
     from hepfm.training.start import start
 
@@ -84,6 +84,11 @@ def _train(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks)
             run.forget_stop(reason)
     except KeyboardInterrupt:
         status = "stopped"
+        raise
+    except Exception:
+        if ranks.world == 1:  # what was begun before it went wrong; several ranks may not all be there
+            with suppress(Exception):
+                snapshot.finish(session)
         raise
     finally:
         ranks.leave_watch()  # nobody waits for what follows
@@ -123,13 +128,15 @@ def _logging_to(run: RunDir, ranks: Ranks) -> Iterator[None]:
     )
     handler.setLevel(logging.INFO if ranks.rank == 0 else logging.WARNING)
     logger = logging.getLogger("hepfm")
-    level = logger.level
+    level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    logger.propagate = False  # on Ray, the root logger writes to the standard error, which is in the log too
     try:
         yield
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+        logger.propagate = propagate
         with suppress(OSError):  # of a full disk; what ended the run tells of that
             handler.close()
