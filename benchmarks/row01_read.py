@@ -100,8 +100,8 @@ def run(*, quick: bool) -> list[Line]:
 
 
 NOTES = {
-    "PILArNet-style reader": "two thirds of hepfm's time go into making float32 of u16 voxels, which the last line "
-    "of this row leaves to the device; the rest are system calls, one for each column of each event",
+    "PILArNet-style reader": "most of hepfm's time goes into making float32 of u16 voxels, which training "
+    "leaves to the device (last line); the rest are system calls, one for each column of each event",
     "MosaicML streaming": "its shuffle, over the whole set; one process, no workers",
     "litdata": "shuffles its chunks of 64 MB (about 1,400 events), and all events within each; it reads one "
     "chunk after the other",
