@@ -14,8 +14,9 @@ from plotly.offline import get_plotlyjs
 
 from hepfm.api import ClassName
 from hepfm.display.html import write_html
-from hepfm.display.panels import PointCloud
+from hepfm.display.panels import Axis, Branch, Heatmap, Line, Lines, PointCloud, Tree
 from hepfm.display.png import write_png
+from hepfm.display.scene import cells
 
 WORDS = (
     ClassName(value=0, name="shower", colour="#E69F00"),
@@ -118,3 +119,68 @@ def test_the_picture_shows_each_class_in_its_colour(tmp_path):
     for word in WORDS:
         assert drawn(right, word.colour) > 100
         assert drawn(left, word.colour) < 20
+
+
+def heatmap(values) -> Heatmap:
+    return Heatmap(
+        title="plane U",
+        values=np.asarray(values, float),
+        x=Axis("time", "us"),
+        y=Axis("channel"),
+        x_edges=(0.0, 10.0),
+        y_edges=(-0.5, len(values) - 0.5),
+        value=Axis("above pedestal", "ADC"),
+    )
+
+
+def flat_panels() -> list[Heatmap | Lines | Tree]:
+    line = Line("channel 3", np.arange(5.0), np.array([0, 1, np.nan, 3, 4.0]))
+    return [
+        heatmap([[0, 5.0, np.nan, -10], [1, 2, 3, 4]]),
+        Lines(title="light", lines=[line], x=Axis("time", "us"), y=Axis("ADC")),
+        Tree(
+            title="truth",
+            branches=[Branch(depth=0, text="mu-", colour="#0072B2"), Branch(depth=1, text="e- <Michel>")],
+        ),
+    ]
+
+
+def test_the_page_holds_pictures_over_time_curves_and_trees(tmp_path):
+    write_html([*two_panels(), *flat_panels()], tmp_path / "event.html", "an event")
+    text = (tmp_path / "event.html").read_text()
+    *_, picture, curves, tree = json.loads(script(text, "panels"))
+    (heat,) = picture["traces"]
+    np.testing.assert_array_equal(
+        numbers(heat["z"]).reshape(2, 4), np.float32([[0, 5, np.nan, -10], [1, 2, 3, 4]])
+    )
+    assert heat["z"]["shape"] == "2, 4"
+    assert (heat["x0"], heat["dx"], heat["y0"], heat["dy"]) == (1.25, 2.5, 0.0, 1.0)
+    assert heat["zmax"] == -heat["zmin"] == pytest.approx(10, rel=0.05)
+    assert [axis["title"] for axis in picture["axes"]] == ["time [us]", "channel"]
+    np.testing.assert_array_equal(numbers(curves["traces"][0]["y"]), np.float32([0, 1, np.nan, 3, 4]))
+    assert tree["lines"] == [[0, "mu-", "#0072B2"], [1, "e- <Michel>", ""]]
+    assert "<Michel>" not in text  # it is data, not a tag
+
+
+def test_a_large_picture_keeps_what_is_farthest_from_zero():
+    values = np.random.default_rng(1).normal(0, 1, (700, 5000))
+    values[321, 1234], values[555, 4999] = 90.0, -80.0
+    values[:, 3000:3010] = np.nan
+    drawn, _ = cells(heatmap(values))
+    assert drawn.shape == (350, 1000)
+    assert drawn[321 // 2, 1234 // 5] == 90
+    assert drawn[555 // 2, 4999 // 5] == -80
+    assert np.isnan(drawn[:, 600:602]).all()
+    assert not np.isnan(drawn[:, :600]).any()
+
+
+def test_a_picture_without_values_has_a_scale():
+    assert cells(heatmap(np.full((2, 3), np.nan)))[1] == 1
+    assert cells(heatmap(np.zeros((2, 3))))[1] == 1
+
+
+def test_the_png_has_a_place_for_each_panel(tmp_path):
+    write_png([*two_panels(), *flat_panels()], tmp_path / "event.png", "an event")
+    height, width, _ = imread(tmp_path / "event.png").shape
+    assert width == pytest.approx(4 * 6 * 110, abs=2)  # four in a row, five in two
+    assert height == pytest.approx((2 * 5.2 + 0.4) * 110, abs=2)

@@ -11,38 +11,80 @@ from typing import Any
 import numpy as np
 
 from hepfm.display.page import write_page
-from hepfm.display.panels import Panel
-from hepfm.display.scene import Layer, box, layers, scale, value_title
+from hepfm.display.panels import Heatmap, Lines, Panel, PointCloud, Tree
+from hepfm.display.scene import PALETTE, Layer, box, cells, clouds, layers, lines_of, scale, value_title
 
 
 def write_html(panels: Sequence[Panel], path: Path, title: str = "") -> None:
     """Draws panels side by side, as many in a row as fit; replaces the file at once.
 
-    The points are turned and looked at with the mouse, in all panels together. Follows the reader's choice of
-    dark or light. About 2 MB for plotly, and 16 bytes a point.
+    Points in space are turned and looked at with the mouse, in all such panels together. Follows the
+    reader's choice of dark or light. About 2 MB for plotly, and 16 bytes a point.
 
     Args:
         panels: At least one.
         path: The HTML file.
         title: Above the panels.
     """
-    low, high = box(panels)
-    drawn = [
-        {
+    in_space = clouds(panels)
+    write_page(path, "page.html", title=title, data=[_drawn(panel, in_space) for panel in panels])
+
+
+def _drawn(panel: Panel, in_space: Sequence[PointCloud]) -> dict[str, Any]:
+    if isinstance(panel, PointCloud):
+        low, high = box(in_space)
+        return {
+            "kind": "cloud",
             "title": panel.title if len(panel.xyz) else f"{panel.title} (no points)",
             "up": panel.up,
             "axes": [
                 {"title": f"{name} [{panel.unit}]", "range": [first, last]}
                 for name, first, last in zip(panel.axes, low.tolist(), high.tolist(), strict=True)
             ],
-            "traces": [_trace(layer, panel, panels) for layer in layers(panel)],
+            "traces": [_trace(layer, panel, in_space) for layer in layers(panel)],
         }
-        for panel in panels
+    if isinstance(panel, Tree):
+        return {"kind": "tree", "title": panel.title, "lines": lines_of(panel)}
+    traces = [_heat(panel)] if isinstance(panel, Heatmap) else _curves(panel)
+    axes = [{"title": axis.title} for axis in (panel.x, panel.y)]
+    return {"kind": "flat", "title": panel.title, "axes": axes, "traces": traces}
+
+
+def _heat(panel: Heatmap) -> dict[str, Any]:
+    values, end = cells(panel)
+    rows, columns = values.shape
+    (x_low, x_high), (y_low, y_high) = panel.x_edges, panel.y_edges
+    dx, dy = (x_high - x_low) / max(columns, 1), (y_high - y_low) / max(rows, 1)
+    return {
+        "type": "heatmap",
+        "z": _packed(values) | {"shape": f"{rows}, {columns}"},
+        "x0": x_low + dx / 2,
+        "dx": dx,
+        "y0": y_low + dy / 2,
+        "dy": dy,
+        "zmin": -end,
+        "zmax": end,
+        "colorbar": {"title": {"text": html.escape(panel.value.title), "side": "right"}, "thickness": 12},
+        "hovertemplate": f"{panel.x.title} %{{x:.6g}}<br>{panel.y.title} %{{y:.6g}}<br>"
+        f"{panel.value.title} %{{z:.4g}}<extra></extra>",
+    }
+
+
+def _curves(panel: Lines) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": "scattergl",
+            "mode": "lines",
+            "x": _packed(line.x),
+            "y": _packed(line.y),
+            "name": html.escape(line.name),
+            "line": {"width": 1, "color": PALETTE[i % len(PALETTE)]},
+        }
+        for i, line in enumerate(panel.lines)
     ]
-    write_page(path, "page.html", title=title, data=drawn)
 
 
-def _trace(layer: Layer, panel: Panel, panels: Sequence[Panel]) -> dict[str, Any]:
+def _trace(layer: Layer, panel: PointCloud, panels: Sequence[PointCloud]) -> dict[str, Any]:
     """A plotly trace, as JSON; the page sets the colour scale, which follows dark or light."""
     x, y, z = (_packed(column) for column in layer.xyz.T)
     marker: dict[str, Any] = {"size": panel.point_size, "line": {"width": 0}}

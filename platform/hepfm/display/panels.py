@@ -57,5 +57,93 @@ class PointCloud:
                 raise ValueError(f"{name} of '{self.title}' are {np.shape(column)}, not ({len(self.xyz)},)")
 
 
-Panel = PointCloud
+@dataclass(frozen=True)
+class Axis:
+    """An axis of a flat panel.
+
+    Attributes:
+        label: What runs along it, ``"tick"``.
+        unit: ``"us"``; empty for what has none.
+    """
+
+    label: str
+    unit: str = ""
+
+    @property
+    def title(self) -> str:
+        """Label and unit."""
+        return f"{self.label} [{self.unit}]" if self.unit else self.label
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heatmap:
+    """Values on a grid: the channels of a wire plane over time.
+
+    Attributes:
+        title: What is shown.
+        values: ``(rows, columns)``; NaN where nothing was recorded.
+        x: Along the columns.
+        y: Along the rows.
+        x_edges: First and last edge of the columns.
+        y_edges: First and last edge of the rows.
+        value: What the colours are. The scale is symmetric about zero, and clipped to the central 99.8 %.
+    """
+
+    title: str
+    values: np.ndarray[Any, Any]
+    x: Axis
+    y: Axis
+    x_edges: tuple[float, float]
+    y_edges: tuple[float, float]
+    value: Axis
+
+    def __post_init__(self) -> None:
+        if np.ndim(self.values) != 2:
+            raise ValueError(f"values of '{self.title}' are {np.shape(self.values)}, not (rows, columns)")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve: points ``(N,)`` in rising ``x``, and its name in the legend."""
+
+    name: str
+    x: np.ndarray[Any, Any]
+    y: np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lines:
+    """Curves over one axis: waveforms over time.
+
+    Attributes:
+        title: What is shown.
+        lines: The curves, each in a colour of its own.
+        x: The common axis.
+        y: The other one.
+    """
+
+    title: str
+    lines: Sequence[Line]
+    x: Axis
+    y: Axis
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """One line of a tree: how deep it stands, its text, and the colour of its mark (``#rrggbb``, or none)."""
+
+    depth: int
+    text: str
+    colour: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree:
+    """Lines of text that belong to each other: the particles of an event, children below their parents."""
+
+    title: str
+    branches: Sequence[Branch]
+
+
+Panel = PointCloud | Heatmap | Lines | Tree
 """Any panel."""

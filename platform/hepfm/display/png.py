@@ -8,15 +8,17 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.axes3d import Axes3D  # type: ignore[import-untyped]
 
-from hepfm.display.panels import Panel
-from hepfm.display.scene import box, layers, scale, value_title
+from hepfm.display.panels import Heatmap, Lines, Panel, PointCloud, Tree
+from hepfm.display.scene import PALETTE, box, cells, clouds, layers, lines_of, scale, value_title
 
 _PANEL_INCHES = (6.0, 5.2)
+_IN_A_ROW = 4
 
 
 def light_colours() -> Colormap:
@@ -33,31 +35,39 @@ def write_png(panels: Sequence[Panel], path: Path, title: str = "") -> None:
         title: Above the panels.
     """
     width, height = _PANEL_INCHES
-    figure = Figure(figsize=(width * len(panels), height + 0.4), dpi=110, layout="constrained")
+    columns = min(len(panels), _IN_A_ROW)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(width * columns, height * rows + 0.4), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     if title:
         figure.suptitle(title)
-    low, high = box(panels)
+    in_space = clouds(panels)
     for i, panel in enumerate(panels):
-        axes = figure.add_subplot(1, len(panels), i + 1, projection="3d")
-        assert isinstance(axes, Axes3D)
-        _draw(axes, panel, panels)
+        at = (rows, columns, i + 1)
+        if isinstance(panel, PointCloud):
+            axes = figure.add_subplot(*at, projection="3d")
+            assert isinstance(axes, Axes3D)
+            _draw_cloud(axes, panel, in_space)
+        else:
+            axes = figure.add_subplot(*at)
+            _draw_flat(axes, panel)
         axes.set_title(panel.title)
-        for axis, name, first, last in zip("xyz", panel.axes, low, high, strict=True):
-            getattr(axes, f"set_{axis}label")(f"{name} [{panel.unit}]")
-            getattr(axes, f"set_{axis}lim")(first, last)
-        axes.locator_params(nbins=5)
-        # The aspect is stored as seen from the vertical axis: set before it, lengths would change places.
-        axes.view_init(elev=18, azim=-60, vertical_axis=panel.up)
-        axes.set_box_aspect(tuple(high - low), zoom=0.9)
-        if not len(panel.xyz):
-            axes.text2D(0.5, 0.5, "no points", transform=axes.transAxes, ha="center", color="grey")
     aside = path.with_name(f".{path.name}.{os.getpid()}.png")
     figure.savefig(aside)
     aside.replace(path)
 
 
-def _draw(axes: Axes3D, panel: Panel, panels: Sequence[Panel]) -> None:
+def _draw_cloud(axes: Axes3D, panel: PointCloud, panels: Sequence[PointCloud]) -> None:
+    low, high = box(panels)
+    for axis, name, first, last in zip("xyz", panel.axes, low, high, strict=True):
+        getattr(axes, f"set_{axis}label")(f"{name} [{panel.unit}]")
+        getattr(axes, f"set_{axis}lim")(first, last)
+    axes.locator_params(nbins=5)
+    # The aspect is stored as seen from the vertical axis: set before it, lengths would change places.
+    axes.view_init(elev=18, azim=-60, vertical_axis=panel.up)
+    axes.set_box_aspect(tuple(high - low), zoom=0.9)
+    if not len(panel.xyz):
+        axes.text2D(0.5, 0.5, "no points", transform=axes.transAxes, ha="center", color="grey")
     size = panel.point_size**2 / 2
     shown = layers(panel)
     for layer in shown:
@@ -73,3 +83,37 @@ def _draw(axes: Axes3D, panel: Panel, panels: Sequence[Panel]) -> None:
             axes.figure.colorbar(drawn, ax=axes, label=value_title(panel), shrink=0.6, pad=0.1)
     if any(layer.name for layer in shown):
         axes.legend(loc="upper left", markerscale=4, frameon=False)
+
+
+def _draw_flat(axes: Axes, panel: Heatmap | Lines | Tree) -> None:
+    if isinstance(panel, Tree):
+        axes.set_axis_off()
+        shown = lines_of(panel)
+        for row, (depth, text, colour) in enumerate(shown):
+            y = 1 - (row + 0.5) / max(len(shown), 25)
+            axes.plot(0.02 + 0.04 * depth, y, "s", ms=5, color=colour or "grey", transform=axes.transAxes)
+            written = axes.text(
+                0.05 + 0.04 * depth, y, text, transform=axes.transAxes, va="center", fontsize=7
+            )
+            written.set_in_layout(False)  # a long line would take the other panels' room
+        return
+    axes.set_xlabel(panel.x.title)
+    axes.set_ylabel(panel.y.title)
+    if isinstance(panel, Heatmap):
+        values, end = cells(panel)
+        extent = (*panel.x_edges, *panel.y_edges)
+        drawn = axes.imshow(
+            values,
+            origin="lower",
+            aspect="auto",
+            interpolation="nearest",
+            extent=extent,
+            norm=Normalize(-end, end),
+            cmap="RdBu_r",
+        )
+        axes.figure.colorbar(drawn, ax=axes, label=panel.value.title)
+        return
+    for i, line in enumerate(panel.lines):
+        axes.plot(line.x, line.y, lw=0.7, color=PALETTE[i % len(PALETTE)], label=line.name)
+    if panel.lines:
+        axes.legend(frameon=False, fontsize=7)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hepfm.display.panels import Panel
+from hepfm.display.panels import Heatmap, Panel, PointCloud, Tree
 
 Array = np.ndarray[Any, Any]
 
@@ -17,6 +17,8 @@ PALETTE = ("#E69F00", "#0072B2", "#CC79A7", "#009E73", "#56B4E9", "#D55E00", "#F
 
 GREY = "#999999"
 _MOST_POINTS = 200_000
+_MOST_CELLS = (512, 1024)
+_MOST_BRANCHES = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,7 @@ class Layer:
     values: Array | None = None
 
 
-def layers(panel: Panel) -> list[Layer]:
+def layers(panel: PointCloud) -> list[Layer]:
     """The layers of a panel; of more than 200,000 points each n-th is drawn, and the legend says so."""
     step = -(-len(panel.xyz) // _MOST_POINTS) or 1
     note = f" (1 of {step} points)" if step > 1 else ""
@@ -57,7 +59,7 @@ def layers(panel: Panel) -> list[Layer]:
     return [Layer(name=note.strip(), xyz=xyz, colour=PALETTE[1])]
 
 
-def box(panels: Sequence[Panel]) -> tuple[Array, Array]:
+def box(panels: Sequence[PointCloud]) -> tuple[Array, Array]:
     """The corners ``(3,)`` of one box around all panels' points, nowhere thinner than 5 % of its length."""
     occupied = [np.asarray(panel.xyz, dtype=np.float64) for panel in panels if len(panel.xyz)]
     points = (
@@ -73,7 +75,7 @@ def box(panels: Sequence[Panel]) -> tuple[Array, Array]:
     return centre - half, centre + half
 
 
-def scale(panel: Panel, panels: Sequence[Panel]) -> tuple[float, float]:
+def scale(panel: PointCloud, panels: Sequence[PointCloud]) -> tuple[float, float]:
     """The least and greatest value of the panels that show what this one shows; positive if logarithmic."""
     same = [
         p
@@ -90,12 +92,47 @@ def scale(panel: Panel, panels: Sequence[Panel]) -> tuple[float, float]:
     return (low / 2, low * 2) if panel.log else (low - 0.5, low + 0.5)
 
 
-def value_title(panel: Panel) -> str:
+def value_title(panel: PointCloud) -> str:
     """The title of a colour bar."""
     return f"{panel.value_label} [{panel.value_unit}]" if panel.value_unit else panel.value_label
 
 
-def _classes(panel: Panel, classes: Array) -> Iterator[tuple[int, str, str]]:
+def clouds(panels: Sequence[Panel]) -> list[PointCloud]:
+    """The panels that are drawn in space."""
+    return [panel for panel in panels if isinstance(panel, PointCloud)]
+
+
+def cells(panel: Heatmap) -> tuple[Array, float]:
+    """The values to draw, float32, and where the symmetric colour scale ends.
+
+    Of more than 512 rows or 1,024 columns, neighbours are drawn as the one that is farthest from zero.
+    """
+    values = np.asarray(panel.values, np.float32)
+    for axis, most in enumerate(_MOST_CELLS):
+        step = -(-values.shape[axis] // most) or 1
+        if step > 1:
+            short = -values.shape[axis] % step
+            padding = [(0, 0), (0, 0)]
+            padding[axis] = (0, short)
+            padded = np.pad(values, padding, constant_values=np.nan)
+            grouped = np.moveaxis(padded, axis, 0)
+            grouped = grouped.reshape(-1, step, grouped.shape[1])
+            at = np.nanargmax(np.where(np.isnan(grouped), -1.0, np.abs(grouped)), axis=1)
+            values = np.moveaxis(np.take_along_axis(grouped, at[:, None], 1)[:, 0], 0, axis)
+    finite = np.abs(values[np.isfinite(values)])
+    end = float(np.quantile(finite, 0.998)) if len(finite) else 0.0
+    return values, end or float(finite.max(initial=0.0)) or 1.0
+
+
+def lines_of(panel: Tree) -> list[tuple[int, str, str]]:
+    """Depth, text and colour of a tree's lines; of more than 60, the last says how many are left out."""
+    shown = [(branch.depth, branch.text, branch.colour) for branch in panel.branches[:_MOST_BRANCHES]]
+    if rest := len(panel.branches) - len(shown):
+        shown.append((0, f"and {rest} more", ""))
+    return shown
+
+
+def _classes(panel: PointCloud, classes: Array) -> Iterator[tuple[int, str, str]]:
     """Value, name and colour of the classes that occur, in the vocabulary's order; unknown ones last."""
     present = set(np.unique(classes).tolist())
     for i, entry in enumerate(panel.vocabulary):

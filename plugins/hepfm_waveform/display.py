@@ -1,0 +1,96 @@
+"""Pictures of waveforms: planes of many channels as pictures over time, few channels as curves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from hepfm.api import PartSchema, Tables
+from hepfm.display.panels import Axis, Heatmap, Line, Lines, Panel
+
+_MOST_LINES = 24
+_NS_A_US = 1000.0
+
+Array = np.ndarray[Any, Any]
+
+
+def panels(
+    tables: Tables,
+    schema: PartSchema,
+    *,
+    labels: Tables | None = None,  # noqa: ARG001  what was hit is plain to see
+    title: str = "",
+) -> list[Panel]:
+    """A panel for each plane, or one where channels are of none; samples stand above their pedestals.
+
+    Args:
+        tables: ``samples`` with ``adc (N,)``; ``traces`` with ``channel``, ``n_samples``, ``start_tick`` and
+            ``pedestal_adc`` ``(K,)``, with ``plane`` where there are several, and ``time_ns`` where known.
+        schema: Attribute ``sample_ns``; vocabulary ``plane``.
+        labels: Not drawn.
+        title: What the tables are.
+    """
+    traces = tables["traces"]
+    adc = np.asarray(tables["samples"]["adc"], np.float32)
+    ends = np.cumsum(traces["n_samples"])
+    plane = np.asarray(traces.get("plane", np.zeros(len(ends), np.int8)))
+    names = {entry.value: entry.name for entry in schema.vocabularies.get("plane", ())}
+    tick_us = float(schema.attributes["sample_ns"]) / _NS_A_US
+    zero_us = 0.0  # time of tick 0
+    if len(ends) and "time_ns" in traces:
+        zero_us = float(traces["time_ns"][0]) / _NS_A_US - float(traces["start_tick"][0]) * tick_us
+    shown: list[Panel] = []
+    for value in sorted(set(plane.tolist()) | (names.keys() if not len(plane) else set())):
+        some = np.flatnonzero(plane == value)
+        name = f"{title}, {names[value]}" if value in names else title or "waveforms"
+        draw = _curves if len(np.unique(traces["channel"][some])) <= _MOST_LINES else _picture
+        shown.append(draw(name, adc, traces, some, ends, tick_us, zero_us))
+    return shown or [Lines(title=f"{title} (no samples)", lines=[], x=Axis("time", "us"), y=Axis("ADC"))]
+
+
+def _above_pedestal(adc: Array, traces: Any, some: Array, ends: Array) -> Iterator[tuple[int, int, Array]]:
+    """Channel, first tick and samples of some traces."""
+    for k in some.tolist():
+        samples = adc[ends[k] - traces["n_samples"][k] : ends[k]] - traces["pedestal_adc"][k]
+        yield int(traces["channel"][k]), int(traces["start_tick"][k]), samples
+
+
+def _picture(
+    name: str, adc: Array, traces: Any, some: Array, ends: Array, tick_us: float, zero_us: float
+) -> Heatmap:
+    channels, starts, sizes = (np.asarray(traces[c])[some] for c in ("channel", "start_tick", "n_samples"))
+    low, first = int(channels.min()), int(starts.min())
+    grid = np.full((int(channels.max()) - low + 1, int((starts + sizes).max()) - first), np.nan, np.float32)
+    for channel, start, samples in _above_pedestal(adc, traces, some, ends):
+        grid[channel - low, start - first : start - first + len(samples)] = samples
+    return Heatmap(
+        title=name,
+        values=grid,
+        x=Axis("time", "us"),
+        y=Axis("channel"),
+        x_edges=(zero_us + first * tick_us, zero_us + (first + grid.shape[1]) * tick_us),
+        y_edges=(low - 0.5, low + len(grid) - 0.5),
+        value=Axis("above pedestal", "ADC"),
+    )
+
+
+def _curves(
+    name: str, adc: Array, traces: Any, some: Array, ends: Array, tick_us: float, zero_us: float
+) -> Lines:
+    lines: dict[int, tuple[list[Array], list[Array]]] = {}
+    for channel, start, samples in _above_pedestal(adc, traces, some, ends):
+        x, y = lines.setdefault(channel, ([], []))
+        # A gap between two regions of a channel is no line.
+        x += [zero_us + (start + np.arange(len(samples) + 1)) * tick_us]
+        y += [np.append(samples, np.nan)]
+    return Lines(
+        title=name,
+        lines=[
+            Line(f"channel {channel}", np.concatenate(x), np.concatenate(y))
+            for channel, (x, y) in sorted(lines.items())
+        ],
+        x=Axis("time", "us"),
+        y=Axis("above pedestal", "ADC"),
+    )

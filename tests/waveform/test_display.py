@@ -1,0 +1,72 @@
+"""Planes of many channels are pictures over time, few channels are curves."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hepfm.api import ClassName, Column, PartSchema
+from hepfm.display.panels import Heatmap, Lines
+from hepfm_waveform.display import panels
+
+SCHEMA = PartSchema(
+    kind="waveform",
+    primary="samples",
+    tables={
+        "samples": {"adc": Column(dtype="int16")},
+        "traces": {name: Column(dtype="int32") for name in ("channel", "n_samples", "start_tick")},
+    },
+    vocabularies={"plane": (ClassName(value=0, name="U"), ClassName(value=1, name="V"))},
+    attributes={"sample_ns": 500.0},
+)
+
+
+def tables(channel, start, sizes, plane=None):
+    n = int(np.sum(sizes))
+    traces = {
+        "channel": np.array(channel),
+        "start_tick": np.array(start),
+        "n_samples": np.array(sizes),
+        "pedestal_adc": np.full(len(channel), 100.0, np.float32),
+    }
+    if plane is not None:
+        traces["plane"] = np.array(plane)
+    return {"samples": {"adc": (100 + np.arange(n)).astype(np.int16)}, "traces": traces}
+
+
+def test_each_plane_of_many_channels_is_a_picture_with_gaps_where_nothing_was_kept():
+    channels = np.arange(60)
+    found = panels(
+        tables(channels, channels % 7, np.full(60, 5), plane=channels // 30), SCHEMA, title="charge"
+    )
+    assert [panel.title for panel in found] == ["charge, U", "charge, V"]
+    second = found[1]
+    assert isinstance(second, Heatmap)
+    assert second.values.shape == (30, 11)
+    assert second.y_edges == (29.5, 59.5)
+    row, start = 40 - 30, 40 % 7
+    np.testing.assert_array_equal(second.values[row, start : start + 5], 40 * 5 + np.arange(5))
+    assert np.isnan(second.values[row, :start]).all()
+    assert np.isnan(second.values[row, start + 5 :]).all()
+
+
+def test_few_channels_are_curves_that_break_between_regions():
+    found = panels(tables([3, 3, 8], [0, 10, 2], [4, 2, 3]), SCHEMA)
+    (panel,) = found
+    assert isinstance(panel, Lines)
+    assert [line.name for line in panel.lines] == ["channel 3", "channel 8"]
+    np.testing.assert_allclose(panel.lines[0].x, [0, 0.5, 1, 1.5, 2, 5, 5.5, 6])
+    np.testing.assert_array_equal(panel.lines[0].y, [0, 1, 2, 3, np.nan, 4, 5, np.nan])
+
+
+def test_times_count_from_the_events_time_0_where_it_is_known():
+    several = tables([3, 4], [100, 110], [5, 5])
+    several["traces"]["time_ns"] = np.array([-2000.0, 3000.0])
+    (panel,) = panels(several, SCHEMA)
+    assert [line.x[0] for line in panel.lines] == [-2.0, 3.0]
+
+
+def test_an_event_without_samples_says_so():
+    (panel,) = panels(
+        tables([], [], []), PartSchema(**{**SCHEMA.__dict__, "vocabularies": {}}), title="light"
+    )
+    assert panel.title == "light (no samples)"
