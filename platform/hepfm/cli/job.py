@@ -154,6 +154,7 @@ def _row(state: JobState) -> dict[str, str]:
         "val loss": loss,
         "started": _ago(time.time() - state.started),
         "retries": str(state.retries or ""),
+        "restarts": str(state.restarts or ""),
     }
 
 
@@ -169,8 +170,9 @@ def _print_table(rows: list[dict[str, str]]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for column in rows[0]:
+    told = [column for column in rows[0] if any(row[column] for row in rows)]
+    for column in told:
         table.add_column(column, overflow="fold", no_wrap=column == "job")
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*(row[column] for column in told))
     Console(highlight=False).print(table)

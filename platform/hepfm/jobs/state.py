@@ -47,6 +47,7 @@ class JobState:
         val_loss: The newest validation loss.
         checkpoint: Name of its newest checkpoint.
         retries: How often its training was started again.
+        restarts: How often workers of the run were, after the loss of some.
         exit_code: Of a job that ended.
     """
 
@@ -65,6 +66,7 @@ class JobState:
     val_loss: float | str | None = None
     checkpoint: str | None = None
     retries: int | None = None
+    restarts: int | None = None
     exit_code: int | None = None
 
     @property
@@ -178,6 +180,7 @@ def _progress(run: RunDir, state: JobState) -> dict[str, Any]:
         "steps": yaml.safe_load(run.recipe_path.read_bytes())["train"]["steps"],
         "checkpoint": run.newest_checkpoint,
         "retries": job.get("retries"),
+        "restarts": content.get("restarts"),
     }
     if not state.live:
         if content["status"] in {"created", "running"}:
