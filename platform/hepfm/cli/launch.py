@@ -198,6 +198,8 @@ def _beginning(request: TrainRequest, run: RunDir) -> str:
 
 def report(run: RunDir, out: TextIO, *, as_json: bool) -> None:
     """What came of a run that is done, and what can be done with it."""
+    from hepfm.jobs.checks import served
+
     result = run.json()
     if as_json:
         out.write(json.dumps(result) + "\n")
@@ -210,7 +212,7 @@ def report(run: RunDir, out: TextIO, *, as_json: bool) -> None:
         "Validation loss": _figure(result["val_loss"]),
         "learning nothing": _figure(result["val_loss_baseline"]),
         "Weights": f"sha256 {result['weights_sha256']}",
-        "MLflow": f"hepfm mlflow ui --out {near(run.path.parent)}",
+        "MLflow": pages(served(run.path.parent)) or f"hepfm mlflow ui --out {near(run.path.parent)}",
         "Go on": f"hepfm fork {run.path.name} --set train.steps={2 * result['steps']}"
         if result["status"] == "done"
         else f"hepfm resume {run.path.name}",
@@ -218,6 +220,11 @@ def report(run: RunDir, out: TextIO, *, as_json: bool) -> None:
     if pending := result.get("tracking_pending"):
         shown["Not in MLflow yet"] = f"{pending} entries; hepfm mlflow sync {near(run.path)} sends them"
     out.writelines(f"{name:<18}{value}\n" for name, value in shown.items())
+
+
+def pages(server: str) -> str:
+    """The address of the runs on an MLflow server, which else opens on its pages for language models."""
+    return f"{server}/#/experiments?workflowType=machine_learning" if server else ""
 
 
 def near(path: Path) -> Path:
