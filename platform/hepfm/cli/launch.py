@@ -162,7 +162,7 @@ def _until_free(run: RunDir) -> None:
 
 def _stop(run: RunDir, recipe: Recipe, follower: Follower, reason: str) -> None:
     """Says that the stop was heard, and passes it on to workers elsewhere."""
-    sentence = "Stopping after this step, with a checkpoint"
+    sentence = "Stopping after the next step, with a checkpoint"
     follower.say(
         f"{sentence}; Ctrl-C again ends at once." if reason == "Ctrl-C" else f"{reason}: {sentence.lower()}."
     )
