@@ -216,6 +216,9 @@ def test_stop_saves_a_checkpoint_and_submit_goes_on_also_on_another_head(lab):
     out, _ = lab.hepfm("job", "stop", "survivor")
     last = lab.steps("survivor")[-1]
     assert f"stopped at step {last} of 100000; saved: step-{last:08}" in out
+    assert out.endswith("Go on: hepfm job resume survivor\n")
+    said, _ = lab.hepfm("job", "logs", "survivor")
+    assert "hepfm job logs" not in said
     assert lab.hepfm("job", "wait", "survivor", code=75)
     assert lab.job("survivor")["status"] == "STOPPED"
 
@@ -223,7 +226,8 @@ def test_stop_saves_a_checkpoint_and_submit_goes_on_also_on_another_head(lab):
     assert "train.steps: 100000 -> 99999" in err
     assert "hepfm fork survivor" in err
 
-    lab.submit("survivor", 100_000)
+    out, _ = lab.hepfm("job", "resume", "survivor")  # with the recipe that it has, whatever was set
+    assert f"going on from step-{last:08}" in out
     lab.wait_for_step("survivor", last + 1)
     for process in lab.processes("raylet/raylet") + lab.processes("gcs_server"):
         process.send_signal(signal.SIGKILL)

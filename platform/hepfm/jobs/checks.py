@@ -47,7 +47,7 @@ def find_dashboard(address: str | None, recipes: str | None, out: Path) -> Dashb
         raise RecipeError(
             "The Ray that hepfm up started has ended, and its jobs with it.",
             where=str(out),
-            fix="start it again with hepfm up; hepfm submit with a run's --name then goes on with the run",
+            fix="start it again with hepfm up; hepfm job resume NAME then goes on with a run",
         )
     raise RecipeError(
         "Which Ray cluster is not said, and none of hepfm up runs.",

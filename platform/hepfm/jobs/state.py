@@ -103,7 +103,7 @@ def find(dashboard: Dashboard, name: str) -> JobState:
         fix=f"say which: {', '.join(matches)}"
         if matches
         else f"{did_you_mean(name, known)}; a cluster that was started anew has forgotten its jobs, and "
-        "hepfm submit RECIPE --name NAME goes on with a run",
+        "hepfm job resume NAME goes on with a run",
     )
 
 
@@ -141,8 +141,8 @@ def patiently(dashboard: Dashboard, name: str) -> JobState:
                 raise TrainingError(
                     f"The cluster was lost while the job {name} was on it. {error.what}",
                     where=dashboard.address,
-                    fix=f"start it again (here: hepfm up); hepfm submit with --name {name} then goes on from "
-                    "the newest checkpoint",
+                    fix=f"start it again (here: hepfm up); hepfm job resume {name} then goes on from its "
+                    "newest checkpoint",
                 ) from error
         time.sleep(_POLL_S)
 
