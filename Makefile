@@ -21,7 +21,7 @@ pretrain: .venv/installed
 	$(BIN)/hepfm pretrain image3d/masked-tiny --workers 2
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 # make slow       run the tests that take minutes
 slow: .venv/installed-test

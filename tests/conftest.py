@@ -16,6 +16,15 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("hepfm")
 
+# Before torch is imported: what is small is slower on several cores, and the suite's processes share them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files first that start Ray: they take longest, and processes that share the suite end together."""
+    starts_ray = {item.path for item in items if item.get_closest_marker("ray")}
+    items.sort(key=lambda item: item.path not in starts_ray)
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:

@@ -57,7 +57,7 @@ def hepfm_commands() -> list[api.CommandSpec]:
             ("status", "status", "Show the local services, and what runs."),
             ("down", "down", "End the local services."),
             ("submit", "submit", "Hand a recipe to a running Ray cluster, as a job."),
-            ("job", "app", "See, follow and stop submitted jobs."),
+            ("job", "app", "See, follow, stop and resume submitted jobs."),
             ("compare", "compare", "Compare runs: figures, recipes, curves; also as one HTML page."),
             ("recipe", "app", "List, show, validate and compare recipes."),
             ("data", "app", "Inspect, convert, check and split event data."),

@@ -130,6 +130,21 @@ def test_the_page_holds_what_the_runs_recorded_and_asks_for_nothing_else(hepfm, 
     assert base64.b64decode(picture["image"].split(",")[1]) == b"a picture"
 
 
+def test_the_loss_of_learning_nothing_is_seen_also_of_a_run_with_one_validation(hepfm, out, runs, tmp_path):
+    make(out, "short", 6, val_every=6)
+    page = tmp_path / "page.html"
+    hepfm("short", "first", "--html", page)
+    data = json.loads(re.search(r'<script id="data"[^>]*>(.*?)</script>', page.read_text())[1])
+    curves = data["charts"][0]["curves"]
+    assert [(curve["run"], "dotted" in curve, curve["mode"]) for curve in curves] == [
+        (0, False, "lines+markers"),
+        (1, False, "lines+markers"),
+        (0, True, "lines+markers"),  # a point alone makes no line
+        (1, True, "lines"),
+    ]
+    assert decoded(curves[2]) == ([6], [4.0])
+
+
 def decoded(curve):
     return tuple(np.frombuffer(base64.b64decode(curve[axis]["bdata"]), curve[axis]["dtype"]) for axis in "xy")
 

@@ -97,12 +97,23 @@ def test_what_mlflow_missed_is_sent_and_its_pages_open(command, runs, port):
     assert f"port {port} is in use" in errors
     assert f"--port {port + 1}" in errors
 
+    served = create_run(runs, "served", "name: served\n")
+    Recorder(served, uri=address).close("done")
     server.send_signal(signal.SIGINT)
     _, errors = server.communicate(timeout=60)
     assert server.returncode == 0
     assert errors.endswith("MLflow ended.\n")
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+    out, errors = command("sync", served.path).communicate()
+    assert (out, errors) == (f"{served.name}  nothing to send\n", ""), "known without the server"
+    asked = command("sync", served.path, "--to", address)
+    out, _ = asked.communicate()
+    assert (asked.returncode, f"failed: {address}" in out) == (1, True), "another store may lack all of it"
+    Recorder(served, uri=address, resume_step=0).close("done")
+    more = command("sync", served.path)
+    assert more.communicate()[0].startswith(f"{served.name}  failed: "), "there is something to send"
 
 
 def test_runs_may_be_moved_and_a_killed_ui_leaves_no_server(command, tmp_path, port):

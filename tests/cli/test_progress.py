@@ -7,9 +7,10 @@ import json
 import time
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
-from hepfm.cli.progress import Follower
+from hepfm.cli.progress import Follower, _three_figures
 
 
 def _line(step: int, **metrics: object) -> str:
@@ -54,13 +55,35 @@ def test_a_resumed_run_shows_only_what_is_new(tmp_path: Path) -> None:
     assert "0.9000" not in screen.getvalue(), "what the run kept is no news"
 
 
+def test_what_was_shown_is_not_shown_again_after_a_restart_of_workers(tmp_path: Path) -> None:
+    metrics, screen = tmp_path / "metrics.jsonl", io.StringIO()
+    with Follower(metrics, name="run-1", steps=4, console=Console(file=screen, width=200)):
+        lines = [_line(1, val_loss=0.9), _line(2, val_loss=0.8), _line(3, val_loss=0.7)]
+        metrics.write_text("".join(lines))
+        _wait_for("0.7000", screen)
+        aside = tmp_path / "aside"
+        aside.write_text(lines[0] + _line(2, val_loss=0.6))  # step 1 was saved, and is kept
+        aside.replace(metrics)
+        _wait_for("0.6000", screen)
+    assert screen.getvalue().count("step 1/4") == 1
+    assert screen.getvalue().count("step 2/4") == 2, "made again, with another loss"
+
+
+@pytest.mark.parametrize(
+    ("rate", "shown"),
+    [(0.4567, "0.457"), (0.0123, "0.0123"), (7.0, "7.00"), (84.23, "84.2"), (1234.5, "1234"), (0.0, "0")],
+)
+def test_rates_have_three_significant_figures(rate: float, shown: str) -> None:
+    assert _three_figures(rate) == shown
+
+
 def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
     metrics, screen = tmp_path / "metrics.jsonl", io.StringIO()
     console = Console(file=screen, width=200, force_terminal=True)
     with Follower(metrics, name="run-1", steps=4, console=console):
         metrics.write_text(_line(4, train_loss=0.5, throughput_events_per_s=84.2, data_wait_fraction=0.012))
         _wait_for("4/4", screen)
-    assert "84 events/s" in screen.getvalue()
+    assert "84.2 events/s" in screen.getvalue()
     assert "data wait 1.2%" in screen.getvalue()
 
 

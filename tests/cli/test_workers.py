@@ -19,7 +19,7 @@ def test_a_number_or_a_range_over_whatever_the_recipe_says(text, workers):
         assert cluster.launcher == "ray"
 
 
-@pytest.mark.parametrize("text", ["two", "1:", ":4", "1:2:3", "-1", ""])
+@pytest.mark.parametrize("text", ["two", "1:", ":4", "1:2:3", "-1", "", "0", "0:2", "3:2"])
 def test_anything_else_is_refused(text):
     with pytest.raises(RecipeError, match="is no number of workers"):
         cluster_overrides(workers=text, in_process=False, address=None)

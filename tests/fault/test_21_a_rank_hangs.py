@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from hepfm.tracking.runs import create_run
 from hepfm.training.watch import Watch
 
 pytestmark = pytest.mark.timeout(600)
@@ -40,15 +41,15 @@ def test_the_rank_that_did_not_come_is_named(make_run, train_on_two):
 
 def test_ranks_that_move_are_not_suspected(tmp_path):
     store = Store()
-    log = tmp_path / "log.txt"
-    with Watch(0, 2, 1.0, store, log) as first, Watch(1, 2, 1.0, store, log) as second:
+    run = create_run(tmp_path, "tiny", "")
+    with Watch(0, 2, 1.0, store, run) as first, Watch(1, 2, 1.0, store, run) as second:
         for _ in range(30):
             first.arrive()
             second.arrive()
             first._done.wait(0.05)
     assert first.verdict() is None
     assert second.verdict() is None
-    assert not log.exists()
+    assert not run.log_path.exists()
 
 
 def test_a_rank_that_is_slow_ends_only_where_others_wait_for_it_for_longer_than_the_timeout(
@@ -57,8 +58,8 @@ def test_a_rank_that_is_slow_ends_only_where_others_wait_for_it_for_longer_than_
     ended = []
     monkeypatch.setattr("hepfm.training.watch.os._exit", lambda code: ended.append((code, time.monotonic())))
     store = Store()
-    log = tmp_path / "log.txt"
-    with Watch(0, 2, 0.5, store, log) as first, Watch(1, 2, 0.5, store, log):
+    run = create_run(tmp_path, "tiny", "")
+    with Watch(0, 2, 0.5, store, run) as first, Watch(1, 2, 0.5, store, run):
         time.sleep(1.5)  # a long validation, on both
         assert not ended
         first.arrive()

@@ -39,7 +39,7 @@ def golden():
         ("after-step:1:SIGUSR1", "SIGUSR1", 2),
         ("after-step:2:SIGINT", "Ctrl-C", 3),
         ("validating:1:SIGTERM", "SIGTERM", 4),
-        ("checkpoint-hashed:1:SIGTERM", "SIGTERM", 4),
+        ("checkpoint-written:1:SIGTERM", "SIGTERM", 4),
     ],
 )
 def test_it_stops_after_the_next_step_and_goes_on_bitwise(
@@ -100,7 +100,7 @@ def test_on_the_command_line_it_exits_with_75_and_resumes_in_the_same_mlflow_run
     command = ("pretrain", "image3d/masked-tiny", "--in-process")
     done = hepfm(*command, sets=sets, HEPFM_FAILPOINT="after-step:1:SIGINT")
     assert done.returncode == 75, done.stderr
-    assert "Stopping after this step, with a checkpoint; Ctrl-C again ends at once." in done.stderr
+    assert "Stopping after the next step, with a checkpoint; Ctrl-C again ends at once." in done.stderr
     assert "Traceback" not in done.stderr
     (run,) = hepfm.runs
     assert f"hepfm resume {run.name}" in done.stderr
@@ -165,7 +165,7 @@ def test_through_ray_the_driver_hears_it_and_the_workers_stop(hepfm, small, loss
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=240)
     assert process.returncode == 75, said
-    assert "SIGTERM: stopping after this step, with a checkpoint." in said
+    assert "SIGTERM: stopping after the next step, with a checkpoint." in said
     content = json.loads((hepfm.runs[0] / "run.json").read_text())
     assert (content["status"], content["reason"]) == ("stopped", "SIGTERM")
     assert content["steps"] == max(losses(hepfm.runs[0])) < 1000

@@ -108,7 +108,7 @@ def test_a_run_waits_for_a_node_in_place_of_the_killed_one_and_ends_bitwise_the_
 
     assert process.returncode == 0, errors
     assert "Starting again from the newest checkpoint (1 of 3)." in errors
-    assert "2 workers with 1 CPUs each need 2 CPUs; the Ray cluster has 1." in errors
+    assert "For 2 workers of 1 CPU it takes 2 CPUs; the Ray cluster has 1." in errors
     result = json.loads((run / "run.json").read_text())
     assert (result["status"], result["restarts"], result["effective"]["world"]) == ("done", 1, 2)
     assert losses(run) == losses(golden["run_dir"])
@@ -165,4 +165,4 @@ def test_what_a_cluster_has_too_little_of_and_a_folder_that_it_does_not_see_are_
         "pretrain", "image3d/masked-tiny", "--address", ray.address, "--workers", "3:4", sets=small
     )
     assert refused.returncode == 2
-    assert "At least 3 workers with 1 CPUs each need 3 CPUs; the Ray cluster has 1." in refused.stderr
+    assert "For at least 3 workers of 1 CPU it takes 3 CPUs; the Ray cluster has 1." in refused.stderr

@@ -64,8 +64,8 @@ def head(tmp_path, monkeypatch):
     server.server_close()
 
 
-def hand_over(head, out, workers=1):
-    resolved = load_recipe("image3d/masked-tiny", ["name=mine", f"cluster.workers={workers}"])
+def hand_over(head, out, workers=1, *overrides):
+    resolved = load_recipe("image3d/masked-tiny", ["name=mine", f"cluster.workers={workers}", *overrides])
     return submit(resolved, head, recipe="image3d/masked-tiny", out=out, name="mine")
 
 
@@ -84,6 +84,19 @@ def test_a_job_that_is_not_accepted_leaves_its_run_as_it_was(head, tmp_path, mon
     monkeypatch.setattr(Head, "takes", True)
     assert hand_over(head, tmp_path, workers=2).resumed
     assert load_recipe(str(run.recipe_path)).recipe.cluster.workers == 2
+
+
+def test_what_a_run_may_change_where_it_goes_on_is_no_other_recipe(head, tmp_path):
+    run = hand_over(head, tmp_path, 1, "tracking.experiment=first").run
+    run.update(status="stopped")
+    free = ("checkpoint.every=7", "checkpoint.keep=5", "train.time_limit_minutes=3")
+    assert hand_over(head, tmp_path, 2, *free).resumed
+    recipe = load_recipe(str(run.recipe_path)).recipe
+    assert (recipe.checkpoint.every, recipe.checkpoint.keep, recipe.train.time_limit_minutes) == (7, 5, 3)
+    assert (recipe.cluster.workers, recipe.tracking.experiment) == (2, "first")
+    with pytest.raises(RecipeError, match=r"another recipe:\n    train.steps: 200 -> 300\n") as refused:
+        hand_over(head, tmp_path, 2, "train.steps=300")
+    assert "hepfm job resume mine" in refused.value.fix
 
 
 def test_a_first_job_that_is_not_accepted_leaves_no_run(head, tmp_path, monkeypatch):

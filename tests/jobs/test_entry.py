@@ -40,6 +40,13 @@ elif end == "listen":
     signal.signal(signal.SIGTERM, stop)
     pathlib.Path(sys.argv[1], "listening").touch()
     time.sleep(60)
+elif end.startswith("finish"):
+    about = pathlib.Path(sys.argv[1], "run.json")
+    about.write_text(about.read_text().replace('"status": "created"', '"status": "done"'))
+    pathlib.Path(sys.argv[1], "listening").touch()
+    if end == "finish and kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
 elif end == "note":
     def note(number, frame):
         pathlib.Path(sys.argv[1], "stop").write_text('{"reason": "SIGTERM"}')
@@ -90,8 +97,9 @@ def test_training_that_dies_is_started_again(run):
 
     assert (code, tries(run)) == (0, 3)
     log = run.log_path.read_text()
-    assert "was killed by SIGKILL (hepfm job logs supervised says why); it goes on from the beginning" in log
-    assert "failed with exit code 1" in log
+    assert "training was killed by SIGKILL; it goes on from the beginning" in log
+    assert "training failed with exit code 1 (what it said of that stands above); it goes on from" in log
+    assert "hepfm job logs" not in log, "this is where that leads"
     assert "retry 2 of 3" in log
     assert log.splitlines()[-1].endswith("job done, after 2 retries")
     assert said.splitlines() == log.splitlines()  # the job's log says it too
@@ -112,7 +120,9 @@ def test_retries_end_and_the_record_is_closed(run):
 
     assert (code, tries(run)) == (1, 2)
     assert (run.json()["status"], run.json()["reason"]) == ("failed", "its process was killed")
-    assert "failed, exit code 1, after 1 retry; it can go on from" in run.log_path.read_text()
+    last = run.log_path.read_text().splitlines()[-1]
+    assert "failed, exit code 1, after 1 retry; it can go on from the beginning: " in last
+    assert last.endswith("hepfm job resume supervised")
 
 
 def test_no_retries(run):
@@ -128,6 +138,24 @@ def test_sigterm_reaches_training_and_it_is_not_started_again(run):
 
     assert (process.returncode, tries(run)) == (75, 1)
     assert "stopped by SIGTERM" in said
+
+
+def test_a_stop_that_comes_while_training_finishes_does_not_undo_that(run):
+    process = start(run, "finish")
+    wait_for((run.path / "listening").exists)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+
+    assert (process.returncode, tries(run)) == (0, 1)
+    assert said.endswith("job done\n")
+    assert run.json()["status"] == "done"
+    assert run.json()["job"]["exit_code"] == 0
+
+
+def test_training_that_is_killed_after_its_last_step_is_done(run):
+    code, said = supervise(run, "finish and kill")
+    assert (code, tries(run)) == (0, 1)
+    assert said.endswith("job done\n")
 
 
 def test_stop_now_kills(run):

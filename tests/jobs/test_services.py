@@ -92,7 +92,7 @@ def test_up_waits_until_both_answer_and_says_where_they_are(user, up):
     assert up.returncode == 0, up.stderr
     _, dashboard, mlflow = user.ports
     assert f"http://127.0.0.1:{dashboard}" in up.stdout
-    assert f"http://127.0.0.1:{mlflow}/#/experiments" in up.stdout
+    assert _pages(mlflow) in up.stdout
     assert str(user.token) in up.stdout
     assert _get(dashboard, "/api/version", user.token.read_text())["ray_version"]
     with urllib.request.urlopen(f"http://127.0.0.1:{mlflow}/health") as answer:
@@ -181,6 +181,13 @@ def test_up_again_changes_nothing(user, up):
     assert "up already" in again.stderr
     assert f"http://127.0.0.1:{user.ports[1]}" in again.stdout
     assert user.services() == before
+
+
+def test_mlflow_ui_names_the_server_that_serves_the_folder_already(user, up):
+    for port in ((), ("--port", user.ports[2])):
+        answer = user.hepfm("mlflow", "ui", *port)
+        assert answer.returncode == 0
+        assert answer.stdout == f"hepfm up serves these runs already: {_pages(user.ports[2])}\n"
 
 
 @pytest.mark.parametrize("taken", [0, 1, 2])
@@ -347,6 +354,10 @@ def _get(port: int, path: str, token: str = "", body: object = None) -> dict:
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", content, headers)
     with urllib.request.urlopen(request, timeout=60) as answer:
         return json.loads(answer.read())
+
+
+def _pages(port: int) -> str:
+    return f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
 
 
 def _search(port: int) -> list[dict]:

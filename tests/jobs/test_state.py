@@ -18,3 +18,11 @@ def test_a_tail_that_begins_within_a_line_loses_no_progress(tmp_path):
     state = JobState("mine", "mine", "RUNNING", "", "", str(run.path), 0.0, None)
     seen = _progress(run, state)
     assert (seen["step"], seen["val_loss"]) == (7, 0.5)
+
+
+def test_restarts_of_workers_are_known(tmp_path):
+    run = create_run(tmp_path, "mine", load_recipe("image3d/masked-tiny").yaml(), exact=True)
+    state = JobState("mine", "mine", "RUNNING", "", "", str(run.path), 0.0, None)
+    assert _progress(run, state)["restarts"] is None
+    run.update(restarts=2)
+    assert _progress(run, state)["restarts"] == 2

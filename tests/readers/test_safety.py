@@ -210,6 +210,7 @@ def test_paths_are_resolved_in_order_and_misses_are_explained(store, tmp_path):
     assert [p.name for p in resolve_paths(["sample:train", "sample:val"])] == ["train.h5", "val.h5"]
     for spec, why, fix in (
         (tmp_path / "aa.h5", "no such file", "did you mean 'a.h5'"),
+        (plain / "quite another", "no such file", "check the path"),
         ("sample:trian", "no sample 'trian'", "did you mean 'train'"),
         (str(tmp_path / "z*.h5"), "no file fits", "pattern"),
     ):

@@ -56,7 +56,16 @@ from hepfm.recipe.load import load_recipe
             "data.train is 'sample:trian', which hepfm has not.",
             "did you mean 'sample:train'?",
         ),
-        ("data.parts={a.b: {kind: toy-image}}", "data.parts.a.b is", ""),
+        (
+            "data.parts={a.b: {kind: toy-image}}",
+            "data.parts.a.b is \"a.b\"; wanted: a letter, then letters, digits, '_' and '-'.",
+            "",
+        ),
+        (
+            'name="my run"',
+            "name is \"my run\"; wanted: a letter or digit, then letters, digits, '.', '_' and '-', at most 80",
+            "",
+        ),
         ("data.parts.light={}", "data.parts.light.kind is missing.", "add data.parts.light.kind"),
         (
             "data.reader=pilarnt",

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -126,39 +123,6 @@ def test_the_newest_is_by_step_not_by_clock(tmp_path):
     os.utime(newer, (0, 0))
     assert find_newest(tmp_path)[0] == newer
     assert older.exists()
-
-
-SAVE_TWICE = """
-import sys
-from pathlib import Path
-sys.path.insert(0, {here!r})
-from test_checkpoint import make
-make(Path({folder!r}), 1)
-make(Path({folder!r}), 2)
-"""
-
-
-@pytest.mark.parametrize(
-    ("point", "newest"),
-    [
-        ("checkpoint-written", 1),
-        ("checkpoint-hashed", 1),
-        ("checkpoint-synced", 1),
-        ("checkpoint-renamed", 2),
-    ],
-)
-def test_a_kill_while_writing_never_leaves_a_partial_checkpoint_to_be_taken(tmp_path, point, newest):
-    script = SAVE_TWICE.format(here=str(Path(__file__).parent), folder=str(tmp_path))
-    done = subprocess.run(
-        [sys.executable, "-c", script], check=False, env={**os.environ, "HEPFM_FAILPOINT": f"{point}:2:kill"}
-    )
-    assert done.returncode == -9
-    found, damaged = find_newest(tmp_path)
-    assert found is not None
-    assert json.loads((found / "model.json").read_text())["step"] == newest
-    assert damaged == []
-    make(tmp_path, 3)  # what the kill left does not stand in the way
-    assert min(path.name for path in tmp_path.iterdir()) == "step-00000001"
 
 
 def test_a_damaged_checkpoint_is_replaced_when_its_step_comes_again(tmp_path):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-import time
 
 import pytest
 
@@ -15,7 +13,7 @@ from hepfm.tracking.recorder import closed_at_last
 from hepfm.tracking.runs import create_run
 from hepfm.training import ray_launcher, ray_nodes
 from hepfm.training.ray_launcher import environment
-from hepfm.training.ray_nodes import Node, group, wait_for_room
+from hepfm.training.ray_nodes import Node, check_size, group, wait_for_room
 from hepfm.training.signals import noting
 
 
@@ -55,7 +53,7 @@ def waited(cluster, sizes, rests, run, monkeypatch, **options):
     monkeypatch.setattr(ray_nodes, "free", lambda _has: nodes(*next(left)))
     monkeypatch.setattr(ray_nodes, "_SETTLE_S", -1.0)
     monkeypatch.setattr(ray_nodes.time, "sleep", lambda _: None)
-    options = {"gpus": None, "patience_s": 60.0, "refuse": True} | options
+    options = {"gpus": None, "patience_s": 60.0, "shared": False} | options
     return wait_for_room(Cluster(**cluster), run, told.append, **options), told
 
 
@@ -73,11 +71,34 @@ def test_room_that_other_jobs_use_is_waited_for(tmp_path, monkeypatch):
         waited(cluster, [(8, 0)], [[(1, 0)]], run, monkeypatch, patience_s=0.0)
 
 
-def test_a_cluster_that_is_too_small_is_refused_whoever_uses_it(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("cluster", "local", "said"),
+    [
+        (
+            {"workers": 2, "cpus_per_worker": 5},
+            False,
+            "2 workers of 5 CPUs it takes 10 CPUs; the Ray cluster",
+        ),
+        ({"workers": 50}, True, "For 50 workers of 1 CPU it takes 50 CPUs; this machine has 8"),
+        ({"workers": {"min": 3, "max": 9}, "gpus_per_worker": 1}, False, "at least 3 workers of 1 GPU it"),
+        (
+            {"workers": 2, "cpus_per_worker": 4},
+            False,
+            "2 workers do not fit on the nodes of the Ray cluster: ho",
+        ),
+    ],
+)
+def test_what_is_too_small_is_refused_whoever_uses_it(monkeypatch, cluster, local, said):
+    sizes = [(5, 0), (3, 0)] if cluster.get("cpus_per_worker") == 4 else [(8, 0)]
+    monkeypatch.setattr(ray_nodes, "nodes", lambda: nodes(*sizes))
+    with pytest.raises(RecipeError, match=said):
+        check_size(Cluster(**cluster), local=local)
+
+
+def test_on_a_cluster_that_others_use_a_worker_takes_a_share(tmp_path, monkeypatch):
     run = create_run(tmp_path, "tiny", "")
-    cluster = {"workers": 2, "cpus_per_worker": 5}
-    with pytest.raises(RecipeError, match="2 workers with 5 CPUs each need 10 CPUs; the Ray cluster has 8"):
-        waited(cluster, [(8, 0)], [[(1, 0)]], run, monkeypatch)
+    assert waited({"workers": 1}, [(8, 0)], [[(8, 0)]], run, monkeypatch)[0].cpus == 8
+    assert waited({"workers": 1}, [(8, 0)], [[(8, 0)]], run, monkeypatch, shared=True)[0].cpus == 4
 
 
 def test_it_is_said_that_there_are_fewer_gpus_than_workers(tmp_path, monkeypatch):
@@ -107,17 +128,3 @@ def test_a_signal_is_obeyed_before_a_group_starts_and_growing_is_not(tmp_path, m
             ray_launcher._obey(run)
         with pytest.raises(Stopped, match="SIGTERM"):
             waited({"workers": 2}, [(2, 0)], [[(1, 0)]], run, monkeypatch)
-
-
-def test_a_lost_rank_0_is_waited_for_until_it_lets_the_run_go(tmp_path, monkeypatch):
-    run = create_run(tmp_path, "tiny", "")
-    with run.lock():
-        threading.Timer(0.5, run.ask_to_stop, ["SIGTERM"]).start()
-        begin = time.monotonic()
-        ray_launcher._until_free(run)
-        assert time.monotonic() - begin > 0.4
-    run.forget_stop()
-    ray_launcher._until_free(run)  # free: at once
-    monkeypatch.setattr(ray_launcher, "_FREE_WITHIN_S", 0.3)
-    with run.lock():
-        ray_launcher._until_free(run)  # not for ever

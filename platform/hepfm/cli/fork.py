@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +17,7 @@ from hepfm.cli.launch import (
     Set,
     Workers,
     cluster_overrides,
+    connection,
     launch,
     new_run,
     warn,
@@ -51,12 +54,13 @@ def fork(
     parent = find_run(run, out.resolve())
     flags = cluster_overrides(workers=workers, in_process=in_process, address=address)
     if name is not None:
-        flags.append(f"name={name}")
+        flags.append(f"name={json.dumps(name)}")
     resolved = load_recipe(str(parent.recipe_path), [*(overrides or []), *flags])
     warn(resolved)
 
     def prepare() -> TrainRequest:
         checkpoint = _checkpoint(parent, step)
+        stack.enter_context(connection(resolved.recipe))
         child = new_run(resolved, out, parent=parent.name)
         child.update(parent_checkpoint=str(checkpoint))  # for a resume before it has one of its own
         return TrainRequest(
@@ -67,7 +71,8 @@ def fork(
             plugins=plugins().versions(),
         )
 
-    launch(agree(prepare), resolved.recipe, as_json=as_json)
+    with ExitStack() as stack:
+        launch(agree(prepare), resolved.recipe, as_json=as_json)
 
 
 def _checkpoint(parent: RunDir, step: int | None) -> Path:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hepfm.cli.launch import Out
-from hepfm.cli.submit import DashboardUrl
+from hepfm.cli.launch import Json, Out, Workers
+from hepfm.cli.submit import DashboardUrl, Env, Follow, MaxRetries, hand_in
 
 if TYPE_CHECKING:
     from hepfm.jobs.client import Dashboard
     from hepfm.jobs.state import JobState
 
-app = typer.Typer(no_args_is_help=True, help="See, follow and stop submitted jobs.")
+app = typer.Typer(no_args_is_help=True, help="See, follow, stop and resume submitted jobs.")
 
 Job = Annotated[str, typer.Argument(metavar="JOB", help="The run's name, or the beginning of it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, on one line.")]
@@ -110,6 +110,39 @@ def stop(
     step = f" at step {ended.step} of {ended.steps}" if ended.step else ""
     saved = f"; saved: {ended.checkpoint}" if ended.checkpoint else "; no checkpoint was saved"
     typer.echo(f"{state.name} {ended.run_status or 'ended'}{step}{saved}.")
+    if ended.run is not None and ended.run_status != "done":
+        flags = "" if address is None else f" --address {address}"
+        flags += "" if out == Path("runs") else f" --out {out}"
+        typer.echo(f"Go on: hepfm job resume {state.name}{flags}")
+
+
+@app.command()
+def resume(
+    run: Annotated[str, typer.Argument(help="The run's folder, its id, or the beginning of its id.")],
+    workers: Workers = None,
+    address: DashboardUrl = None,
+    out: Out = Path("runs"),
+    max_retries: MaxRetries = 3,
+    env: Env = None,
+    follow: Follow = False,
+    as_json: Json = False,
+) -> None:
+    """Go on with a run as a job, from its newest checkpoint and with the recipe that it has."""
+    from hepfm.tracking.runs import find_run
+
+    folder = find_run(run, out.resolve())
+    hand_in(
+        str(folder.path),
+        [],
+        workers=workers,
+        address=address,
+        out=folder.path.parent,
+        name=folder.name,
+        max_retries=max_retries,
+        env=env,
+        follow=follow,
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -154,6 +187,7 @@ def _row(state: JobState) -> dict[str, str]:
         "val loss": loss,
         "started": _ago(time.time() - state.started),
         "retries": str(state.retries or ""),
+        "restarts": str(state.restarts or ""),
     }
 
 
@@ -169,8 +203,9 @@ def _print_table(rows: list[dict[str, str]]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for column in rows[0]:
+    told = [column for column in rows[0] if any(row[column] for row in rows)]
+    for column in told:
         table.add_column(column, overflow="fold", no_wrap=column == "job")
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*(row[column] for column in told))
     Console(highlight=False).print(table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -66,12 +66,26 @@ def cluster_overrides(*, workers: str | None, in_process: bool, address: str | N
 def workers_setting(text: str) -> str:
     """What ``--workers`` says, as a recipe says it."""
     few, colon, many = text.partition(":")
-    if not few.isdecimal() or (colon and not many.isdecimal()):
+    numbers = [int(number) if number.isdecimal() else 0 for number in ([few, many] if colon else [few])]
+    if 0 in numbers or numbers != sorted(numbers):
         raise RecipeError(
             f"--workers {text} is no number of workers.",
             fix="--workers 2, or --workers 1:4 for as many as there is room for",
         )
-    return f"{{min: {int(few)}, max: {int(many)}}}" if colon else text
+    return f"{{min: {numbers[0]}, max: {numbers[1]}}}" if colon else f"{numbers[0]}"
+
+
+def connection(recipe: Recipe) -> AbstractContextManager[None]:
+    """To a Ray that is large enough, where one is to train; to be entered before a run's folder is made.
+
+    Raises:
+        RecipeError: As `hepfm.training.ray_connection.connected`, on entering.
+    """
+    if recipe.cluster.launcher != "ray":
+        return nullcontext()
+    from hepfm.training.ray_connection import connected
+
+    return connected(recipe.cluster)
 
 
 def new_run(resolved: Resolved, out: Path, *, parent: str | None = None) -> RunDir:
@@ -162,7 +176,7 @@ def _until_free(run: RunDir) -> None:
 
 def _stop(run: RunDir, recipe: Recipe, follower: Follower, reason: str) -> None:
     """Says that the stop was heard, and passes it on to workers elsewhere."""
-    sentence = "Stopping after this step, with a checkpoint"
+    sentence = "Stopping after the next step, with a checkpoint"
     follower.say(
         f"{sentence}; Ctrl-C again ends at once." if reason == "Ctrl-C" else f"{reason}: {sentence.lower()}."
     )
@@ -198,26 +212,33 @@ def _beginning(request: TrainRequest, run: RunDir) -> str:
 
 def report(run: RunDir, out: TextIO, *, as_json: bool) -> None:
     """What came of a run that is done, and what can be done with it."""
+    from hepfm.jobs.checks import served
+
     result = run.json()
     if as_json:
         out.write(json.dumps(result) + "\n")
         return
     shown = {
         "Run": near(run.path),
-        "Status": f"{result['status']} after {result['steps']} steps",
-        "Checkpoint": near(Path(result["checkpoint"])) if result["checkpoint"] else "none",
+        "Status": result["status"] + (f" after {result['steps']} steps" if result["steps"] else ""),
+        "Checkpoint": near(Path(result["checkpoint"])) if result["checkpoint"] else None,
         "Training loss": _figure(result["train_loss"]),
         "Validation loss": _figure(result["val_loss"]),
         "learning nothing": _figure(result["val_loss_baseline"]),
-        "Weights": f"sha256 {result['weights_sha256']}",
-        "MLflow": f"hepfm mlflow ui --out {near(run.path.parent)}",
+        "Weights": f"sha256 {result['weights_sha256']}" if result["weights_sha256"] else None,
+        "MLflow": pages(served(run.path.parent)) or f"hepfm mlflow ui --out {near(run.path.parent)}",
         "Go on": f"hepfm fork {run.path.name} --set train.steps={2 * result['steps']}"
         if result["status"] == "done"
         else f"hepfm resume {run.path.name}",
     }
     if pending := result.get("tracking_pending"):
         shown["Not in MLflow yet"] = f"{pending} entries; hepfm mlflow sync {near(run.path)} sends them"
-    out.writelines(f"{name:<18}{value}\n" for name, value in shown.items())
+    out.writelines(f"{name:<18}{value}\n" for name, value in shown.items() if value is not None)
+
+
+def pages(server: str) -> str:
+    """The address of the runs on an MLflow server, which else opens on its pages for language models."""
+    return f"{server}/#/experiments?workflowType=machine_learning" if server else ""
 
 
 def near(path: Path) -> Path:
@@ -225,5 +246,5 @@ def near(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _figure(value: float | str | None) -> str:
-    return "none" if value is None else f"{float(value):.4f}"  # run.json writes NaN as text
+def _figure(value: float | str | None) -> str | None:
+    return None if value is None else f"{float(value):.4f}"  # run.json writes NaN as text

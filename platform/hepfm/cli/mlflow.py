@@ -5,14 +5,17 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
-from hepfm.cli.launch import Out
+from hepfm.cli.launch import Out, pages
 from hepfm.errors import HepfmError, RecipeError, TrainingError
 
 if TYPE_CHECKING:
     from hepfm.tracking.runs import RunDir
+
+_PORT = 5000
 
 app = typer.Typer(no_args_is_help=True, help="Open the record of runs, and complete it.")
 
@@ -21,15 +24,16 @@ app = typer.Typer(no_args_is_help=True, help="Open the record of runs, and compl
 def ui(
     *,
     out: Out = Path("runs"),
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = _PORT,
     host: Annotated[
         str, typer.Option(help="Interface to listen on; 0.0.0.0 opens it to the network.")
     ] = "127.0.0.1",
 ) -> None:
     """Serve MLflow's pages for the runs in a folder, until Ctrl-C.
 
-    Where MLFLOW_TRACKING_URI names a server, says where it is instead.
+    Where MLFLOW_TRACKING_URI names a server, or hepfm up serves the folder already, says where instead.
     """
+    from hepfm.jobs.checks import served
     from hepfm.tracking.server import mlflow_server
     from hepfm.tracking.store import store_uri, without_secrets
 
@@ -39,14 +43,17 @@ def ui(
             f"The runs are recorded at {without_secrets(uri)} (MLFLOW_TRACKING_URI): open it in a browser."
         )
         return
+    # On another port than that of `hepfm up`, one of its own is wanted.
+    if (url := served(out)) and port in {_PORT, urlsplit(url).port}:
+        typer.echo(f"hepfm up serves these runs already: {pages(url)}")
+        return
     # Also where a shell or a service manager started us with interrupts ignored.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, signal.default_int_handler)
     try:
         typer.echo(f"Starting MLflow for {without_secrets(uri)} ...", err=True)
         with mlflow_server(uri, host=host, port=port) as (address, server):
-            # MLflow 3 opens on its pages for language models unless told otherwise.
-            typer.echo(f"MLflow: {address}/#/experiments?workflowType=machine_learning  (Ctrl-C ends it)")
+            typer.echo(f"MLflow: {pages(address)}  (Ctrl-C ends it)")
             if host not in {"127.0.0.1", "localhost", "::1"}:
                 typer.echo(f"Whoever reaches port {port} of this machine can read and delete runs.", err=True)
             code = server.wait()
@@ -116,7 +123,7 @@ def _runs(named: list[str], out: Path) -> list[RunDir]:
 def _sync(run: RunDir, to: str | None, dead: set[str]) -> str:
     """Sends what MLflow missed of a run, and says so; remembers a store that does not answer at all."""
     from hepfm.tracking.store import why, without_secrets
-    from hepfm.tracking.sync import answers, store_of
+    from hepfm.tracking.sync import all_sent, answers, store_of
     from hepfm.tracking.sync import sync as send
 
     try:
@@ -125,6 +132,8 @@ def _sync(run: RunDir, to: str | None, dead: set[str]) -> str:
     except TrainingError:
         return "is being trained, and sends its record itself"
     uri = to or store_of(run)
+    if to is None and all_sent(run, uri):
+        return "nothing to send"
     if uri in dead:
         raise HepfmError(f"{without_secrets(uri)} was not tried again")
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +17,7 @@ from hepfm.cli.launch import (
     Set,
     Workers,
     cluster_overrides,
+    connection,
     launch,
     new_run,
     warn,
@@ -48,19 +51,21 @@ def pretrain(
 
     flags = cluster_overrides(workers=workers, in_process=in_process, address=address)
     if name is not None:
-        flags.append(f"name={name}")
+        flags.append(f"name={json.dumps(name)}")
     resolved = load_recipe(recipe, [*(overrides or []), *flags])
     warn(resolved)
 
     def prepare() -> TrainRequest:
         look_at_data(resolved.recipe)
+        stack.enter_context(connection(resolved.recipe))
         return TrainRequest(
             recipe=resolved.recipe.model_dump(mode="json"),
             run_dir=str(new_run(resolved, out).path),
             plugins=plugins().versions(),
         )
 
-    launch(agree(prepare), resolved.recipe, as_json=as_json)
+    with ExitStack() as stack:
+        launch(agree(prepare), resolved.recipe, as_json=as_json)
 
 
 def look_at_data(recipe: Recipe) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 import time
@@ -33,7 +34,8 @@ class Follower:
         self._done = threading.Event()
         self._offset = metrics.stat().st_size if metrics.exists() else 0
         self._inode = metrics.stat().st_ino if metrics.exists() else 0
-        # A resumed run replaces the file by one without the steps that it makes again; the rest is no news.
+        # A run that goes on, here or after the loss of a worker, replaces the file by one without the steps
+        # that it makes again; the rest is no news.
         self._old = set(map(hash, metrics.read_bytes().splitlines(keepends=True)) if metrics.exists() else ())
         self._thread = threading.Thread(target=self._run, name="hepfm-progress", daemon=True)
         self._latest: dict[str, float] = {}
@@ -101,7 +103,8 @@ class Follower:
                 if not line.endswith(b"\n"):
                     return
                 self._offset += len(line)
-                if hash(line) not in self._old:
+                if (known := hash(line)) not in self._old:
+                    self._old.add(known)
                     yield json.loads(line)
 
     def _figures(self) -> str:
@@ -110,9 +113,17 @@ class Follower:
             ("train/loss", "loss {:.4f}"),
             ("val/loss", "val {:.4f}"),
             ("val/loss_baseline", "(no learning {:.4f})"),
-            ("throughput/events_per_s", "{:.0f} events/s"),
-            ("data/wait_fraction", "data wait {:.1%}"),
         ):
             if key in self._latest:
                 shown.append(form.format(self._latest[key]))
+        if (rate := self._latest.get("throughput/events_per_s")) is not None:
+            shown.append(f"{_three_figures(rate)} events/s")
+        if (waiting := self._latest.get("data/wait_fraction")) is not None:
+            shown.append(f"data wait {waiting:.1%}")
         return "  ".join(shown)
+
+
+def _three_figures(value: float) -> str:
+    """A number with three significant figures, and with all those before its point."""
+    decimals = 2 - math.floor(math.log10(value)) if value > 0 else 0
+    return f"{value:.{max(0, decimals)}f}"

@@ -74,7 +74,8 @@ def _cluster(services: Services, states_of: list[dict[str, Any]]) -> dict[str, A
     return {
         "ray": {"address": services.ray_address, "nodes": len(nodes), **has},
         "jobs": [
-            {"name": job.name, "status": job.status.lower(), "step": job.step, "steps": job.steps}
+            {key: getattr(job, key) for key in ("name", "step", "steps", "retries", "restarts")}
+            | {"status": job.status.lower()}
             for job in states(dashboard)
             if job.live
         ],
@@ -121,13 +122,21 @@ def _lines(found: dict[str, Any], out: Path) -> list[str]:
         lines.append(line)
     if not lines:
         lines.append(f"No services run for {found['out']}; hepfm up{option} starts them.")
-    for job in found["jobs"]:
-        steps = f"step {job['step'] or 0} of {job['steps']}" if job["steps"] else ""
-        lines.append(f"{'Job':<8}{job['status']:<8}{job['name']}   {steps}")
+    lines += [f"{'Job':<8}{job['status']:<8}{job['name']}   {_progress(job)}" for job in found["jobs"]]
     lines += [f"{'Program':<16}{command}" for command in found["programs"]]
-    running = [run["name"] for run in found["runs"] if run["status"] == "running"]
-    others = Counter(run["status"] for run in found["runs"] if run["status"] != "running")
-    lines += [f"{'Run':<8}{'running':<8}{name}" for name in running]
+    jobs = {job["name"] for job in found["jobs"]}
+    runs = [run for run in found["runs"] if run["name"] not in jobs]
+    others = Counter(run["status"] for run in runs if run["status"] != "running")
+    lines += [f"{'Run':<8}{'running':<8}{run['name']}" for run in runs if run["status"] == "running"]
     if others:
         lines.append("Runs    " + ", ".join(f"{count} {status}" for status, count in sorted(others.items())))
     return lines
+
+
+def _progress(job: dict[str, Any]) -> str:
+    """How far a job is, and what had to be started again of it."""
+    said = [f"step {job['step'] or 0} of {job['steps']}"] if job["steps"] else []
+    for what, count in (("training", job["retries"]), ("workers", job["restarts"])):
+        if count:
+            said.append(f"{what} started again {count} time{'s' * (count != 1)}")
+    return ", ".join(said)

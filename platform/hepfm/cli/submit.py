@@ -30,6 +30,16 @@ DashboardUrl = Annotated[
 ]
 
 
+MaxRetries = Annotated[
+    int, typer.Option(min=0, help="How often training that died is started again, from its checkpoint.")
+]
+Env = Annotated[
+    list[str] | None,
+    typer.Option("--env", metavar="KEY=VALUE", help="A variable of the job, no secret; may be repeated."),
+]
+Follow = Annotated[bool, typer.Option("--follow", help="Show how it goes, until its end.")]
+
+
 def submit(
     recipe: Annotated[str, typer.Argument(help="A named recipe (hepfm recipe list) or a YAML file.")],
     overrides: Set = None,
@@ -39,14 +49,9 @@ def submit(
     name: Annotated[
         str | None, typer.Option(help="Name of the run and its folder; an unfinished run of it goes on.")
     ] = None,
-    max_retries: Annotated[
-        int, typer.Option(min=0, help="How often training that died is started again, from its checkpoint.")
-    ] = 3,
-    env: Annotated[
-        list[str] | None,
-        typer.Option("--env", metavar="KEY=VALUE", help="A variable of the job, no secret; may be repeated."),
-    ] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Show how it goes, until its end.")] = False,
+    max_retries: MaxRetries = 3,
+    env: Env = None,
+    follow: Follow = False,
     as_json: Json = False,
 ) -> None:
     """Hand a recipe to a running Ray cluster, as a job.
@@ -57,19 +62,47 @@ def submit(
 
     The token comes from the file that RAY_AUTH_TOKEN_PATH names; for a cluster of hepfm up, from its own.
     """
+    flags = [] if name is None else [f"name={json.dumps(name)}"]
+    hand_in(
+        recipe,
+        [*(overrides or []), *flags],
+        workers=workers,
+        address=address,
+        out=out,
+        name=name,
+        max_retries=max_retries,
+        env=env,
+        follow=follow,
+        as_json=as_json,
+    )
+
+
+def hand_in(
+    recipe: str,
+    overrides: list[str],
+    *,
+    workers: str | None,
+    address: str | None,
+    out: Path,
+    name: str | None,
+    max_retries: int,
+    env: list[str] | None,
+    follow: bool,
+    as_json: bool,
+) -> None:
+    """Submits a recipe, and says so; what `submit` and `hepfm job resume` share, with the options of both."""
     from hepfm.cli.pretrain import look_at_data
     from hepfm.jobs.checks import find_dashboard, mlflow_beside
     from hepfm.jobs.submit import submit as hand_over
     from hepfm.recipe.load import load_recipe
 
     out = out.resolve()
-    flags = ["cluster.launcher=ray"]
-    flags += [] if workers is None else [f"cluster.workers={workers_setting(workers)}"]
-    flags += [] if name is None else [f"name={json.dumps(name)}"]
-    resolved = load_recipe(recipe, [*(overrides or []), *flags])
+    overrides = [*overrides, "cluster.launcher=ray"]
+    overrides += [] if workers is None else [f"cluster.workers={workers_setting(workers)}"]
+    resolved = load_recipe(recipe, overrides)
     dashboard = find_dashboard(address, resolved.recipe.cluster.address, out)
     if resolved.recipe.cluster.address is not None:  # of this submission, not of the run
-        resolved = load_recipe(recipe, [*(overrides or []), *flags, "cluster.address=null"])
+        resolved = load_recipe(recipe, [*overrides, "cluster.address=null"])
     warn(resolved)
     look_at_data(resolved.recipe)
     ours = mlflow_beside(dashboard, out)

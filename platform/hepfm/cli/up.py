@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hepfm.cli.launch import Out
+from hepfm.cli.launch import Out, pages
 
 
 def up(
@@ -45,7 +45,7 @@ def up(
     shown = {
         "Ray": services.ray_dashboard,
         "": f"its token, for the browser: {token_file()}",
-        "MLflow": f"{services.mlflow}/#/experiments?workflowType=machine_learning",
+        "MLflow": pages(services.mlflow),
         "Train": f"hepfm submit image3d/masked-tiny --follow{option}",
         "Look": f"hepfm status{option}",
         "End": f"hepfm down{option}",

@@ -16,6 +16,7 @@ _BUCKETS = 800
 _FIRST = {"val/loss": "validation loss", "train/loss": "training loss"}
 _BASELINE = "val/loss_baseline"
 _EVENTS = 4
+_FEW = 60
 
 
 def write_comparison(
@@ -70,13 +71,15 @@ def _chart(title: str, key: str, curves: Sequence[Mapping[str, Curve]]) -> dict[
         for run, each in enumerate(curves):
             if (baseline := each.get(_BASELINE)) and baseline not in known:
                 known.append(baseline)
-                lines.append(_trace(run, baseline) | {"dotted": "learning nothing"})
+                lines.append(_trace(run, baseline, few=2) | {"dotted": "learning nothing"})
     return {"title": title, "curves": lines}
 
 
-def _trace(run: int, curve: Curve) -> dict[str, Any]:
+def _trace(run: int, curve: Curve, *, few: int = _FEW) -> dict[str, Any]:
+    """A curve; with its points where it has less than so many: of a single one, a line shows nothing."""
     steps, values = thin(curve, _BUCKETS)
-    return {"run": run, "x": _packed("i", "i4", steps), "y": _packed("f", "f4", values), "points": len(steps)}
+    mode = "lines+markers" if len(steps) < few else "lines"
+    return {"run": run, "x": _packed("i", "i4", steps), "y": _packed("f", "f4", values), "mode": mode}
 
 
 def _packed(code: str, dtype: str, values: Sequence[float]) -> dict[str, str]:

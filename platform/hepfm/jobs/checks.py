@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from hepfm.errors import HepfmError, RecipeError
 from hepfm.jobs.client import OWN, Dashboard
-from hepfm.jobs.services import recorded
+from hepfm.jobs.services import MLFLOW, recorded
 
 if TYPE_CHECKING:
     from hepfm.recipe.schema import Cluster
@@ -47,7 +47,7 @@ def find_dashboard(address: str | None, recipes: str | None, out: Path) -> Dashb
         raise RecipeError(
             "The Ray that hepfm up started has ended, and its jobs with it.",
             where=str(out),
-            fix="start it again with hepfm up; hepfm submit with a run's --name then goes on with the run",
+            fix="start it again with hepfm up; hepfm job resume NAME then goes on with a run",
         )
     raise RecipeError(
         "Which Ray cluster is not said, and none of hepfm up runs.",
@@ -63,6 +63,16 @@ def mlflow_beside(dashboard: Dashboard, out: Path) -> str | None:
         if services and services.ray and services.ray_dashboard == dashboard.address:
             return services.mlflow or None
     return None
+
+
+def served(out: Path) -> str:
+    """Where ``hepfm up`` serves MLflow's pages of a folder of runs (``http://127.0.0.1:5000``); else ""."""
+    with suppress(HepfmError):  # of another machine, or another user's
+        services = recorded(out)
+        for service in services.services if services else ():
+            if service.name == MLFLOW and service.alive:
+                return service.url
+    return ""
 
 
 def check_versions(dashboard: Dashboard) -> None:

@@ -113,12 +113,14 @@ class Supervisor:
         retries = 0
         while True:
             code = self._train()
+            if self._run.json()["status"] == "done":
+                code = 0  # whatever ended the process after its last step
             if self._stopping or retries == self._max_retries or not (code < 0 or code == 1):
                 break
             retries += 1
             self._say(
-                f"training {_ended(code)} (hepfm job logs {self._run.name} says why); it goes on from "
-                f"{self._newest()} in {self._wait_s:.0f} s (retry {retries} of {self._max_retries})"
+                f"training {_ended(code)}; it goes on from {self._newest()} in {self._wait_s:.0f} s "
+                f"(retry {retries} of {self._max_retries})"
             )
             self._run.update(job=self._run.json()["job"] | {"retries": retries})
             self._pause()
@@ -191,7 +193,8 @@ class Supervisor:
         else:
             how = f"stopped by {self._stopping}" if self._stopping else f"failed, exit code {code}"
         tried = f", after {retries} {'retry' if retries == 1 else 'retries'}" if retries else ""
-        rest = "" if code == 0 else f"; it can go on from {self._newest()}"
+        again = f"; it can go on from {self._newest()}: hepfm job resume {self._run.name}"
+        rest = "" if code == 0 else again
         self._say(f"job {how}{tried}{rest}")
         return code
 
@@ -214,7 +217,9 @@ def _die_with(parent: int) -> None:
 
 
 def _ended(code: int) -> str:
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"failed with exit code {code} (what it said of that stands above)"
 
 
 def _now() -> str:

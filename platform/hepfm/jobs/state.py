@@ -47,6 +47,7 @@ class JobState:
         val_loss: The newest validation loss.
         checkpoint: Name of its newest checkpoint.
         retries: How often its training was started again.
+        restarts: How often workers of the run were, after the loss of some.
         exit_code: Of a job that ended.
     """
 
@@ -65,6 +66,7 @@ class JobState:
     val_loss: float | str | None = None
     checkpoint: str | None = None
     retries: int | None = None
+    restarts: int | None = None
     exit_code: int | None = None
 
     @property
@@ -101,7 +103,7 @@ def find(dashboard: Dashboard, name: str) -> JobState:
         fix=f"say which: {', '.join(matches)}"
         if matches
         else f"{did_you_mean(name, known)}; a cluster that was started anew has forgotten its jobs, and "
-        "hepfm submit RECIPE --name NAME goes on with a run",
+        "hepfm job resume NAME goes on with a run",
     )
 
 
@@ -139,8 +141,8 @@ def patiently(dashboard: Dashboard, name: str) -> JobState:
                 raise TrainingError(
                     f"The cluster was lost while the job {name} was on it. {error.what}",
                     where=dashboard.address,
-                    fix=f"start it again (here: hepfm up); hepfm submit with --name {name} then goes on from "
-                    "the newest checkpoint",
+                    fix=f"start it again (here: hepfm up); hepfm job resume {name} then goes on from its "
+                    "newest checkpoint",
                 ) from error
         time.sleep(_POLL_S)
 
@@ -178,6 +180,7 @@ def _progress(run: RunDir, state: JobState) -> dict[str, Any]:
         "steps": yaml.safe_load(run.recipe_path.read_bytes())["train"]["steps"],
         "checkpoint": run.newest_checkpoint,
         "retries": job.get("retries"),
+        "restarts": content.get("restarts"),
     }
     if not state.live:
         if content["status"] in {"created", "running"}:

@@ -20,7 +20,7 @@ from hepfm.jobs.checks import check_resources, check_versions, live
 from hepfm.jobs.client import Dashboard, is_local
 from hepfm.jobs.entry import made_with
 from hepfm.jobs.package import local_plugins, working_directory
-from hepfm.recipe.diff import diff, render
+from hepfm.recipe.diff import deciding, render
 from hepfm.recipe.document import dump
 from hepfm.recipe.load import NOT_HASHED, Resolved, load_recipe
 from hepfm.tracking.files import locked, replace
@@ -163,24 +163,19 @@ def _known(folder: Path, resolved: Resolved, jobs: list[dict[str, Any]]) -> RunD
             pass
     except TrainingError as error:
         raise RecipeError(f"The {error.what}.", where=error.where, fix=error.fix) from None
-    before = load_recipe(str(run.recipe_path))
-    if before.hash != resolved.hash:
-        changes = [
-            change
-            for change in diff(before.recipe, resolved.recipe)
-            if change.key.partition(".")[0] not in NOT_HASHED
-        ]
+    if changes := deciding(load_recipe(str(run.recipe_path)).recipe, resolved.recipe):
         raise RecipeError(
             f"The run '{run.name}' is of another recipe:\n    " + render(changes).replace("\n", "\n    "),
             where=str(run.path),
-            fix=f"choose another --name; or hepfm fork {run.name} --set ... starts a child run",
+            fix=f"hepfm job resume {run.name} goes on with the run's own; hepfm fork {run.name} --set ... "
+            "starts a child run; or choose another --name",
         )
     content = run.json()
     if content["status"] == "done":
         raise RecipeError(
             f"The run '{run.name}' is done, after {content['steps']} steps.",
             where=str(run.path),
-            fix="choose another --name",
+            fix=f"choose another --name; hepfm fork {run.name} --set train.steps=... trains on from it",
         )
     return run
 
@@ -189,9 +184,10 @@ def _prepare(
     run: RunDir, resolved: Resolved, resumed: bool, job: str, dashboard: Dashboard, max_retries: int
 ) -> None:
     """Writes into the run's folder what its job will look for there."""
-    if resumed:  # the cluster may be another; where it is recorded stays
+    if resumed:  # the cluster may be another, or when to save and stop; where it is recorded stays
         before = load_recipe(str(run.recipe_path)).recipe
-        now = before.model_copy(update={"cluster": resolved.recipe.cluster})
+        kept = {name: getattr(before, name) for name in NOT_HASHED - {"cluster"}}
+        now = resolved.recipe.model_copy(update=kept)
         replace(run.recipe_path, dump(now.model_dump(mode="json")).encode())
     else:
         run.origins_path.write_text(json.dumps(dict(resolved.origins), indent=2) + "\n")

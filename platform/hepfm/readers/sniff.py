@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import glob
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,8 +48,9 @@ def resolve_paths(spec: str | Path | list[str]) -> list[Path]:
         if found := sorted(glob.glob(str(path), recursive=True)):  # noqa: PTH207  Path.glob needs a fixed root
             return [p for one in found for p in resolve_paths(Path(one))]
         raise DataError("no file fits the pattern", where=text, fix="check the pattern; quote it in a shell")
-    near = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
-    fix = did_you_mean(path.name, near) if near and len(near) < 200 else "check the path"
+    near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    close = difflib.get_close_matches(path.name, near, n=1) if len(near) < 200 else []
+    fix = f"did you mean '{close[0]}'?" if close else "check the path"
     raise DataError("there is no such file or folder", where=str(path), fix=fix)
 
 

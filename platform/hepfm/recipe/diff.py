@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from hepfm.recipe.document import flatten
-from hepfm.recipe.schema import Recipe
+from hepfm.recipe.load import NOT_HASHED
+from hepfm.recipe.schema import Checkpoint, Recipe
 
 ABSENT = "(absent)"
 """Stands for the value of a key that one of the recipes does not have (an option of another component)."""
+
+FREE = {"data.train", "data.val", "train.time_limit_minutes"} | {
+    f"checkpoint.{name}" for name in Checkpoint.model_fields
+}
+"""What a run that goes on may change beside `NOT_HASHED`: where data lies (what it holds is compared by
+digest), when to save and stop."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,15 @@ def diff(a: Recipe, b: Recipe) -> list[Change]:
     """All keys whose values differ, in the order of the first recipe, then of the second."""
     trees = [recipe.model_dump(mode="json") for recipe in (a, b)]
     return [Change(key, *values) for key, values in differences(trees)]
+
+
+def deciding(a: Recipe, b: Recipe) -> list[Change]:
+    """Of `diff`, what may not change where a run goes on."""
+    return [
+        change
+        for change in diff(a, b)
+        if change.key.partition(".")[0] not in NOT_HASHED and change.key not in FREE
+    ]
 
 
 def differences(trees: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, tuple[Any, ...]]]:

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from hepfm.errors import RecipeError, did_you_mean
 from hepfm.recipe.document import Key
+from hepfm.recipe.schema import PATTERNS
 
 _NUMBER_TOO = {"greater_than": "more than {gt}", "less_than": "less than {lt}"} | {
     "greater_than_equal": "{ge} or more",
@@ -176,6 +177,8 @@ def _wanted(details: ErrorDetails) -> str:
         return _NUMBER_TOO[kind].format(**context)
     if kind in ("literal_error", "enum"):
         return f"one of {', '.join(_words(details))}"
+    if kind == "string_pattern_mismatch":
+        return PATTERNS.get(context["pattern"], details["msg"])
     if kind == "too_short":
         return "at least one"
     message = details["msg"]

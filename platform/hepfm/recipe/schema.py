@@ -11,6 +11,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+PATTERNS = {
+    r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$": "a letter or digit, then letters, digits, '.', '_' and '-', "
+    "at most 80 in all",
+    r"^[A-Za-z][A-Za-z0-9_-]*$": "a letter, then letters, digits, '_' and '-'",
+}
+"""What texts have to look like: of a run's name, and of a part's; and in words."""
+_RUN_NAME, _PART_NAME = PATTERNS
+
 
 class Section(BaseModel):
     """A section of a recipe: frozen, and closed to unknown keys."""
@@ -51,7 +59,7 @@ class Data(Section):
     """The same for validation; none for training without it."""
     reader: str | None = None
     """A reader's name; by default each file is sniffed."""
-    parts: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")], Part] = Field(min_length=1)
+    parts: dict[Annotated[str, Field(pattern=_PART_NAME)], Part] = Field(min_length=1)
     """Part name to kind and options."""
     batch_cost: int = Field(default=65_536, gt=0)
     """Budget of a global batch: stored rows (points, samples) over all its events."""
@@ -173,7 +181,7 @@ class Tracking(Section):
 class Recipe(Section):
     """A run, from data to record."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$", coerce_numbers_to_str=True)
+    name: str = Field(pattern=_RUN_NAME, coerce_numbers_to_str=True)
     """Begins the name of the run's folder."""
     summary: str = ""
     """One line about it."""

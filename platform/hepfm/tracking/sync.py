@@ -10,7 +10,7 @@ import yaml
 from hepfm.tracking.runs import RunDir
 from hepfm.tracking.shipper import Shipper
 from hepfm.tracking.spool import Spool
-from hepfm.tracking.store import connect, store_uri
+from hepfm.tracking.store import connect, store_uri, without_secrets
 
 
 def sync(run: RunDir, uri: str | None = None) -> int:
@@ -34,7 +34,7 @@ def sync(run: RunDir, uri: str | None = None) -> int:
         sent = 0
         while not spool.empty and (more := shipper.ship()):
             sent += more
-        run.update(tracking_pending=0)
+        run.update(tracking_pending=0, tracking_uri=without_secrets(shipper.uri))
         return sent
     finally:
         spool.close()
@@ -48,6 +48,21 @@ def store_of(run: RunDir) -> str:
     had = run.json().get("tracking_uri") or ""
     # A database moves along with its runs, and what run.json says of it may be out of date.
     return had if had.startswith(("http://", "https://")) else store_uri(run.path.parent)
+
+
+def all_sent(run: RunDir, uri: str) -> bool:
+    """Whether a server has taken all of a run's record, as the run's folder has it: the server is not asked.
+
+    Of a database that cannot be said: it may have been removed, and to ask costs nothing.
+    """
+    server = uri.startswith(("http://", "https://"))
+    if not server or not run.spool.is_dir() or run.json().get("tracking_uri") != without_secrets(uri):
+        return False
+    spool = Spool(run.spool)
+    try:
+        return spool.cursor.run_id is not None and spool.pending == 0
+    finally:
+        spool.close()
 
 
 def answers(uri: str) -> bool:

@@ -11,8 +11,6 @@ import torch
 from hepfm.api import Reconstruction
 from hepfm.data.tensors import to_torch
 from hepfm.display.event import reconstruction_panels
-from hepfm.display.html import write_html
-from hepfm.display.png import write_png
 from hepfm.training.session import Session
 from hepfm.training.validate import validation_plan
 
@@ -48,6 +46,10 @@ def draw(session: Session) -> list[Path]:
 
 
 def _files(session: Session, parts: Mapping[str, Reconstruction], event_ids: Sequence[int]) -> list[Path]:
+    # Half a second of importing plotly and matplotlib, which runs and ranks that draw nothing go without.
+    from hepfm.display.html import write_html
+    from hepfm.display.png import write_png
+
     assert session.val is not None
     folder = session.run.path / "displays"
     folder.mkdir(exist_ok=True)

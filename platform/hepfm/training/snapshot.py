@@ -25,9 +25,8 @@ from hepfm import __version__
 from hepfm.api import PartSchema
 from hepfm.nn.ema import Ema
 from hepfm.plugins import plugins
-from hepfm.recipe.diff import Change, diff, render
-from hepfm.recipe.load import NOT_HASHED
-from hepfm.recipe.schema import Checkpoint, Recipe
+from hepfm.recipe.diff import Change, deciding, render
+from hepfm.recipe.schema import Recipe
 from hepfm.tracking.storage import StorageError, storing, with_patience
 from hepfm.training import checkpoint
 from hepfm.training.checkpoint import Buffer
@@ -40,11 +39,6 @@ _log = logging.getLogger(__name__)
 
 _MARGINALS = f"{checkpoint.ENGINE}/marginals.safetensors"
 _STATE = f"{checkpoint.ENGINE}/state.json"
-
-_FREE = {"data.train", "data.val", "train.time_limit_minutes"} | {
-    f"checkpoint.{name}" for name in Checkpoint.model_fields
-}
-"""What may change beside: where data lies (what it holds is compared by digest), when to save and stop."""
 
 
 def describe(
@@ -183,11 +177,7 @@ def changes(folder: Path, recipe: Recipe, digests: Mapping[str, str]) -> list[st
     """What differs between a checkpoint's run and this one, of all that changes numbers; one line each."""
     about = checkpoint.read_json(folder / "model.json")
     then = Recipe.model_validate(about["recipe"])
-    found = [
-        change
-        for change in diff(then, recipe)
-        if change.key.split(".")[0] not in NOT_HASHED and change.key not in _FREE
-    ]
+    found = deciding(then, recipe)
     now = plugins_of(recipe)
     for kind, before, after in (("data", about["data_digests"], digests), ("plugin", about["plugins"], now)):
         found += [

@@ -1,0 +1,80 @@
+"""The closing words of a run."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+
+import pytest
+
+from hepfm.cli.launch import report
+from hepfm.jobs import processes
+from hepfm.tracking.runs import create_run
+
+
+def said(run) -> dict[str, str]:
+    out = io.StringIO()
+    report(run, out, as_json=False)
+    return {line[:18].strip(): line[18:] for line in out.getvalue().splitlines()}
+
+
+def serve(out, *, started):
+    """The note of an MLflow that this process leads."""
+    pid = os.getpid()
+    leader = asdict(processes.Leader(pid, started, "mark"))
+    service = {"name": "MLflow", "url": "http://127.0.0.1:5001", "address": "", "log": "", "folder": ""}
+    content = {"machine": processes.machine(), "services": [service | {"leader": leader}], "elsewhere": ""}
+    note = out / "services.json"
+    note.write_text(json.dumps(content))
+    note.chmod(0o600)
+
+
+def test_the_record_is_where_it_is_served_or_where_it_can_be(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = create_run(tmp_path / "runs", "mine", "name: mine\n")
+    run.update(status="done", steps=4)
+    assert said(run)["MLflow"] == "hepfm mlflow ui --out runs"
+    here = processes._start_ticks(os.getpid())
+    serve(tmp_path / "runs", started=here)
+    assert said(run)["MLflow"] == "http://127.0.0.1:5001/#/experiments?workflowType=machine_learning"
+    serve(tmp_path / "runs", started=here - 1)  # it has ended: the pid is another's
+    assert said(run)["MLflow"] == "hepfm mlflow ui --out runs"
+
+
+def test_a_run_that_was_stopped_before_its_first_step_has_no_figures_to_show(tmp_path):
+    run = create_run(tmp_path, "mine", "name: mine\n")
+    run.update(status="stopped")
+    about = said(run)
+    assert list(about) == ["Run", "Status", "MLflow", "Go on"]
+    assert about["Status"] == "stopped"
+    run.update(steps=4, train_loss=0.5, val_loss="NaN")
+    about = said(run)
+    assert (about["Status"], about["Training loss"], about["Validation loss"]) == (
+        "stopped after 4 steps",
+        "0.5000",
+        "nan",
+    )
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--workers", "50"), "For 50 workers of 1 CPU it takes 50 CPUs; this machine has "),
+        (("--address", "127.0.0.1:9"), "No Ray cluster answers at '127.0.0.1:9': nothing listens there."),
+        (("--address", "http://127.0.0.1:8265"), "hepfm submit --address http://127.0.0.1:8265"),
+        (("--workers", "0"), "--workers 0 is no number of workers."),
+        (("--in-process", "--name", "my run"), "wanted: a letter or digit, then letters"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is_made(tmp_path, options, said):
+    command = [sys.executable, "-m", "hepfm", "pretrain", "image3d/masked-tiny", *options]
+    refused = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=200)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("Error: ")
+    assert said in refused.stderr
+    assert list(tmp_path.iterdir()) == []
