@@ -27,6 +27,7 @@ ROWS = {
     12: ("row12_checkpoint", 60),
     13: ("row13_scaling", 180),
     14: ("row14_memory", 90),
+    15: ("row15_simulation", 180),
     16: ("row16_end_to_end", 300),
 }
 """Row to its module, and the seconds that it takes."""

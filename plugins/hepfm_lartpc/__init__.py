@@ -1,0 +1,18 @@
+"""Simulation of liquid-argon TPCs: one event in every modality, without Geant4."""
+
+from __future__ import annotations
+
+from hepfm import api
+
+HEPFM_API = (1, 0)
+
+
+@api.hookimpl
+def hepfm_generators() -> list[api.GeneratorSpec]:
+    return [
+        api.GeneratorSpec(
+            name="lartpc",
+            target="hepfm_lartpc.generator:LartpcGenerator",
+            summary="Liquid-argon TPC events: 3D image, charge and light waveforms, truth.",
+        )
+    ]

@@ -1,0 +1,239 @@
+"""The generator ``lartpc``: event i of a configuration and seed, in every modality, aligned."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from hepfm.api import PartSchema, Sample
+from hepfm.errors import RecipeError, did_you_mean
+from hepfm_lartpc import schema, waveforms
+from hepfm_lartpc.charge.config import WireReadout
+from hepfm_lartpc.charge.drift import drift_of
+from hepfm_lartpc.charge.pixels import PixelPlanes
+from hepfm_lartpc.charge.recombination import Recombination, Yields, yields
+from hepfm_lartpc.charge.wires import WirePlanes
+from hepfm_lartpc.detector import Detector, load_detector
+from hepfm_lartpc.event import Simulated
+from hepfm_lartpc.image import voxelise
+from hepfm_lartpc.light.simulation import LightSimulation
+from hepfm_lartpc.streams import stream
+from hepfm_lartpc.tables import Split, image_tables, truth_tables
+from hepfm_lartpc.transport import Transport, TransportConfig
+from hepfm_lartpc.truth import classify
+from hepfm_lartpc.vertices import Composer, CompositionConfig, preset
+
+
+class LartpcGenerator:
+    """Events of one detector. Tables are made for the first event, a few tenths of a second.
+
+    Every step draws from streams of its own: what an event has in a part is the same whichever others are
+    made with it.
+
+    Raises:
+        RecipeError: There is no such detector, composition or part.
+        DataError: A file that the configuration names cannot be used.
+    """
+
+    class Config(BaseModel):
+        """What is simulated."""
+
+        model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+        detector: str = "cube"
+        """A detector by name (cube, module0, wire), or the path of a YAML file."""
+        composition: str = "bombs"
+        """What events begin with, by name: bombs, cosmics, geant4-sample."""
+        vertices: CompositionConfig | None = None
+        """The same in full, in place of a name: sources of particles, records of event generators."""
+        image_deposits: Literal["path", "point"] = "path"
+        """How a step's energy comes into the image: along its path, or all of it at its middle, as simulations
+        do that add up steps."""
+        transport: TransportConfig = TransportConfig()
+        """Cuts and switches of the particle transport."""
+        recombination: Recombination = Recombination()
+        """How many electrons escape, and how many photons the others make."""
+
+    parts: Mapping[str, PartSchema]
+
+    def __init__(self, config: Config, *, seed: int, parts: Collection[str] | None = None) -> None:
+        self.config, self._seed = config, seed
+        self.detector: Detector = load_detector(config.detector)
+        self._composition = config.vertices or preset(config.composition)
+        makers: dict[str, Callable[[_Event], Split]] = {
+            "image3d": self._image,
+            "charge": self._charge,
+            "light": self._light,
+            "truth": self._truth,
+        }
+        offered = [
+            part
+            for part in makers
+            if not (part in ("charge", "light") and getattr(self.detector, part) is None)
+        ]
+        for part in parts or ():
+            if part not in offered:
+                raise RecipeError(
+                    f"The detector '{self.detector.name}' has no part '{part}'.",
+                    where="parts",
+                    fix=did_you_mean(part, offered),
+                )
+        self._makers = {part: makers[part] for part in offered if parts is None or part in parts}
+        self.parts = {part: self._schema(part) for part in self._makers}
+
+    def _schema(self, part: str) -> PartSchema:
+        name = self.detector.name
+        if part == "image3d":
+            return schema.image3d(self.detector.image, name)
+        if part == "charge":
+            return waveforms.charge_schema(self._planes, name)
+        return waveforms.light_schema(self._photon_detectors, name) if part == "light" else schema.truth(name)
+
+    def digest(self) -> str:
+        """Of the configuration with all its defaults, the detector's content, and the files they name."""
+        said = {
+            "detector": self.detector,
+            "composition": self._composition,
+            "transport": self.config.transport,
+            "recombination": self.config.recombination,
+        }
+        plain: dict[str, Any] = {name: model.model_dump(mode="json") for name, model in said.items()}
+        plain["image_deposits"] = self.config.image_deposits
+        digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
+        for path in sorted(path for model in said.values() for path in _files(model.model_dump())):
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
+
+    def event(self, index: int) -> Sample:
+        """Event ``index``: its image, waveforms and truth."""
+        event = _Event(self, index)
+        made = {part: make(event) for part, make in self._makers.items()}
+        return Sample(
+            parts={part: split.inputs for part, split in made.items()},
+            labels={part: split.labels for part, split in made.items() if split.labels},
+        )
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def simulate(self, index: int) -> tuple[Simulated, Yields]:
+        """Tracks and deposits of event ``index``, and the electrons and photons of each deposit."""
+        primaries = self._composer(self._seed, index)
+        simulated = self._transport(primaries, stream(self._seed, "transport", index))
+        detector = self.detector
+        made = yields(
+            simulated.deposits,
+            detector.field_kv_cm,
+            self.config.recombination,
+            stream(self._seed, "recombination", index),
+        )
+        return simulated, made
+
+    @cached_property
+    def _composer(self) -> Composer:
+        return Composer(self._composition, self.detector.low_mm, self.detector.high_mm)
+
+    @cached_property
+    def _transport(self) -> Transport:
+        wanted = self.config.transport
+        config = wanted.model_copy(
+            update={
+                "nuclear": wanted.nuclear and self._composition.nuclear,
+                "muon_capture": wanted.muon_capture and self._composition.muon_capture,
+            }
+        )
+        return Transport(self.detector.low_mm, self.detector.high_mm, config)
+
+    @cached_property
+    def _planes(self) -> WirePlanes | PixelPlanes:
+        detector, readout = self.detector, self.detector.charge
+        assert readout is not None
+        drift = drift_of(
+            readout.drift,
+            field_kv_cm=detector.field_kv_cm,
+            temperature_k=detector.temperature_k,
+            lifetime_ms=detector.lifetime_ms,
+        )
+        if isinstance(readout, WireReadout):
+            return WirePlanes(readout, detector.tpcs, drift)
+        return PixelPlanes(readout, detector.tpcs, drift)
+
+    @cached_property
+    def _photon_detectors(self) -> LightSimulation:
+        assert self.detector.light is not None
+        return LightSimulation(self.detector.light, self.detector.low_mm, self.detector.high_mm)
+
+    def _image(self, event: _Event) -> Split:
+        particle, semantic = event.classes
+        deposits = event.simulated.deposits
+        if self.config.image_deposits == "point":
+            middle = (deposits.start_mm + deposits.end_mm) / 2
+            deposits = replace(deposits, start_mm=middle, end_mm=middle)
+        image = voxelise(deposits, event.yields.electrons, particle, semantic, self.detector.image)
+        return image_tables(image, event.simulated.tracks)
+
+    def _truth(self, event: _Event) -> Split:
+        return truth_tables(event.simulated.tracks, *event.classes)
+
+    def _charge(self, event: _Event) -> Split:
+        planes, seed, index = self._planes, self._seed, event.index
+        deposits, electrons = event.simulated.deposits, event.yields.electrons
+        s = stream(seed, "drift", index)
+        if isinstance(planes, WirePlanes):
+            return waveforms.wire_tables(
+                planes.read(deposits, electrons, seed=seed, event=index, s=s), planes
+            )
+        return waveforms.pixel_tables(planes.read(deposits, electrons, seed=seed, event=index, s=s), planes)
+
+    def _light(self, event: _Event) -> Split:
+        simulated, detectors = event.simulated, self._photon_detectors
+        species = simulated.tracks.species[simulated.deposits.track]
+        light = detectors(
+            simulated.deposits, species, event.yields.photons, seed=self._seed, event=event.index
+        )
+        return waveforms.light_tables(light, detectors)
+
+
+def _files(content: Any) -> Iterator[Path]:
+    """The files that a configuration names, wherever it does."""
+    if isinstance(content, Path):
+        yield content
+    elif isinstance(content, dict):
+        for value in content.values():
+            yield from _files(value)
+    elif isinstance(content, list | tuple):
+        for value in content:
+            yield from _files(value)
+
+
+class _Event:
+    """An event on its way: what several parts need is made once, when it is first asked for."""
+
+    def __init__(self, generator: LartpcGenerator, index: int) -> None:
+        self._generator, self.index = generator, index
+
+    @cached_property
+    def _made(self) -> tuple[Simulated, Yields]:
+        return self._generator.simulate(self.index)
+
+    @property
+    def simulated(self) -> Simulated:
+        return self._made[0]
+
+    @property
+    def yields(self) -> Yields:
+        return self._made[1]
+
+    @cached_property
+    def classes(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """The particle and the class of each track."""
+        return classify(self.simulated.tracks)

@@ -1,0 +1,150 @@
+"""Events in every modality: alone or among others the same, and their parts of one mind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hepfm.errors import RecipeError
+from hepfm_lartpc.generator import LartpcGenerator
+from hepfm_lartpc.transport import TransportConfig
+from hepfm_lartpc.vertices import CompositionConfig
+
+DIGEST = """
+import hashlib, json, sys
+from hepfm_lartpc.generator import LartpcGenerator
+generator = LartpcGenerator(LartpcGenerator.Config(detector="wire"), seed=5)
+def digest(sample):
+    content = hashlib.sha256()
+    for tables in (*sample.parts.values(), *sample.labels.values()):
+        for columns in tables.values():
+            for name, values in columns.items():
+                content.update(name.encode() + values.tobytes())
+    return content.hexdigest()
+if __name__ == "__main__":
+    print(json.dumps([digest(generator.event(i)) for i in json.loads(sys.argv[1])]))
+"""
+
+
+@pytest.fixture(scope="module")
+def wire():
+    return LartpcGenerator(LartpcGenerator.Config(detector="wire"), seed=5)
+
+
+def same(one, other):
+    assert one.keys() == other.keys()
+    for table, columns in one.items():
+        for name, values in columns.items():
+            np.testing.assert_array_equal(values, other[table][name], err_msg=name)
+
+
+def test_an_event_is_the_same_in_another_process_and_order():
+    run = lambda order: json.loads(  # noqa: E731
+        subprocess.run(
+            [sys.executable, "-c", DIGEST, json.dumps(order)], check=True, capture_output=True, text=True
+        ).stdout
+    )
+    first, again = run([0, 1, 2, 3]), run([3, 1])
+    assert again == [first[3], first[1]]
+    assert len(set(first)) == 4
+
+
+def test_a_part_is_the_same_whichever_others_are_made(wire):
+    whole = wire.event(7)
+    for part in wire.parts:
+        alone = LartpcGenerator(wire.config, seed=5, parts=[part])
+        assert list(alone.parts) == [part]
+        assert alone.parts[part] == wire.parts[part]
+        event = alone.event(7)
+        same(event.parts[part], whole.parts[part])
+        if part in whole.labels:
+            same(event.labels[part], whole.labels[part])
+        assert alone.digest() == wire.digest()
+
+
+def test_columns_are_those_of_the_schemas(wire):
+    sample = wire.event(0)
+    for part, schema in wire.parts.items():
+        for table, columns in schema.tables.items():
+            for name, column in columns.items():
+                found = (sample.labels if column.label else sample.parts)[part][table][name]
+                assert (found.dtype, found.shape[1:]) == (np.dtype(column.dtype), column.shape), name
+
+
+def test_image_charge_light_and_truth_are_of_one_event(wire):
+    """A muon's energy, seen four times."""
+    particles = [
+        {"name": "mu-", "kinetic_mev": 800.0, "direction": (0.2, -1.0, 0.1), "position_mm": (0, 383, 0)}
+    ]
+    composition = CompositionConfig(sources=[{"kind": "particles", "particles": particles}], nuclear=False)
+    generator = LartpcGenerator(wire.config.model_copy(update={"vertices": composition}), seed=1)
+    simulated, yields = generator.simulate(0)
+    sample = generator.event(0)
+    image, truth = sample.parts["image3d"]["voxels"], sample.parts["truth"]["particles"]
+    deposited = simulated.deposits.energy_mev.sum()
+    below = 1.0  # voxels below the threshold
+    assert image["energy_mev"].sum() == pytest.approx(deposited, abs=below)
+    assert truth["deposited_mev"].sum() == pytest.approx(deposited, rel=1e-6)
+    assert image["electrons"].sum() == pytest.approx(yields.electrons.sum(), rel=0.01)
+    # Electrons of the collection plane are those of the image that reach the anode, less what drifts out or
+    # lies outside the kept regions.
+    charge, labels = sample.parts["charge"], sample.labels["charge"]
+    plane = np.repeat(charge["traces"]["plane"], charge["traces"]["n_samples"])
+    collected = labels["samples"]["electrons"][plane == 2].sum()
+    drift_us = (image["voxel"][:, 0] + 0.5) * 3.0 / 1.6
+    surviving = (image["electrons"] * np.exp(-drift_us / 10_000)).sum()
+    assert collected == pytest.approx(surviving, rel=0.03)
+    # W wires stand along z: the charge of a wire is that of a slice of the image.
+    hits = np.bincount(
+        np.repeat(charge["traces"]["channel"], charge["traces"]["n_samples"])[plane == 2] - 512,
+        weights=labels["samples"]["electrons"][plane == 2],
+        minlength=256,
+    )
+    slices = np.bincount(image["voxel"][:, 2], weights=image["electrons"], minlength=256)
+    assert np.corrcoef(hits, slices)[0, 1] > 0.95
+    # Light: photons times visibility and efficiency, within the window.
+    seen = sample.labels["light"]["samples"]["photoelectrons"].sum()
+    expected = yields.photons.sum() * 16 * 0.03 * 100 * 100 / (4 * np.pi * 384**2)  # a crude solid angle
+    assert 0.2 * expected < seen < 2 * expected
+
+
+def test_the_digest_is_of_all_that_events_depend_on(tmp_path):
+    def digest(**changes):
+        return LartpcGenerator(LartpcGenerator.Config(**changes), seed=1).digest()
+
+    found = {
+        digest(),
+        digest(detector="wire"),
+        digest(composition="cosmics"),
+        digest(transport=TransportConfig(delta_cut_mev=0.4)),
+        digest(image_deposits="point"),
+    }
+    assert len(found) == 5
+    assert digest(composition="bombs") == digest()
+
+
+def test_point_deposits_hold_the_same_energy():
+    path, point = (
+        LartpcGenerator(LartpcGenerator.Config(image_deposits=how), seed=2, parts=["image3d"]).event(1)
+        for how in ("path", "point")
+    )
+    energies = [s.parts["image3d"]["voxels"]["energy_mev"].sum() for s in (path, point)]
+    assert energies[0] == pytest.approx(energies[1], rel=0.01)
+    assert len(path.parts["image3d"]["voxels"]["energy_mev"]) > len(
+        point.parts["image3d"]["voxels"]["energy_mev"]
+    )
+
+
+@pytest.mark.parametrize("part", ["charge", "images"])
+def test_a_part_that_the_detector_lacks_is_refused(part):
+    with pytest.raises(RecipeError, match=f"no part '{part}'"):
+        LartpcGenerator(LartpcGenerator.Config(), seed=1, parts=[part])
+
+
+def test_an_unknown_composition_is_met_with_known_ones():
+    with pytest.raises(RecipeError, match="geant4-sample"):
+        LartpcGenerator(LartpcGenerator.Config(composition="geant4"), seed=1)
