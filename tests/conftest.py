@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -15,6 +16,18 @@ hypothesis.settings.register_profile(
     "hepfm", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("hepfm")
+
+
+@pytest.fixture
+def tracks_plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of the plugin ``hepfm-tracks``, a generator, which is installed in this process."""
+    from hepfm.plugins import plugins
+
+    folder = ROOT / "tests" / "plugins" / "tracks"
+    monkeypatch.syspath_prepend(folder)
+    plugins.cache_clear()
+    yield folder
+    plugins.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ units, T tokens, D model width, P position axes, W and F widths.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
@@ -185,9 +185,12 @@ Tables = Mapping[str, Mapping[str, "np.ndarray[Any, Any]"]]
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One event: its 64-bit id, its parts' input tables, and their label tables apart."""
+    """One event: its 64-bit id, its parts' input tables, and their label tables apart.
 
-    event_id: int
+    A generator leaves the id out: the core gives it, see `Generator`.
+    """
+
+    event_id: int = 0
     parts: Mapping[str, Tables]
     labels: Mapping[str, Tables] = field(default_factory=dict)
 
@@ -310,14 +313,46 @@ class Reader(Protocol):
 
 @runtime_checkable
 class Generator(Protocol):
-    """A simulator. Event i depends on (configuration, seed, i) alone."""
+    """A simulator. Event i depends on (configuration, seed, i) alone: not on what was asked for before it.
+
+    ``Generator(config, seed=seed)`` is made anew in each process that makes events, and more than once, so it
+    is cheap: tables that take time are made for the first event. The core gives events their ids, from
+    generator, `digest`, seed and index.
+
+    Attributes:
+        Config: A pydantic model. Its fields are options of ``hepfm simulate`` and of
+            recipes, explained by their docstrings. `GENERATOR_KEYS` are taken.
+        parts: Part name to schema, of the parts that were asked for.
+    """
 
     Config: ClassVar[type[BaseModel]]
     parts: Mapping[str, PartSchema]
 
-    def __init__(self, config: Any, *, seed: int) -> None: ...
+    def __init__(self, config: Any, *, seed: int, parts: Collection[str] | None = None) -> None:
+        """Refuses a configuration that makes no sense with `RecipeError`.
 
-    def event(self, index: int) -> Sample: ...
+        Args:
+            config: An instance of ``Config``.
+            seed: 0 or more.
+            parts: Those that are wanted, of all that the configuration offers; None for all. What an event
+                has in a part does not depend on which others are wanted.
+        """
+
+    def digest(self) -> str:
+        """A hex digest of all that events depend on but seed and index: configuration, files that it names.
+
+        The same whichever parts are wanted.
+        """
+
+    def event(self, index: int) -> Sample:
+        """Event ``index`` (0 or more), with its labels; the columns have the dtypes of the schemas."""
+
+    def close(self) -> None:
+        """Frees what it holds. It may be asked for events again."""
+
+
+GENERATOR_KEYS = frozenset({"generator", "events", "seed", "first"})
+"""What a recipe says of generated events beside the generator's own options, which need other names."""
 
 
 # --- What a model is made of ----------------------------------------------------------------
