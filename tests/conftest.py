@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -24,6 +25,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the files first that start Ray: they take longest, and processes that share the suite end together."""
     starts_ray = {item.path for item in items if item.get_closest_marker("ray")}
     items.sort(key=lambda item: item.path not in starts_ray)
+
+
+@pytest.fixture
+def tracks_plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of the plugin ``hepfm-tracks``, a generator, which is installed in this process."""
+    from hepfm.plugins import plugins
+
+    folder = ROOT / "tests" / "plugins" / "tracks"
+    monkeypatch.syspath_prepend(folder)
+    plugins.cache_clear()
+    yield folder
+    plugins.cache_clear()
 
 
 @pytest.fixture(scope="session")

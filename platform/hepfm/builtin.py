@@ -60,6 +60,7 @@ def hepfm_commands() -> list[api.CommandSpec]:
             ("job", "app", "See, follow, stop and resume submitted jobs."),
             ("compare", "compare", "Compare runs: figures, recipes, curves; also as one HTML page."),
             ("recipe", "app", "List, show, validate and compare recipes."),
+            ("simulate", "app", "Simulate events: each generator of a plugin is a command."),
             ("data", "app", "Inspect, convert, check and split event data."),
             ("plugin", "app", "List and show plugins."),
             ("mlflow", "app", "Open the record of runs, and complete it."),

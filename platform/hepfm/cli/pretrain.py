@@ -69,9 +69,16 @@ def pretrain(
 
 
 def look_at_data(recipe: Recipe) -> None:
-    """Opens the first file of each split, so that a wrong path is said before workers are started."""
+    """Opens the first file of each split, so that a wrong path is said before workers are started.
+
+    A generator is asked whether it takes its options and makes the parts.
+    """
+    from hepfm.data.generated import GeneratorSource
     from hepfm.readers.sniff import open_reader, resolve_paths
+    from hepfm.recipe.schema import Generated
 
     for split in (recipe.data.train, recipe.data.val):
-        if split is not None:
+        if isinstance(split, Generated):
+            GeneratorSource(split, parts=recipe.data.parts)
+        elif split is not None:
             open_reader(resolve_paths(split)[0], recipe.data.reader).close()

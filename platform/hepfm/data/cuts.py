@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from hepfm.api import Batch, PartSchema, RaggedTable
+from hepfm.api import Batch, Modality, PartSchema, RaggedTable
+from hepfm.errors import DataError
+from hepfm.readers.pack import take
 
 Cut = Mapping[str, np.ndarray[Any, Any]]
 """Table name to the rows of it that stay, ``(N,)`` bool."""
@@ -41,6 +43,40 @@ def apply_cut(batch: Batch, part: str, cut: Cut, schema: PartSchema) -> Batch:
     parts = {**batch.parts, part: tables(batch.parts[part])}
     labels = {**batch.labels, part: tables(batch.labels[part])} if part in batch.labels else batch.labels
     return replace(batch, parts=parts, labels=labels)
+
+
+def cut_rows(
+    batch: Batch,
+    modalities: Mapping[str, Modality],
+    schemas: Mapping[str, PartSchema],
+    place: Callable[[int], str],
+) -> Batch:
+    """The batch without the rows that the modalities of its parts do not select.
+
+    Args:
+        batch: A numpy batch.
+        modalities: Part name to its modality.
+        schemas: Part name to its schema.
+        place: Where the event of a row of the batch is from, for messages.
+
+    Raises:
+        DataError: A modality refuses an event; names it.
+    """
+
+    def cut(batch: Batch) -> Batch:
+        for part, modality in modalities.items():
+            batch = apply_cut(batch, part, modality.select(batch.parts[part]), schemas[part])
+        return batch
+
+    try:
+        return cut(batch)
+    except DataError:
+        for row in range(len(batch)):  # the event that is refused says where it is
+            try:
+                cut(take(batch, [row]))
+            except DataError as error:
+                raise DataError(error.what, where=f"{place(row)}, {error.where}", fix=error.fix) from error
+        raise
 
 
 def bad_value(batch: Batch) -> tuple[int, str] | None:

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
@@ -22,8 +22,9 @@ import torch
 
 from hepfm.api import Batch
 from hepfm.data.deal import deal
+from hepfm.data.generated import GeneratorSource
 from hepfm.data.order import Cursor, Indices, Order
-from hepfm.data.source import EventSource
+from hepfm.data.source import Source
 from hepfm.data.tensors import Parcel, to_torch
 from hepfm.errors import DataError, HepfmError
 
@@ -37,7 +38,7 @@ class Step:
         cursor: Where the next step starts; saved with a checkpoint taken after this step.
         micro_batches: This rank's torch batches, as many as on every rank; some may be empty.
         n_events: Events of the global batch.
-        cost: Stored rows of the global batch.
+        cost: Stored rows of the global batch; of a generator's events, those of this rank's share.
         wait_s: Time that the step waited for it.
     """
 
@@ -65,9 +66,7 @@ class _Share(torch.utils.data.Dataset[Any]):
     Errors for people are returned, not raised: torch would bury their message in a traceback's text.
     """
 
-    def __init__(
-        self, source: EventSource, rank: int, world: int, micro_batch_cost: int, *, labels: bool
-    ) -> None:
+    def __init__(self, source: Source, rank: int, world: int, micro_batch_cost: int, *, labels: bool) -> None:
         self._source, self._rank, self._world = source, rank, world
         self._micro_batch_cost, self._labels = micro_batch_cost, labels
 
@@ -79,8 +78,14 @@ class _Share(torch.utils.data.Dataset[Any]):
 
     def read(self, planned: _Planned) -> list[Batch]:
         """This rank's micro-batches, numpy, each with its events in the order of the files."""
-        share = deal(planned.costs, self._world, self._micro_batch_cost)[self._rank]
-        return [self._source.read(np.sort(planned.indices[rows]), labels=self._labels) for rows in share]
+        return self._source.share(
+            planned.indices,
+            planned.costs,
+            rank=self._rank,
+            world=self._world,
+            micro_batch_cost=self._micro_batch_cost,
+            labels=self._labels,
+        )
 
 
 class Loader:
@@ -91,13 +96,14 @@ class Loader:
     Args:
         source: Training events.
         seed: The run's seed.
-        batch_cost: Budget of a global batch, in stored rows.
-        micro_batch_cost: Budget of a micro-batch.
+        batch_cost: Budget of a global batch, in the source's costs: stored rows, events of a generator.
+        micro_batch_cost: Budget of a micro-batch, in stored rows.
         rank: This process among ``world``.
         world: Number of processes that train together.
         workers: Background processes that read; 0 reads in the foreground.
         start: The cursor of the last step that was done, or the beginning.
         labels: Whether labels are read too.
+        most: The largest of all ranks' numbers; asked once a step where a generator makes the events.
 
     Raises:
         DataError: Fewer events than ranks.
@@ -105,7 +111,7 @@ class Loader:
 
     def __init__(
         self,
-        source: EventSource,
+        source: Source,
         *,
         seed: int,
         batch_cost: int,
@@ -115,6 +121,7 @@ class Loader:
         workers: int = 0,
         start: Cursor = Cursor(),  # noqa: B008  frozen
         labels: bool = False,
+        most: Callable[[int], int] = int,
     ) -> None:
         if len(source) < world:
             raise DataError(
@@ -126,6 +133,7 @@ class Loader:
         self._share = _Share(source, rank, world, micro_batch_cost, labels=labels)
         self._start = start
         self._workers = workers
+        self._source, self._most = source, most
 
     def __iter__(self) -> Generator[Step, None, None]:
         read = self._read_in_background() if self._workers else self._read_here()
@@ -133,12 +141,16 @@ class Loader:
             began = time.perf_counter()
             planned, micro_batches = next(read)
             wait_s = time.perf_counter() - began
+            cost = int(planned.costs.sum(dtype=np.int64))
+            if isinstance(self._source, GeneratorSource):
+                cost = sum(int(batch.cost.sum()) for batch in micro_batches)
+                micro_batches = _padded(micro_batches, self._source, self._most)
             yield Step(
                 epoch=planned.epoch,
                 cursor=planned.after,
                 micro_batches=micro_batches,
                 n_events=len(planned.indices),
-                cost=int(planned.costs.sum(dtype=np.int64)),
+                cost=cost,
                 wait_s=wait_s,
             )
 
@@ -228,14 +240,22 @@ def _as_it_is(item: Any) -> Any:
     return item
 
 
+def _padded(batches: list[Batch], source: GeneratorSource, most: Callable[[int], int]) -> list[Batch]:
+    """Torch batches of this rank, and empty ones up to the number of the rank that has most."""
+    lacking = most(len(batches)) - len(batches)
+    return [*batches, *(to_torch(source.read([])) for _ in range(lacking))]
+
+
 def validation_batches(
-    source: EventSource,
+    source: Source,
     *,
     rank: int = 0,
     world: int = 1,
     micro_batch_cost: int,
+    batch_events: int = 32,
     events: int | None = None,
     labels: bool = False,
+    most: Callable[[int], int] = int,
 ) -> Iterator[Batch]:
     """One rank's torch batches of all validation events, each event once; as many batches on every rank.
 
@@ -244,8 +264,23 @@ def validation_batches(
         rank: This process among ``world``.
         world: Number of processes that validate together.
         micro_batch_cost: Budget of a batch, in stored rows.
+        batch_events: Events that all ranks together have in memory at once, where a generator makes them.
         events: Only the first so many events.
         labels: Whether labels are read too.
+        most: The largest of all ranks' numbers; asked where a generator makes the events.
     """
-    for rows in deal(source.costs[:events], world, micro_batch_cost)[rank]:
-        yield to_torch(source.read(rows, labels=labels))
+    costs = source.costs[:events]
+    if not isinstance(source, GeneratorSource):
+        for rows in deal(costs, world, micro_batch_cost)[rank]:
+            yield to_torch(source.read(rows, labels=labels))
+        return
+    for start in range(0, len(costs), batch_events):
+        share = source.share(
+            np.arange(start, min(start + batch_events, len(costs))),
+            costs,
+            rank=rank,
+            world=world,
+            micro_batch_cost=micro_batch_cost,
+            labels=labels,
+        )
+        yield from _padded(list(map(to_torch, share)), source, most)

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from hepfm.data.local_ray import init_options
 from hepfm.errors import HepfmError
-from hepfm.readers.convert import Unit, convert
+
+U = TypeVar("U")
 
 
-def convert_all(units: Sequence[Unit], *, workers: int) -> Iterator[tuple[Unit, int | HepfmError]]:
-    """Converts units in worker processes of a local Ray, or of the cluster that ``RAY_ADDRESS`` names.
+def each_unit(
+    work: Callable[[U], int], units: Sequence[U], *, workers: int | None, address: str | None = None
+) -> Iterator[tuple[U, int | HepfmError]]:
+    """Does units of work in worker processes of a local Ray, or of a cluster.
 
     Args:
-        units: What to write; on a cluster, sources and targets lie on a file system that all nodes share.
-        workers: Units that are converted at once.
+        work: Does one and returns its number of events; a function of a module.
+        units: What is to be done, not nothing; on a cluster, files lie on a file system that all nodes share.
+        workers: Units that are done at once; by default, as many as there are cores.
+        address: Of a running Ray; by default ``RAY_ADDRESS``, else one is started.
 
     Yields:
         Each unit as it is done, with its events or what went wrong; others go on.
     """
-    options = init_options(os.environ.get("RAY_ADDRESS"), cpus=workers)
+    most = min(workers or os.cpu_count() or 1, len(units))
+    options = init_options(address or os.environ.get("RAY_ADDRESS"), cpus=most)
     import ray
     import ray.data
 
@@ -33,10 +39,12 @@ def convert_all(units: Sequence[Unit], *, workers: int) -> Iterator[tuple[Unit, 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    if workers is None:
+        most = min(int(ray.cluster_resources().get("CPU", 1)) or 1, len(units))
     try:
         rows = ray.data.from_items([{"unit": k} for k in range(len(units))], override_num_blocks=len(units))
-        pool = ray.data.TaskPoolStrategy(size=workers)
-        done = rows.map(_convert, fn_args=(list(units),), compute=pool)
+        pool = ray.data.TaskPoolStrategy(size=most)
+        done = rows.map(_do, fn_args=(work, list(units)), compute=pool)
         for row in done.iter_rows():
             yield units[row["unit"]], row["error"] or row["events"]
     finally:
@@ -44,9 +52,9 @@ def convert_all(units: Sequence[Unit], *, workers: int) -> Iterator[tuple[Unit, 
             ray.shutdown()
 
 
-def _convert(row: dict[str, Any], units: Sequence[Unit]) -> dict[str, Any]:
+def _do(row: dict[str, Any], work: Callable[[U], int], units: Sequence[U]) -> dict[str, Any]:
     # An error is a result: raised, it would end the other units' work and lose its message in Ray's.
     try:
-        return {"unit": row["unit"], "events": convert(units[row["unit"]]), "error": None}
+        return {"unit": row["unit"], "events": work(units[row["unit"]]), "error": None}
     except HepfmError as error:
         return {"unit": row["unit"], "events": 0, "error": error}

@@ -12,28 +12,30 @@ from typing import Any
 import numpy as np
 
 from hepfm.api import Batch, Modality, PartSchema, Reader
-from hepfm.data.cuts import apply_cut, bad_value
+from hepfm.data.cuts import bad_value, cut_rows
+from hepfm.data.deal import deal
+from hepfm.data.generated import GeneratorSource
 from hepfm.errors import DataError, did_you_mean
 from hepfm.readers.pack import concat, pack, take
 from hepfm.readers.sniff import open_reader, resolve_paths
 from hepfm.readers.writer import schema_differences
 from hepfm.recipe.components import config_of
-from hepfm.recipe.schema import Part
+from hepfm.recipe.schema import Generated, Part
 
 _MAX_OPEN_FILES = 64
 
 
 def open_source(
-    spec: str | list[str],
+    spec: str | list[str] | Generated,
     *,
     parts: Mapping[str, Part],
     reader: str | None = None,
     max_event_cost: int | None = None,
-) -> EventSource:
+) -> Source:
     """The events that a recipe names.
 
     Args:
-        spec: File, folder, glob, list of them, or ``sample:train``.
+        spec: File, folder, glob, list of them, ``sample:train``, or what a generator makes.
         parts: Part name to kind and options; the modality's cut is applied on reading.
         reader: A reader's name; by default each file is sniffed.
         max_event_cost: Events with more stored rows are refused.
@@ -41,11 +43,15 @@ def open_source(
     Raises:
         DataError: Nothing is there, a file is broken, files do not fit together, an event is too large or
             is there twice, or there are no events.
-        PluginError: A modality or reader is missing.
+        PluginError: A modality, reader or generator is missing.
+        RecipeError: A generator refuses its options, or makes no such part.
     """
-    source = EventSource(
-        resolve_paths(spec), partial(open_reader, reader=reader), parts=parts, max_event_cost=max_event_cost
-    )
+    source: Source
+    if isinstance(spec, Generated):
+        source = GeneratorSource(spec, parts=parts, max_event_cost=max_event_cost)
+    else:
+        opener = partial(open_reader, reader=reader)
+        source = EventSource(resolve_paths(spec), opener, parts=parts, max_event_cost=max_event_cost)
     for name, part in parts.items():
         cls, config = config_of("modality", part)
         source.modalities[name] = cls(config, source.parts[name])
@@ -143,7 +149,7 @@ class EventSource:
         """
         indices = np.asarray(indices, np.int64)
         if not len(indices):
-            return self._cut(pack([], self.parts, labels=labels))
+            return cut_rows(pack([], self.parts, labels=labels), self.modalities, self.parts, str)
         order = None if np.all(indices[1:] >= indices[:-1]) else np.argsort(indices, kind="stable")
         ascending = indices if order is None else indices[order]
         cuts = np.searchsorted(ascending, self._starts)
@@ -162,20 +168,23 @@ class EventSource:
                 where=f"{self.place(int(indices[row]))}, field {field}",
                 fix="leave the event out or mend the file; hepfm data check lists every bad value.",
             )
-        try:
-            return self._cut(batch)
-        except DataError as error:
-            if len(indices) == 1:
-                where = f"{self.place(int(indices[0]))}, {error.where}"
-                raise DataError(error.what, where=where, fix=error.fix) from error
-            for index in indices:
-                self.read([index])  # the event that is refused says where it is
-            raise
+        return cut_rows(batch, self.modalities, self.parts, lambda row: self.place(int(indices[row])))
 
-    def _cut(self, batch: Batch) -> Batch:
-        for part, modality in self.modalities.items():
-            batch = apply_cut(batch, part, modality.select(batch.parts[part]), self.parts[part])
-        return batch
+    def share(
+        self, indices: Any, costs: Any, *, rank: int, world: int, micro_batch_cost: int, labels: bool
+    ) -> list[Batch]:
+        """A rank's micro-batches of a global batch, as many on every rank, each with its events in file order.
+
+        Args:
+            indices: ``(B,)``, of the global batch.
+            costs: ``(B,)``, theirs.
+            rank: The rank.
+            world: Number of ranks.
+            micro_batch_cost: Budget of a micro-batch, in stored rows.
+            labels: Whether labels are read too.
+        """
+        dealt = deal(costs, world, micro_batch_cost)[rank]
+        return [self.read(np.sort(indices[rows]), labels=labels) for rows in dealt]
 
     def _read_file(self, file: int, indices: np.ndarray[Any, Any], *, labels: bool) -> Batch:
         reader = self._reader(file)
@@ -256,12 +265,27 @@ class EventSource:
             )
 
 
-def check_apart(train: EventSource, val: EventSource) -> None:
+Source = EventSource | GeneratorSource
+"""Events of files, or of a generator."""
+
+
+def check_apart(train: Source, val: Source) -> None:
     """Makes sure that no validation event is trained on.
+
+    Two sources of one generator and seed are compared by their ranges of indices, whatever their options: the
+    same index and seed begin with the same random numbers.
 
     Raises:
         DataError: An event is in both; names both places.
     """
+    if isinstance(train, GeneratorSource) and isinstance(val, GeneratorSource):
+        if (index := train.first_shared(val)) is not None:
+            raise DataError(
+                "Validation events are training events too, so validation would flatter.",
+                where=f"generator {val.events.generator}, seed {val.events.seed}, event {index}",
+                fix="give data.val another seed, or a first index beyond data.train's events.",
+            )
+        return
     train_ids, val_ids = train.event_ids(), val.event_ids()
     shared = np.flatnonzero(np.isin(val_ids, train_ids))
     if len(shared):

@@ -7,7 +7,6 @@ conversion that was stopped goes on with the units whose files are missing: no e
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,9 @@ from hepfm.errors import DataError, RecipeError
 from hepfm.plugins import plugins
 from hepfm.readers.checks import refuse_twins
 from hepfm.readers.hilbert import order_rows
-from hepfm.readers.layout import PARTIAL, PLAN
+from hepfm.readers.plan import CONVERSION, agree
 from hepfm.readers.sniff import SUFFIXES, open_reader
+from hepfm.readers.storing import storing
 from hepfm.readers.writer import Compression, StoreWriter, schema_differences
 
 _READ = 256
@@ -97,7 +97,7 @@ def plan(sources: Sequence[Path], target: Path, settings: Settings) -> list[Unit
             raise DataError("the target exists already", where=str(target), fix="remove it, or give another")
         pieces = tuple((source, 0, n) for source, n in zip(sources, counts, strict=True))
         return [Unit(target=target, pieces=pieces, settings=settings)]
-    _agree(target, {"sources": known, "settings": dataclasses.asdict(settings)})
+    agree(target, CONVERSION, {"sources": known, "settings": dataclasses.asdict(settings)})
     cuts = [
         (source, start, min(start + settings.shard_events, n))
         for source, n in zip(sources, counts, strict=True)
@@ -117,23 +117,6 @@ def left_out(source: Path, settings: Settings) -> list[str]:
     names: list[str] = plugins().load("readers", settings.to).left_out(reader.parts)
     reader.close()
     return names
-
-
-def _agree(folder: Path, wanted: Mapping[str, Any]) -> None:
-    """Puts the plan into an empty folder, or compares it with the one that is there."""
-    wanted = json.loads(json.dumps(wanted))
-    path = folder / PLAN
-    if path.exists():
-        if json.loads(path.read_text()) != wanted:
-            what = "the folder holds the result of another conversion (other sources, order or options)"
-            raise DataError(what, where=str(path), fix="give another folder, or remove this one")
-        return
-    if folder.exists() and any(folder.iterdir()):
-        raise DataError("the target folder is not empty", where=str(folder), fix="give another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(PLAN + PARTIAL)
-    aside.write_text(json.dumps(wanted, indent=2) + "\n")
-    aside.replace(path)
 
 
 def convert(unit: Unit, progress: Callable[[int], None] = lambda _: None) -> int:
@@ -165,7 +148,8 @@ def convert(unit: Unit, progress: Callable[[int], None] = lambda _: None) -> int
     unit.target.parent.mkdir(parents=True, exist_ok=True)
     if settings.to == "store":
         provenance["converted_by"] = _version()
-        with StoreWriter(unit.target, first.parts, provenance, compression=settings.compression) as writer:
+        writer = StoreWriter(unit.target, first.parts, provenance, compression=settings.compression)
+        with storing(unit.target), writer:
             for batch in batches():
                 writer.write(order_rows(batch, first.parts))
     else:

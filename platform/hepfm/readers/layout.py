@@ -35,8 +35,6 @@ from hepfm.readers.digest import json_digest
 VERSION = 1
 PARTIAL = ".partial"
 """Ending of a shard that is being written."""
-PLAN = "convert.json"
-"""File in a folder of shards that says what is converted into it; a restart compares it."""
 MAX_BLOCK_ROWS = 1 << 26
 """Rows of a table after which a block ends early; keeps a block's memory below a few GB."""
 

@@ -131,6 +131,17 @@ def take_table(table: RaggedTable, rows: np.ndarray[Any, Any]) -> RaggedTable:
     return RaggedTable({name: values[source] for name, values in table.columns.items()}, offsets)
 
 
+def nbytes(batch: Batch) -> int:
+    """Bytes of a numpy batch's columns."""
+    return sum(
+        values.nbytes
+        for half in (batch.parts, batch.labels)
+        for tables in half.values()
+        for table in tables.values()
+        for values in table.columns.values()
+    )
+
+
 def permute_rows(table: RaggedTable, order: np.ndarray[Any, Any]) -> RaggedTable:
     """The table with its rows in another order ``(N,)`` that keeps each row within its event."""
     return RaggedTable({name: values[order] for name, values in table.columns.items()}, table.offsets)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -17,8 +16,9 @@ from hepfm.errors import DataError
 from hepfm.readers.checks import bad_values, event_indices
 from hepfm.readers.chunks import ChunkCache
 from hepfm.readers.digest import json_digest
-from hepfm.readers.layout import PARTIAL, PLAN, disk_dtype
+from hepfm.readers.layout import PARTIAL, disk_dtype
 from hepfm.readers.pack import columns_of, offsets_of
+from hepfm.readers.plan import refuse_unfinished
 from hepfm.readers.safety import DAMAGE
 from hepfm.readers.shard import Shard
 from hepfm.readers.writer import StoreWriter, schema_differences
@@ -90,7 +90,7 @@ class StoreReader:
         ends = offsets_of([len(s) for s in self._shards])
         starts = [s.starts[:-1] + e for s, e in zip(self._shards, ends[:-1], strict=True)]
         self._starts = np.concatenate([*starts, ends[-1:]]).astype(np.int64)
-        _refuse_unfinished(path, len(self))
+        refuse_unfinished(path, len(self))
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -223,21 +223,6 @@ def _spans(runs: list[_Run], part: str, table: str) -> _Spans:
         else:
             lengths.extend(np.diff(offsets[first : last + 1]).tolist())
     return _Spans(starts, stops, offsets_of(lengths))
-
-
-def _refuse_unfinished(folder: Path, events: int) -> None:
-    """A conversion into the folder that was stopped leaves whole shards, which are not all events."""
-    if not (folder / PLAN).is_file():
-        return
-    try:
-        wanted = sum(source["events"] for source in json.loads((folder / PLAN).read_text())["sources"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(
-            f"the conversion's plan makes no sense ({error})", where=str(folder / PLAN)
-        ) from error
-    if events < wanted:
-        what = f"the conversion is not finished: {events} of {wanted} events are there"
-        raise DataError(what, where=str(folder), fix="run the same hepfm data convert again: it goes on")
 
 
 def _shards(folder: Path) -> list[Path]:

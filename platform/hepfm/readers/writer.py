@@ -8,6 +8,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -217,7 +218,8 @@ class StoreWriter:
     def discard(self) -> None:
         """Removes what is not complete."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError, RuntimeError):  # on a full disk, closing fails like the write before it
+                self._file.close()
             self._file = None
             self._aside().unlink(missing_ok=True)
 
@@ -227,7 +229,11 @@ class StoreWriter:
     def __exit__(
         self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
     ) -> None:
-        self.discard() if kind else self.close()
+        try:
+            if kind is None:
+                self.close()
+        finally:
+            self.discard()
 
 
 def block_arrays(block: Batch, parts: Mapping[str, PartSchema]) -> dict[str, np.ndarray[Any, Any]]:

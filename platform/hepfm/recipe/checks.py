@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from hepfm.errors import did_you_mean
 from hepfm.recipe.problems import Problem
-from hepfm.recipe.schema import Recipe, Section
+from hepfm.recipe.schema import Generated, Recipe, Section
 
 _SAMPLES = ("sample:train", "sample:val")
 
@@ -44,7 +44,7 @@ def contradictions(recipe: Recipe) -> Iterator[Problem]:
         )
     for split in ("train", "val"):
         paths = getattr(recipe.data, split)
-        for path in [paths] if isinstance(paths, str) else paths or []:
+        for path in [paths] if isinstance(paths, str) else paths if isinstance(paths, list) else []:
             if path.startswith("sample:") and path not in _SAMPLES:
                 yield Problem(
                     ("data", split),
@@ -59,8 +59,25 @@ def contradictions(recipe: Recipe) -> Iterator[Problem]:
 
 def ineffective(recipe: Recipe) -> Iterator[str]:
     """Settings that are given, but that other settings leave without effect; one sentence each."""
+    yield from _data_without_effect(recipe)
     yield from _training_without_effect(recipe)
     yield from _cluster_without_effect(recipe)
+
+
+def _data_without_effect(recipe: Recipe) -> Iterator[str]:
+    data = recipe.data
+    made = isinstance(data.train, Generated)
+    if made and _given(data, "batch_cost"):
+        yield "data.batch_cost: no effect on events of a generator; data.batch_events says how many are a batch"
+    if not made and not isinstance(data.val, Generated) and _given(data, "batch_events"):
+        yield "data.batch_events: no effect on events of files; data.batch_cost says how many are a batch"
+    if made and isinstance(data.val, Generated | None) and data.reader is not None:
+        yield "data.reader: no effect on events of a generator"
+    if not made and data.micro_batch_cost > data.batch_cost and _given(data, "micro_batch_cost"):
+        yield (
+            f"data.micro_batch_cost = {data.micro_batch_cost} is more than data.batch_cost = "
+            f"{data.batch_cost}: each rank computes its whole share at once"
+        )
 
 
 def _training_without_effect(recipe: Recipe) -> Iterator[str]:
@@ -72,11 +89,6 @@ def _training_without_effect(recipe: Recipe) -> Iterator[str]:
         )
     if train.schedule == "constant" and _given(train, "final_learning_rate"):
         yield "train.final_learning_rate has no effect with train.schedule = constant"
-    if data.micro_batch_cost > data.batch_cost and _given(data, "micro_batch_cost"):
-        yield (
-            f"data.micro_batch_cost = {data.micro_batch_cost} is more than data.batch_cost = "
-            f"{data.batch_cost}: each rank computes its whole share at once"
-        )
     if data.val is None:
         silent = [f"train.{name}" for name in ("validate_every", "validate_events") if _given(train, name)]
         silent += ["checkpoint.keep_best"] if _given(recipe.checkpoint, "keep_best") else []

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from hepfm import plugins as registry
+from hepfm.api import GENERATOR_KEYS
 from hepfm.errors import PluginError
 from hepfm.recipe.document import Key, lookup
 from hepfm.recipe.layers import slots
@@ -36,9 +37,24 @@ def config_of(kind: Kind, component: Component | Part) -> tuple[type[Any], BaseM
         RecipeError: An option is unknown or has a value that it cannot have.
     """
     name = component.kind if isinstance(component, Part) else component.name
-    cls, config_class = load_class(_HOOKS[kind], name)
-    config, problems = _configured(config_class, component.options(), ())
-    raise_problems(problems, {}, f"options of the {kind} '{name}'")
+    return configured(_HOOKS[kind], name, component.options(), label=f"options of the {kind} '{name}'")
+
+
+def configured(
+    hook: str, name: str, options: Mapping[str, Any], *, label: str, places: Mapping[Key, str] | None = None
+) -> tuple[type[Any], BaseModel]:
+    """A class that a plugin offers, and its ``Config`` of these options; raises as `config_of`.
+
+    Args:
+        hook: What it is (``generators``).
+        name: Its name.
+        options: Plain values.
+        label: Where the options are from, for messages.
+        places: Where single options were given, for messages.
+    """
+    cls, config_class = load_class(hook, name)
+    config, problems = _configured(config_class, dict(options), ())
+    raise_problems(problems, places or {}, label)
     assert config is not None  # there were no problems
     return cls, config
 
@@ -63,7 +79,8 @@ def option_names(hook: str, name: str) -> set[str] | None:
         fields = load_class(hook, name)[1].model_fields
     except PluginError:
         return None
-    return set(fields) | {field.alias for field in fields.values() if field.alias}
+    beside = GENERATOR_KEYS if hook == "generators" else frozenset()
+    return set(fields) | {field.alias for field in fields.values() if field.alias} | beside
 
 
 def complete(tree: Mapping[str, Any]) -> tuple[list[tuple[Key, dict[str, Any]]], list[Problem]]:
@@ -85,11 +102,13 @@ def complete(tree: Mapping[str, Any]) -> tuple[list[tuple[Key, dict[str, Any]]],
         if not _offered(hook, name):
             problems.append(_not_offered((*at, name_key), hook, name))
             continue
-        options = {key: value for key, value in given.items() if key != name_key}
+        own = GENERATOR_KEYS if hook == "generators" else {name_key}
+        options = {key: value for key, value in given.items() if key not in own}
         config, wrong = _configured(load_class(hook, name)[1], options, at)
         problems += wrong
         if config is not None:
-            done.append((at, {name_key: name, **config.model_dump(mode="json")}))
+            kept = {key: value for key, value in given.items() if key in own}
+            done.append((at, {**kept, **config.model_dump(mode="json")}))
     reader = lookup(tree, ("data", "reader"))
     if isinstance(reader, str) and not _offered("readers", reader):
         problems.append(_not_offered(("data", "reader"), "readers", reader))

@@ -70,6 +70,9 @@ def slots(tree: Mapping[str, Any]) -> Iterator[tuple[Key, str, str]]:
     """Where a tree has components: their key, the hook of their plugins, and which option is their name."""
     yield ("model", "backbone"), "backbones", "name"
     yield ("objective",), "objectives", "name"
+    for split in ("train", "val"):
+        if isinstance(lookup(tree, ("data", split)), Mapping):
+            yield ("data", split), "generators", "generator"
     parts = lookup(tree, ("data", "parts"))
     if isinstance(parts, Mapping):
         for part in parts:
@@ -118,10 +121,13 @@ def _forget(merged: Merged, at: Key) -> None:
 
 
 def set_layer(overrides: Iterable[str]) -> Layer:
-    """The overrides of a command line, ``a.b=VALUE`` each with a YAML value, as one layer; the last one wins.
+    """The overrides of a command line as one layer. Relative data paths start from the current directory."""
+    merged = set_values(overrides)
+    return Layer(SET, absolute_data(merged.tree, os.curdir), merged.places)
 
-    What is no YAML (``*.h5``) is text. Relative data paths are taken from the current directory.
-    """
+
+def set_values(overrides: Iterable[str], example: str = "train.steps=300") -> Merged:
+    """What ``a.b=VALUE`` each, with a YAML value, say together; the last one wins. What is no YAML is text."""
     merged = Merged()
     for override in overrides:
         dotted, equals, text = override.partition("=")
@@ -130,7 +136,7 @@ def set_layer(overrides: Iterable[str]) -> Layer:
             raise RecipeError(
                 f"'{override}' is not an override.",
                 where=SET,
-                fix="write it as section.key=value, e.g. train.steps=300",
+                fix=f"write it as key=value, e.g. {example}",
             )
         value = _value(text, f"{SET} {override}")
         tree: dict[str, Any] = {key[-1]: value}
@@ -138,7 +144,7 @@ def set_layer(overrides: Iterable[str]) -> Layer:
             tree = {name: tree}
         places = {key[:n]: f"{SET} {override}" for n in range(1, len(key) + 1)}
         _lay(merged, Layer(SET, tree, places), merged.tree, tree, ())
-    return Layer(SET, absolute_data(merged.tree, os.curdir), merged.places)
+    return merged
 
 
 def _value(text: str, label: str) -> Any:
@@ -151,7 +157,10 @@ def _value(text: str, label: str) -> Any:
 
 
 def absolute_data(tree: Mapping[str, Any], folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The tree with ``data.train`` and ``data.val`` made absolute from a folder; ``sample:`` names stay."""
+    """The tree with ``data.train`` and ``data.val`` made absolute from a folder; ``sample:`` names stay.
+
+    Of a generator's options, those that begin like a relative path are one: with ``./``, ``../`` or ``~/``.
+    """
     data = tree.get("data")
     if not isinstance(data, Mapping):
         return dict(tree)
@@ -159,9 +168,25 @@ def absolute_data(tree: Mapping[str, Any], folder: str | os.PathLike[str]) -> di
     return {**tree, "data": {**data, **placed}}
 
 
+def absolute_options(options: Mapping[str, Any], folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """A generator's options; those that begin with ``./``, ``../`` or ``~/`` are made absolute from a folder."""
+
+    def place(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return absolute_options(value, folder)
+        if isinstance(value, list):
+            return [place(item) for item in value]
+        is_path = isinstance(value, str) and value.startswith(("./", "../", "~/"))
+        return _absolute(value, folder) if is_path else value
+
+    return {name: place(value) for name, value in options.items()}
+
+
 def _absolute(path: Any, folder: str | os.PathLike[str]) -> Any:
     if isinstance(path, list):
         return [_absolute(item, folder) for item in path]
+    if isinstance(path, Mapping):
+        return absolute_options(path, folder)
     if not isinstance(path, str) or not path:
         return path
     if path.startswith("sample:"):

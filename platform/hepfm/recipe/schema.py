@@ -6,10 +6,12 @@ A *component* (a modality, backbone or objective) is named, and its further keys
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+
+from hepfm.api import GENERATOR_KEYS
 
 PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$": "a letter or digit, then letters, digits, '.', '_' and '-', "
@@ -50,12 +52,46 @@ class Part(BaseModel):
         return dict(self.model_extra or {})
 
 
+class Generated(BaseModel):
+    """Events that a generator makes as they are asked for; the generator's own options stand beside these."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+
+    generator: str
+    """The generator's name."""
+    events: int = Field(gt=0)
+    """Number of events, which is the length of an epoch."""
+    seed: int = Field(default=1, ge=0)
+    """Of the events: another seed gives others."""
+    first: int = Field(default=0, ge=0)
+    """Index of the first event; the next ones follow."""
+
+    def options(self) -> dict[str, Any]:
+        """The generator's own."""
+        return dict(self.model_extra or {})
+
+
+assert set(Generated.model_fields) == GENERATOR_KEYS
+
+Files = Annotated[str | list[str], Field(min_length=1)]
+"""File, folder, glob, or a list of them."""
+
+
+def _origin(value: Any) -> str:
+    return "Generated" if isinstance(value, Mapping | Generated) else "files"
+
+
+Events = Annotated[
+    Annotated[Files, Tag("files")] | Annotated[Generated, Tag("Generated")], Discriminator(_origin)
+]
+
+
 class Data(Section):
     """Where events come from, and how they are batched."""
 
-    train: str | list[str] = Field(min_length=1)
-    """File, folder, glob, list of them, or ``sample:train`` for the events that hepfm ships."""
-    val: Annotated[str | list[str], Field(min_length=1)] | None = None
+    train: Events
+    """File, folder, glob, list of them, ``sample:train`` for the events that hepfm ships, or a generator."""
+    val: Events | None = None
     """The same for validation; none for training without it."""
     reader: str | None = None
     """A reader's name; by default each file is sniffed."""
@@ -63,10 +99,12 @@ class Data(Section):
     """Part name to kind and options."""
     batch_cost: int = Field(default=65_536, gt=0)
     """Budget of a global batch: stored rows (points, samples) over all its events."""
+    batch_events: int = Field(default=32, gt=0)
+    """Events of a global batch from a generator, whose events have no known size before they are made."""
     micro_batch_cost: int = Field(default=65_536, gt=0)
     """Budget of what one rank computes at once."""
     max_event_cost: int = Field(default=1_000_000, gt=0)
-    """Events with more stored rows than this are refused before they are read."""
+    """Events with more stored rows than this are refused: of files before they are read."""
     augment: bool = True
     """Whether training events are augmented."""
 

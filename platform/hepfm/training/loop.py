@@ -10,8 +10,9 @@ import psutil
 import torch
 
 from hepfm.api import Batch
+from hepfm.data.generated import GeneratorSource
 from hepfm.data.loader import Loader, Step, validation_batches
-from hepfm.data.source import EventSource
+from hepfm.data.source import Source
 from hepfm.data.tensors import to_device
 from hepfm.errors import TrainingError
 from hepfm.failpoints import failpoint
@@ -72,26 +73,30 @@ def observe_marginals(session: Session) -> None:
 
 def _loader(session: Session) -> Loader:
     data = session.recipe.data
+    made = isinstance(session.train, GeneratorSource)
     return Loader(
         session.train,
         seed=session.recipe.seed,
-        batch_cost=data.batch_cost,
+        batch_cost=data.batch_events if made else data.batch_cost,
         micro_batch_cost=data.micro_batch_cost,
         rank=session.ranks.rank,
         world=session.ranks.world,
         workers=session.recipe.cluster.loader_workers,
         start=session.state.cursor,
+        most=session.ranks.most,
     )
 
 
-def _each_once(session: Session, source: EventSource, events: int | None) -> Iterator[Batch]:
+def _each_once(session: Session, source: Source, events: int | None) -> Iterator[Batch]:
     """This rank's share of a source's first events (or all), as many batches on every rank."""
     return validation_batches(
         source,
         rank=session.ranks.rank,
         world=session.ranks.world,
         micro_batch_cost=session.recipe.data.micro_batch_cost,
+        batch_events=session.recipe.data.batch_events,
         events=events,
+        most=session.ranks.most,
     )
 
 

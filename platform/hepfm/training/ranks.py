@@ -64,6 +64,15 @@ class Ranks:
             distributed.all_reduce(total)
         return [float(value) for value in total.tolist()]
 
+    def most(self, value: int) -> int:
+        """The largest of all ranks' values. All ranks call this."""
+        self.arrive()
+        if self.world == 1:
+            return value
+        largest = torch.tensor(value, dtype=torch.int64, device=self.device)
+        distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+        return int(largest)
+
     def add_up(self, buffers: Sequence[torch.Tensor]) -> None:
         """Replaces each tensor by its sum over all ranks."""
         self.arrive()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from hepfm.api import Callback
-from hepfm.data.source import EventSource
+from hepfm.data.source import Source
 from hepfm.nn.ema import Ema
 from hepfm.recipe.schema import Recipe
 from hepfm.tracking.recorder import Recorder
@@ -51,8 +51,8 @@ class Session:
     ranks: Ranks
     engine: Engine
     ema: Ema | None
-    train: EventSource
-    val: EventSource | None
+    train: Source
+    val: Source | None
     about: Mapping[str, Any]
     saver: Saver
     state: State = field(default_factory=State)

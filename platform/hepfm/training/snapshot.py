@@ -26,7 +26,7 @@ from hepfm.api import PartSchema
 from hepfm.nn.ema import Ema
 from hepfm.plugins import plugins
 from hepfm.recipe.diff import Change, deciding, render
-from hepfm.recipe.schema import Recipe
+from hepfm.recipe.schema import Generated, Recipe
 from hepfm.tracking.storage import StorageError, storing, with_patience
 from hepfm.training import checkpoint
 from hepfm.training.checkpoint import Buffer
@@ -66,6 +66,8 @@ def plugins_of(recipe: Recipe) -> dict[str, dict[str, str]]:
     """Name, distribution and version of the plugins whose components the recipe names."""
     used = [("modalities", part.kind) for part in recipe.data.parts.values()]
     used += [("backbones", recipe.model.backbone.name), ("objectives", recipe.objective.name)]
+    made = [split for split in (recipe.data.train, recipe.data.val) if isinstance(split, Generated)]
+    used += [("generators", split.generator) for split in made]
     if recipe.data.reader is not None:
         used.append(("readers", recipe.data.reader))
     providers = [plugins().provider(hook, name) for hook, name in used]

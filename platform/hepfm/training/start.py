@@ -14,13 +14,13 @@ import torch
 
 from hepfm.api import Callback
 from hepfm.data.order import Cursor
-from hepfm.data.source import EventSource, check_apart, open_source
+from hepfm.data.source import Source, check_apart, open_source
 from hepfm.errors import CheckpointError, DataError
 from hepfm.nn.ema import Ema
 from hepfm.plugins import plugins
 from hepfm.readers.writer import schema_differences
 from hepfm.recipe.load import Resolved
-from hepfm.recipe.schema import Recipe
+from hepfm.recipe.schema import Generated, Recipe
 from hepfm.tracking.recorder import Recorder
 from hepfm.tracking.runs import RunDir
 from hepfm.tracking.versions import code_version
@@ -110,7 +110,7 @@ def _describe_run(session: Session) -> None:
     )
 
 
-def _open_data(recipe: Recipe) -> tuple[EventSource, EventSource | None]:
+def _open_data(recipe: Recipe) -> tuple[Source, Source | None]:
     """Training and validation events, which must be apart and of one schema."""
     open_split = partial(
         open_source,
@@ -171,16 +171,17 @@ def _precision(recipe: Recipe, folder: Path | None, ranks: Ranks) -> Precision:
 
 def _recorder(session: Session, resolved: Resolved, resume_step: int | None) -> Recorder:
     recipe = resolved.recipe
+    source = recipe.data.train
+    batch = "batch_events" if isinstance(source, Generated) else "batch_cost"
     headlines = {
         "seed": recipe.seed,
         "backbone": recipe.model.backbone.name,
         "objective": recipe.objective.name,
         "parts": ", ".join(f"{name}: {part.kind}" for name, part in recipe.data.parts.items()),
         **_effective(session),
-        **{f"data.{key}": getattr(recipe.data, key) for key in ("batch_cost", "micro_batch_cost", "augment")},
+        **{f"data.{key}": getattr(recipe.data, key) for key in (batch, "micro_batch_cost", "augment")},
         **{f"train.{key}": value for key, value in recipe.train.model_dump(mode="json").items()},
     }
-    source = recipe.data.train
     return Recorder(
         session.run,
         uri=recipe.tracking.uri,
@@ -190,10 +191,16 @@ def _recorder(session: Session, resolved: Resolved, resume_step: int | None) -> 
         dataset={
             "name": recipe.name,
             "digest": session.train.digest,
-            "source": source if isinstance(source, str) else ", ".join(source),
+            "source": _named(source),
         },
         resume_step=resume_step,
     )
+
+
+def _named(source: str | list[str] | Generated) -> str:
+    if isinstance(source, Generated):
+        return f"generator {source.generator}, seed {source.seed}, {source.events} events from {source.first}"
+    return source if isinstance(source, str) else ", ".join(source)
 
 
 def _callbacks() -> list[Callback]:

@@ -14,7 +14,15 @@ from hepfm_lartpc.nuclear import COUNTED_MASS_MEV, decay
 from hepfm_lartpc.nuclear.phase_space import boost, momentum_mev, n_body
 from hepfm_lartpc.streams import stream
 
-UNSTABLE = [sp.MUON_MINUS, sp.MUON_PLUS, sp.PION_MINUS, sp.PION_PLUS, sp.PION_ZERO, sp.KAON_MINUS, sp.KAON_PLUS]
+UNSTABLE = [
+    sp.MUON_MINUS,
+    sp.MUON_PLUS,
+    sp.PION_MINUS,
+    sp.PION_PLUS,
+    sp.PION_ZERO,
+    sp.KAON_MINUS,
+    sp.KAON_PLUS,
+]
 
 
 @compiled
@@ -51,7 +59,9 @@ def test_energy_momentum_and_charge_are_those_of_the_particle(species, log_kinet
     assert sp.CHARGE[kinds].sum() == sp.CHARGE[species]
     counted = out[:n, 1].sum() + COUNTED_MASS_MEV[kinds].sum()
     assert unseen == pytest.approx(kinetic + mass - counted, abs=1e-8 * (kinetic + mass))
-    assert unseen == pytest.approx(sp.ELECTRON_MASS * (kinds == sp.ELECTRON).sum(), abs=1e-8 * (kinetic + mass))
+    assert unseen == pytest.approx(
+        sp.ELECTRON_MASS * (kinds == sp.ELECTRON).sum(), abs=1e-8 * (kinetic + mass)
+    )
 
 
 def test_michel_electrons_follow_the_spectrum_up_to_the_endpoint():
@@ -134,9 +144,7 @@ def test_three_bodies_fill_phase_space_evenly():
         assert stats.kstest(np.sqrt(drawn), lambda x: np.interp(x, m, cumulative)).pvalue > 1e-3
 
 
-@given(
-    st.tuples(*[st.floats(-0.57, 0.57)] * 3), st.tuples(*[st.floats(-500, 500)] * 3), st.floats(0, 2000)
-)
+@given(st.tuples(*[st.floats(-0.57, 0.57)] * 3), st.tuples(*[st.floats(-500, 500)] * 3), st.floats(0, 2000))
 def test_a_boost_keeps_the_mass_and_its_inverse_undoes_it(velocity, momentum, mass):
     before = np.array([np.sqrt(mass**2 + np.square(momentum).sum()), *momentum])
     p = before.copy()

@@ -55,9 +55,9 @@ def convert(
 
     with progress_bar("convert", events) as advance:
         if workers and units:
-            from hepfm.data.ray_jobs import convert_all
+            from hepfm.data.ray_jobs import each_unit
 
-            for unit, result in convert_all(units, workers=workers):
+            for unit, result in each_unit(convert_unit, units, workers=workers):
                 if isinstance(result, HepfmError):
                     failed.append(result)
                 else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -58,18 +59,35 @@ def pairs_of(text: str, *, where: str, example: str) -> dict[str, str]:
 
 
 @contextmanager
-def progress_bar(what: str, events: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr that is told of events as they are done."""
+def progress_bar(what: str, events: int, *, done: int = 0) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, with events/s, that is told of events as they are done; ``done`` of them were before."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    began = time.perf_counter()
+    completed = done
 
     columns = (
         TextColumn(what),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("events"),
+        TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=events)
-        yield lambda n: bar.advance(task, n)
+        task = bar.add_task(what, total=events, completed=done, rate="")
+
+        def advance(n: int) -> None:
+            nonlocal completed
+            completed += n
+            rate = events_per_s(completed - done, time.perf_counter() - began)
+            bar.update(task, completed=completed, rate=rate)
+
+        yield advance
+
+
+def events_per_s(events: int, seconds: float) -> str:
+    """A rate, with three figures or whole."""
+    rate = events / max(seconds, 1e-9)
+    return f"{rate:.0f} events/s" if rate >= 100 else f"{rate:.3g} events/s"

@@ -1,0 +1,268 @@
+"""``hepfm simulate``: events of a generator as an event store. Each generator is a command, with its options.
+
+A generator's class is imported when its command is entered, not for the list of them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import time
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from typer.core import TyperCommand, TyperGroup
+
+from hepfm.api import Spec
+from hepfm.cli.data.options import AsJson, events_per_s, progress_bar
+from hepfm.errors import HepfmError, RecipeError
+from hepfm.plugins import plugins
+
+if TYPE_CHECKING:
+    from hepfm.data.generator import GeneratedEvents
+    from hepfm.data.simulate import Unit
+    from hepfm.recipe.document import Key
+
+_SCALARS = (bool, int, float, str, Path)
+
+
+class GeneratorCommand(TyperCommand):
+    """Stands for a generator in help and completion; becomes its command when it is entered."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(name=spec.name, help=spec.summary)
+
+    def real(self) -> Any:
+        """The command, with the generator's options. `PluginError` when its class cannot be loaded."""
+        assert self.name is not None
+        return command(self.name, self.help or "")
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """The context of the command that this one stands for. `PluginError` when it cannot be loaded."""
+        return self.real().make_context(info_name, args, parent=parent, **extra)
+
+
+class Generators(TyperGroup):
+    """All generators that plugins register."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for spec in plugins().specs("generators"):
+            self.add_command(GeneratorCommand(spec))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As typer's, but for an unknown generator, of which it is said which ones there are (`PluginError`)."""
+        if args[0] not in self.commands and not args[0].startswith("-") and not ctx.resilient_parsing:
+            plugins().find("generators", args[0])
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    cls=Generators,
+    no_args_is_help=True,
+    help="Simulate events: each generator is a command. hepfm simulate GENERATOR --help shows its options.",
+)
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+def simulate(
+    *,
+    events: Annotated[int, typer.Option(min=1, help="How many.")],
+    out: Annotated[Path, typer.Option(help="Folder that gets the shards of the event store.")],
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other events.")] = 1,
+    first: Annotated[int, typer.Option(min=0, help="Index of the first event.")] = 0,
+    parts: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Parts to keep.", show_default="all")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Worker processes of Ray; 0 for none.", show_default="one a core"),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="A running Ray; by default RAY_ADDRESS, else a local one.")
+    ] = None,
+    shard_events: Annotated[int, typer.Option(min=1, help="Events of a shard.")] = 1024,
+    compression: Annotated[Literal["none", "zstd"], typer.Option(help="Of the event store.")] = "none",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="An option of the generator; may be repeated."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What every generator's command takes."""
+
+
+def command(name: str, summary: str) -> Any:
+    """The command of one generator.
+
+    Args:
+        name: The generator's name.
+        summary: What its help begins with.
+    """
+    from hepfm.recipe.components import load_class
+
+    common = inspect.signature(simulate, eval_str=True).parameters
+    own = _options(load_class("generators", name)[1], taken=set(common))
+
+    def run(**given: Any) -> None:
+        options = {key: value for key in own if (value := given.pop(key)) is not None}
+        _simulate(name, options, **given)
+
+    run.__signature__ = inspect.Signature([*common.values(), *own.values()])  # type: ignore[attr-defined]
+    shell = typer.Typer(add_completion=False)
+    again = "A simulation that was stopped goes on where it was: run the same command again."
+    shell.command(name, help=f"{summary}\n\n{again}")(run)
+    return typer.main.get_command(shell)
+
+
+def _options(config: type[BaseModel], *, taken: set[str]) -> dict[str, inspect.Parameter]:
+    """Options for the scalar fields of a generator's ``Config``; the others are left to ``--set``."""
+    return {
+        key: inspect.Parameter(
+            key,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                scalar | None, typer.Option(help=field.description, show_default=_default(field))
+            ],
+        )
+        for key, field in config.model_fields.items()
+        if key not in taken and (scalar := _scalar(field.annotation)) is not None
+    }
+
+
+def _scalar(annotation: Any) -> Any:
+    """The type of one value that an option can give; None for what takes more than that."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        rest = [arg for arg in typing.get_args(annotation) if arg is not type(None)]
+        return _scalar(rest[0]) if len(rest) == 1 else None
+    if typing.get_origin(annotation) is Literal:
+        return annotation if all(isinstance(word, str) for word in typing.get_args(annotation)) else None
+    return annotation if annotation in _SCALARS else None
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    default = field.get_default(call_default_factory=True, validated_data={})
+    return json.dumps(default).strip('"') if isinstance(default, bool | str) else str(default).lower()
+
+
+def _simulate(
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    events: int,
+    out: Path,
+    seed: int,
+    first: int,
+    parts: str | None,
+    workers: int | None,
+    address: str | None,
+    shard_events: int,
+    compression: Literal["none", "zstd"],
+    overrides: list[str] | None,
+    as_json: bool,
+) -> None:
+    from hepfm.data.generator import GeneratedEvents
+    from hepfm.data.simulate import plan
+    from hepfm.readers.storing import StorageError
+    from hepfm.recipe.layers import set_values
+
+    if address is not None and workers == 0:
+        raise RecipeError(
+            "--workers 0 uses no Ray", where=f"--address {address}", fix="leave one of them out"
+        )
+    said = set_values(overrides or (), example="energy_mev=300")
+    if twice := sorted(options.keys() & said.tree.keys()):
+        raise RecipeError(f"'{twice[0]}' is given twice", where="--set", fix="leave one of them out")
+    flags: dict[Key, str] = {(key,): f"--{key.replace('_', '-')} {value}" for key, value in options.items()}
+    source = GeneratedEvents(
+        name,
+        {
+            **{key: str(value) if isinstance(value, Path) else value for key, value in options.items()},
+            **said.tree,
+        },
+        seed=seed,
+        parts=None if parts is None else _names(parts),
+        places={**said.places, **flags},
+    )
+    units = plan(source, out, first=first, events=events, shard_events=shard_events, compression=compression)
+    missing = sum(unit.events for unit in units)
+    began = time.perf_counter()
+    failed: list[HepfmError] = []
+    with progress_bar("simulate", events, done=events - missing) as advance:
+        for result in _results(units, advance, workers=workers, address=address):
+            if isinstance(result, HepfmError):
+                failed.append(result)
+            if isinstance(result, StorageError):
+                break
+    if failed:
+        others = sorted({str(error) for error in failed} - {str(failed[0])})
+        first_one = failed[0]
+        what = f"{len(failed)} of {len(units)} shards were not written. {first_one.what}"
+        raise type(first_one)("\n".join([what, *others]), where=first_one.where, fix=first_one.fix)
+    _report(source, out, events=events, written=missing, seconds=time.perf_counter() - began, as_json=as_json)
+
+
+def _results(
+    units: Sequence[Unit], advance: Callable[[int], None], *, workers: int | None, address: str | None
+) -> Iterator[int | HepfmError]:
+    """Writes shards, on Ray or here; yields of each its events or what went wrong, and tells of its progress."""
+    from hepfm.data.simulate import simulate as simulate_unit
+
+    if units and workers != 0 and (len(units) > 1 or workers or address):
+        from hepfm.data.ray_jobs import each_unit
+
+        for _, result in each_unit(simulate_unit, units, workers=workers, address=address):
+            if isinstance(result, int):
+                advance(result)
+            yield result
+        return
+    for unit in units:
+        try:
+            yield simulate_unit(unit, advance)
+        except HepfmError as error:
+            yield error
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names) or len(set(names)) < len(names):
+        raise RecipeError(
+            f"'{text}' names parts twice or not at all", where="--parts", fix="write them as a,b"
+        )
+    return names
+
+
+def _report(
+    source: GeneratedEvents, out: Path, *, events: int, written: int, seconds: float, as_json: bool
+) -> None:
+    if as_json:
+        found = {
+            "out": str(out),
+            "events": events,
+            "written": written,
+            "seconds": round(seconds, 3),
+            "parts": list(source.parts),
+            "generator": source.generator,
+            "configuration": source.options,
+            "configuration_digest": source.digest,
+            "seed": source.seed,
+        }
+        typer.echo(json.dumps(found))
+    elif written:
+        rate = events_per_s(written, seconds)
+        typer.echo(f"{out}: {written} events written in {seconds:.1f} s ({rate}): {', '.join(source.parts)}")
+    else:
+        typer.echo(f"{out}: complete, nothing to do")

@@ -1,0 +1,74 @@
+"""The plan in a folder of shards: what is written into it, so that work that was stopped goes on, and no other does.
+
+A shard is complete or it does not exist. What is left to do is therefore what the plan says and the folder lacks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hepfm.errors import DataError
+from hepfm.readers.layout import PARTIAL
+
+
+@dataclass(frozen=True)
+class Work:
+    """What fills folders: the file of its plan, its name and its command."""
+
+    file: str
+    name: str
+    command: str
+
+
+CONVERSION = Work("convert.json", "conversion", "hepfm data convert")
+SIMULATION = Work("simulate.json", "simulation", "hepfm simulate")
+
+
+def agree(folder: Path, work: Work, wanted: Mapping[str, Any]) -> None:
+    """Puts the plan into an empty folder, or compares it with the one that is there.
+
+    Args:
+        folder: Of shards; made where it is missing.
+        work: What fills it.
+        wanted: All that decides what is written, as JSON.
+
+    Raises:
+        DataError: The folder holds something else.
+    """
+    wanted = json.loads(json.dumps(wanted))
+    path = folder / work.file
+    if path.exists():
+        there = json.loads(path.read_text())
+        if other := sorted(key for key in {*there, *wanted} if there.get(key) != wanted.get(key)):
+            what = f"the folder holds the result of another {work.name}: other {', '.join(other)}"
+            raise DataError(what, where=str(path), fix="give another folder, or remove this one")
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise DataError("the target folder is not empty", where=str(folder), fix="give another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(work.file + PARTIAL)
+    aside.write_text(json.dumps(wanted, indent=2) + "\n")
+    aside.replace(path)
+
+
+def refuse_unfinished(folder: Path, events: int) -> None:
+    """Raises `DataError` for a folder with fewer events than its plan says: whole shards, but not all."""
+    for work in (CONVERSION, SIMULATION):
+        path = folder / work.file
+        if not path.is_file():
+            continue
+        try:
+            said = json.loads(path.read_text())
+            wanted = (
+                sum(source["events"] for source in said["sources"]) if "sources" in said else said["events"]
+            )
+            missing = events < wanted
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(f"the {work.name}'s plan makes no sense ({error})", where=str(path)) from error
+        if missing:
+            what = f"the {work.name} is not finished: {events} of {wanted} events are there"
+            raise DataError(what, where=str(folder), fix=f"run the same {work.command} again: it goes on")
