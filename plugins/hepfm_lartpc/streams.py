@@ -73,7 +73,7 @@ def poisson(s: Stream, mean: float) -> int:
         return 0
     if mean < 30.0:
         probability, rest, count = math.exp(-mean), uniform(s), 0
-        while rest > probability and probability > 0.0:
+        while rest > probability > 0.0:
             rest -= probability
             count += 1
             probability *= mean / count

@@ -78,3 +78,12 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_made(tmp_path, opt
     assert refused.stderr.startswith("Error: ")
     assert said in refused.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["pretrain image3d/masked-tiny", "compare one two", "status"])
+def test_a_url_for_runs_is_refused_before_anything_is_made(tmp_path, command):
+    where = [sys.executable, "-m", "hepfm", *command.split(), "--out", "s3://bucket/runs"]
+    done = subprocess.run(where, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Runs are stored in a folder, not at a URL." in done.stderr
+    assert list(tmp_path.iterdir()) == []

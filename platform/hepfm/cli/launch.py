@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
@@ -38,7 +39,20 @@ Workers = Annotated[
 ]
 InProcess = Annotated[bool, typer.Option("--in-process", help="Train in this process, without Ray.")]
 Address = Annotated[str | None, typer.Option(help="A running Ray; by default RAY_ADDRESS, else a local one.")]
-Out = Annotated[Path, typer.Option(help="Folder of runs.")]
+
+
+def _on_a_path(out: Path) -> Path:
+    """Refuses a URL, which as a path would be a folder called ``s3:`` (docs/adr/0009)."""
+    if re.match(r"[a-z][a-z0-9+.-]+:/", str(out)):
+        raise RecipeError(
+            "Runs are stored in a folder, not at a URL.",
+            where=f"--out {out}",
+            fix="name a path; on a cluster, one that all nodes mount (of a volume, Lustre, NFS)",
+        )
+    return out
+
+
+Out = Annotated[Path, typer.Option(help="Folder of runs.", callback=_on_a_path)]
 Json = Annotated[bool, typer.Option("--json", help="End with one line of JSON on standard output.")]
 
 _LET_GO_S = 20.0
