@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from hepfm.training.checkpoint import verify
+
 SCRIPT = """
 import json, resource, sys
 from pathlib import Path
@@ -59,7 +61,7 @@ def check(make_run, tmp_path: Path, what: str) -> None:
     assert "lower data.micro_batch_cost (now 2500)" in done.stdout
     assert run.json()["status"] == "failed"
     assert "ran out of memory" in run.json()["reason"]
-    assert Path(run.json()["checkpoint"]).name == "step-00000002"
+    verify(Path(run.json()["checkpoint"]))  # one that was begun before is completed, or not there
 
 
 def test_of_torch(make_run, tmp_path):
