@@ -24,11 +24,11 @@ class Store(dict):
 
 def test_the_rank_that_did_not_come_is_named(make_run, train_on_two):
     run, request = make_run(train__steps=3)
-    codes, output = train_on_two(replace(request, timeout_s=45.0), HEPFM_FAILPOINT="after-step@1:1:hang")
+    codes, output = train_on_two(replace(request, timeout_s=30.0), HEPFM_FAILPOINT="after-step@1:1:hang")
     assert 0 not in codes, output
     content, log = run.json(), run.log_path.read_text()
     assert content["status"] == "failed"
-    assert content["reason"].startswith("Rank 1 of 2 did not come to an exchange within 0.75 min.")
+    assert content["reason"].startswith("Rank 1 of 2 did not come to an exchange within 0.5 min.")
     assert "cluster.timeout_minutes" in content["reason"]
     assert "rank 0 has waited" in log
     assert "for rank [1]" in log

@@ -39,7 +39,7 @@ def golden():
         ("after-step:1:SIGUSR1", "SIGUSR1", 2),
         ("after-step:2:SIGINT", "Ctrl-C", 3),
         ("validating:1:SIGTERM", "SIGTERM", 4),
-        ("checkpoint-written:1:SIGTERM", "SIGTERM", 4),
+        ("checkpoint-begun:1:SIGTERM", "SIGTERM", 4),
     ],
 )
 def test_it_stops_after_the_next_step_and_goes_on_bitwise(

@@ -49,7 +49,8 @@ def test_the_second_start_is_refused_and_a_dead_one_does_not_hinder(make_run, tm
     assert run.json()["status"] == "done"
 
 
-def test_a_command_that_is_refused_changes_nothing_of_the_live_run(make_run):
+def test_a_command_that_is_refused_changes_nothing_of_the_live_run(make_run, monkeypatch):
+    monkeypatch.setattr("hepfm.cli.launch._LET_GO_S", 0.5)
     run, request = make_run(train__steps=2)
     run.update(status="running", attempts=[{"started": 1.0, "ended": None}])
     with run.lock():

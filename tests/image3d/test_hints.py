@@ -45,7 +45,7 @@ def test_pairs_equal_brute_force(make_modality, make_tables) -> None:
 
 def test_a_cell_far_from_what_is_visible_gets_none(make_modality) -> None:
     columns = {
-        "voxel": torch.tensor([[5, 1, 1], [6, 1, 1], [13, 1, 1], [30, 1, 1]]),
+        "voxel": torch.tensor([[5, 1, 1], [6, 1, 1], [13, 1, 1], [28, 1, 1]]),
         "energy_mev": torch.ones(4),
     }
     units = make_modality().units({"voxels": RaggedTable(columns, torch.tensor([0, 4]))})

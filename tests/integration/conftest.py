@@ -91,7 +91,7 @@ def losses_() -> Any:
     return losses
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small() -> tuple[str, ...]:
     """Overrides of image3d/masked-tiny: seconds a run, with several micro-batches in a step."""
     return SMALL

@@ -21,12 +21,13 @@ def test_kill_and_resume(hepfm: Any, losses: Any, small: tuple[str, ...]) -> Non
         "image3d/masked-tiny",
         "--in-process",
         sets=small + sets,
-        HEPFM_FAILPOINT="after-step:5:kill",
+        HEPFM_FAILPOINT="after-step:7:kill",
     )
     assert killed.returncode == -signal.SIGKILL
     run = hepfm.runs[-1]
-    assert max(losses(run)) == 5
-    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000003"]
+    assert max(losses(run)) == 7
+    complete = {path.name for path in (run / "checkpoints").glob("step-*")}
+    assert "step-00000003" in complete, "that of step 6 waits for it, and may not be complete itself"
 
     resumed = hepfm.result(hepfm("resume", run.name, "--in-process", "--json"))
 
