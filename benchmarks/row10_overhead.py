@@ -78,8 +78,8 @@ def run(*, quick: bool) -> list[Line]:
                     met=ours.median < 2 if has_target else None,
                     limit="0",
                     note=f"the bare loop's step took {bare_ms:.1f} ms, with reading and masking on the host. "
-                    f"hepfm adds {excess_s:.2g} s to a turn of {steps} steps; the end of the turn, where what is "
-                    "left of the record is sent and nothing hides it, is in it",
+                    f"hepfm adds {excess_s:.2g} s to a turn of {steps} steps; the turn's end, where what "
+                    "is left of the record is sent and nothing hides it, is in it",
                 )
             )
     return lines
