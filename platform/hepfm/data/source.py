@@ -173,7 +173,7 @@ class EventSource:
     def share(
         self, indices: Any, costs: Any, *, rank: int, world: int, micro_batch_cost: int, labels: bool
     ) -> list[Batch]:
-        """A rank's micro-batches of a global batch, as many on every rank, each with its events in file order.
+        """A rank's micro-batches of a global batch, as many on every rank, events in the order of files.
 
         Args:
             indices: ``(B,)``, of the global batch.

@@ -1,4 +1,4 @@
-"""A disk that is full or fails while events are written: said in a sentence, with the path and what is free there."""
+"""A disk that is full or fails while events are written: said in a sentence, with what is free there."""
 
 from __future__ import annotations
 

@@ -97,6 +97,8 @@ class StoreWriter:
     def write(self, batch: Batch) -> None:
         """Adds the events of a numpy batch (all of the schema's columns, with their exact types).
 
+        Its arrays are not to be changed afterwards: they are kept until the block is full.
+
         Raises:
             DataError: A column is missing, has another type or shape, or offsets that do not fit.
         """
@@ -106,7 +108,7 @@ class StoreWriter:
             fits = int(min(len(batch), self._block_events - pending, self._room - pending))
             fits = _rows_that_fit(batch, fits, sum(int(b.cost.sum()) for b in self._pending))
             if fits:
-                self._pending.append(take(batch, np.arange(fits)))
+                self._pending.append(batch if fits == len(batch) else take(batch, np.arange(fits)))
                 batch = take(batch, np.arange(fits, len(batch)))
             full = sum(map(len, self._pending)) >= min(self._block_events, self._room)
             if full or (len(batch) and not fits):
