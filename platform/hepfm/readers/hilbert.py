@@ -17,7 +17,7 @@ from hepfm.api import Batch, PartSchema
 from hepfm.readers.pack import permute_rows
 
 _ROWS = 1 << 12
-"""Voxels at a time: what is computed of them stays in a core's nearest cache, which is three times as fast."""
+"""Voxels at a time: what is computed of them stays in the nearest cache, which is three times as fast."""
 BITS = 16
 """Bits an axis. Fixed, so that the order of two voxels does not depend on the event's other voxels."""
 
