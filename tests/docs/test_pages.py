@@ -95,6 +95,14 @@ def test_the_recipes_page_works(follow):
     assert follow("docs/recipes.md") >= 3
 
 
+def test_the_page_on_simulating_works(follow):
+    from hepfm.plugins import plugins
+
+    if "lartpc" not in {spec.name for spec in plugins().specs("generators")}:
+        pytest.skip("its commands run the generator lartpc")
+    assert follow("docs/simulate.md") == 4
+
+
 def test_the_readme_shows_what_the_quickstart_shows(pages):
     quickstart = (ROOT / "docs" / "quickstart.md").read_text()
     readme = (ROOT / "README.md").read_text()

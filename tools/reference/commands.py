@@ -28,7 +28,7 @@ def commands() -> str:
         for name, command in shell.commands.items()
         if plugins().provider("commands", name).distribution == "hepfm"
     ]
-    leaves = [leaf for command in ours for leaf in _leaves(f"hepfm {command.name}", command.real())]
+    leaves = [leaf for command in ours for leaf in _leaves(f"hepfm {command.name}", command)]
     summary = table(
         ("command", "what it does"),
         ((f"[`{name}`](#{name.replace(' ', '-')})", _summary(command)) for name, command in leaves),
@@ -38,12 +38,15 @@ def commands() -> str:
 
 def _leaves(name: str, command: Any) -> Iterator[tuple[str, Any]]:
     """The command, or those of its group."""
+    if hasattr(command, "real"):
+        command = command.real()
     inner = getattr(command, "commands", None)
     if inner is None:
         yield name, command
     else:
         for short, one in inner.items():
-            yield from _leaves(f"{name} {short}", one)
+            if name != "hepfm simulate" or plugins().provider("generators", short).distribution == "hepfm":
+                yield from _leaves(f"{name} {short}", one)
 
 
 def _summary(command: Any) -> str:

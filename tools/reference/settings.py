@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 from hepfm.plugins import plugins
 from hepfm.recipe.components import load_class
 from hepfm.recipe.engine_section import OWN, PASSED, ZERO
-from hepfm.recipe.schema import Recipe, Section
+from hepfm.recipe.schema import Generated, Recipe, Section
 from reference.tables import code, prose, table
 
 HEAD = """# Settings
@@ -27,6 +27,7 @@ COMPONENTS = (
     ("backbones", "model.backbone", "name"),
     ("objectives", "objective", "name"),
     ("modalities", "data.parts.PART", "kind"),
+    ("generators", "data.train", "generator"),
     ("readers", "", ""),
 )
 
@@ -39,6 +40,7 @@ def settings() -> str:
         for name, field in Recipe.model_fields.items()
         if _is_section(field.annotation)
     ]
+    parts.insert(3, _section("data.train and data.val as a generator", "data.train.", Generated))
     parts.append(_engine())
     for hook, key, name_key in COMPONENTS:
         parts += [_component(hook, key, name_key, spec.name) for spec in _ours(hook)]
@@ -71,6 +73,7 @@ def _component(hook: str, key: str, name_key: str, name: str) -> str:
         "backbones": "Backbone",
         "objectives": "Objective",
         "modalities": "Modality",
+        "generators": "Generator",
         "readers": "Reader",
     }[hook]
     summary = prose(plugins().find(hook, name).summary)
@@ -123,7 +126,7 @@ def _scalar(value: Any) -> Any:
 
 def _value(schema: dict[str, Any]) -> str:
     """A type for people, from its JSON schema."""
-    if options := schema.get("anyOf"):
+    if options := schema.get("anyOf") or schema.get("oneOf"):
         return " or ".join(dict.fromkeys(_value(option) for option in options if option != {"type": "null"}))
     if "enum" in schema:
         return ", ".join(map(str, schema["enum"]))

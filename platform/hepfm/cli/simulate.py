@@ -57,7 +57,7 @@ class Generators(TyperGroup):
             self.add_command(GeneratorCommand(spec))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """As typer's, but for an unknown generator, of which it is said which ones there are (`PluginError`)."""
+        """As typer's, but an unknown generator gets a hint (`PluginError`)."""
         if args[0] not in self.commands and not args[0].startswith("-") and not ctx.resilient_parsing:
             plugins().find("generators", args[0])
         return super().resolve_command(ctx, args)
@@ -218,7 +218,7 @@ def _simulate(
 def _results(
     units: Sequence[Unit], advance: Callable[[int], None], *, workers: int | None, address: str | None
 ) -> Iterator[int | HepfmError]:
-    """Writes shards, on Ray or here; yields of each its events or what went wrong, and tells of its progress."""
+    """Writes shards, on Ray or here; yields the events of each, or what went wrong."""
     from hepfm.data.simulate import simulate as simulate_unit
 
     if units and workers != 0 and (len(units) > 1 or workers or address):

@@ -21,8 +21,8 @@ from hepfm.recipe.schema import Generated
 class GeneratorSource:
     """A range of a generator's events, with the methods of `EventSource`. Holds no events and no ids.
 
-    What an event costs is known when it has been made, by the rank that computes it. So `costs` are 1 for each
-    event, a global batch is a number of events, and `share` deals events by number and cuts them by true cost.
+    What an event costs is known when it has been made, by the rank that computes it. So `costs` are 1 for
+    each event, a global batch is a number of events, and `share` deals by number and cuts by true cost.
 
     Attributes:
         events: The generator's events, by index.
@@ -70,7 +70,7 @@ class GeneratorSource:
         return self.events.place(self._first + index)
 
     def first_shared(self, other: GeneratorSource) -> int | None:
-        """The generator's lowest index that is in both sources; None where they are of other seeds or ranges."""
+        """The generator's lowest index that is in both sources; None where seeds or ranges differ."""
         if (self.events.generator, self.events.seed) != (other.events.generator, other.events.seed):
             return None
         first = max(self._first, other._first)

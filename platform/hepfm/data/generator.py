@@ -1,4 +1,4 @@
-"""Events of a generator by index: made in the process that asks for them, with the ids that the core gives them."""
+"""Events of a generator by index: made in the process that asks for them, with ids from the core."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _BATCH_BYTES = 1 << 24
 
 
 class GeneratedEvents:
-    """Events of one generator, configuration and seed. Pickles as its description, and is made where it is used.
+    """Events of one generator, configuration and seed. Pickles as its description.
 
     Attributes:
         generator: The generator's name.

@@ -173,15 +173,9 @@ class EventSource:
     def share(
         self, indices: Any, costs: Any, *, rank: int, world: int, micro_batch_cost: int, labels: bool
     ) -> list[Batch]:
-        """A rank's micro-batches of a global batch, as many on every rank, each with its events in file order.
+        """A rank's micro-batches of a global batch, as many on every rank, events in the order of files.
 
-        Args:
-            indices: ``(B,)``, of the global batch.
-            costs: ``(B,)``, theirs.
-            rank: The rank.
-            world: Number of ranks.
-            micro_batch_cost: Budget of a micro-batch, in stored rows.
-            labels: Whether labels are read too.
+        The global batch has events ``indices (B,)`` with these ``costs (B,)``; the budget is in stored rows.
         """
         dealt = deal(costs, world, micro_batch_cost)[rank]
         return [self.read(np.sort(indices[rows]), labels=labels) for rows in dealt]
@@ -272,8 +266,7 @@ Source = EventSource | GeneratorSource
 def check_apart(train: Source, val: Source) -> None:
     """Makes sure that no validation event is trained on.
 
-    Two sources of one generator and seed are compared by their ranges of indices, whatever their options: the
-    same index and seed begin with the same random numbers.
+    Of one generator and seed, no index may be in both, whatever the options: it draws the same numbers.
 
     Raises:
         DataError: An event is in both; names both places.

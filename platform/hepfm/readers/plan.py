@@ -1,6 +1,6 @@
-"""The plan in a folder of shards: what is written into it, so that work that was stopped goes on, and no other does.
+"""The plan in a folder of shards: what is written into it, so that the same work goes on, and no other.
 
-A shard is complete or it does not exist. What is left to do is therefore what the plan says and the folder lacks.
+A shard is complete or it does not exist. So what is left to do is what the plan says and the folder lacks.
 """
 
 from __future__ import annotations

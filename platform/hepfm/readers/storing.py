@@ -1,4 +1,4 @@
-"""A disk that is full or fails while events are written: said in a sentence, with the path and what is free there."""
+"""A disk that is full or fails while events are written: said in a sentence, with what is free there."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pathlib import Path
 from hepfm.errors import DataError
 
 _FAILING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.ESTALE}
+_STRUCTURES = 1 << 16
+"""Bytes that HDF5 may need beside the data."""
 _OF_HDF5 = re.compile(r"errno = (\d+)")
 
 
@@ -40,3 +42,12 @@ def storing(path: Path) -> Iterator[None]:
             where=f"{path}; {free} bytes are free there",
             fix="make room, and run the same command again: finished files are kept",
         ) from error
+
+
+def refuse_full(path: Path, nbytes: int) -> None:
+    """Raises `OSError` where a file cannot grow by so many bytes.
+
+    HDF5 would find out while it closes a dataset, where h5py cannot raise but prints.
+    """
+    if shutil.disk_usage(path.parent).free < nbytes + _STRUCTURES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

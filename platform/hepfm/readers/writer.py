@@ -22,6 +22,7 @@ from hepfm.errors import DataError
 from hepfm.readers import layout
 from hepfm.readers.digest import arrays_digest
 from hepfm.readers.pack import concat, take
+from hepfm.readers.storing import refuse_full
 
 Compression = Literal["none", "zstd"]
 _CHUNK_BYTES = 1 << 18
@@ -95,7 +96,7 @@ class StoreWriter:
             self._append_to = self.path
 
     def write(self, batch: Batch) -> None:
-        """Adds the events of a numpy batch (all of the schema's columns, with their exact types).
+        """Adds events (all of the schema's columns, with their exact types), kept until a block is full.
 
         Raises:
             DataError: A column is missing, has another type or shape, or offsets that do not fit.
@@ -106,7 +107,7 @@ class StoreWriter:
             fits = int(min(len(batch), self._block_events - pending, self._room - pending))
             fits = _rows_that_fit(batch, fits, sum(int(b.cost.sum()) for b in self._pending))
             if fits:
-                self._pending.append(take(batch, np.arange(fits)))
+                self._pending.append(batch if fits == len(batch) else take(batch, np.arange(fits)))
                 batch = take(batch, np.arange(fits, len(batch)))
             full = sum(map(len, self._pending)) >= min(self._block_events, self._room)
             if full or (len(batch) and not fits):
@@ -125,6 +126,8 @@ class StoreWriter:
         file = self._open()
         group = file.create_group(layout.block_name(len(self._blocks)))
         arrays = block_arrays(block, self.parts)
+        if self._compression == "none":
+            refuse_full(self._aside(), sum(array.nbytes for array in arrays.values()))
         for name, array in arrays.items():
             if twin := _twin(name, arrays):
                 group[name] = group[twin]
@@ -218,7 +221,8 @@ class StoreWriter:
     def discard(self) -> None:
         """Removes what is not complete."""
         if self._file is not None:
-            with suppress(OSError, RuntimeError):  # on a full disk, closing fails like the write before it
+            with suppress(OSError, RuntimeError):  # on a full disk, HDF5 needs room to close what it discards
+                os.truncate(self._aside(), 0)
                 self._file.close()
             self._file = None
             self._aside().unlink(missing_ok=True)

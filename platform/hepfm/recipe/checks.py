@@ -68,7 +68,7 @@ def _data_without_effect(recipe: Recipe) -> Iterator[str]:
     data = recipe.data
     made = isinstance(data.train, Generated)
     if made and _given(data, "batch_cost"):
-        yield "data.batch_cost: no effect on events of a generator; data.batch_events says how many are a batch"
+        yield "data.batch_cost: no effect on events of a generator; data.batch_events counts them"
     if not made and not isinstance(data.val, Generated) and _given(data, "batch_events"):
         yield "data.batch_events: no effect on events of files; data.batch_cost says how many are a batch"
     if made and isinstance(data.val, Generated | None) and data.reader is not None:

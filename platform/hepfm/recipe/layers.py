@@ -127,7 +127,7 @@ def set_layer(overrides: Iterable[str]) -> Layer:
 
 
 def set_values(overrides: Iterable[str], example: str = "train.steps=300") -> Merged:
-    """What ``a.b=VALUE`` each, with a YAML value, say together; the last one wins. What is no YAML is text."""
+    """What ``a.b=VALUE`` each, with YAML values, say together; the last wins. What is no YAML is text."""
     merged = Merged()
     for override in overrides:
         dotted, equals, text = override.partition("=")
@@ -169,7 +169,7 @@ def absolute_data(tree: Mapping[str, Any], folder: str | os.PathLike[str]) -> di
 
 
 def absolute_options(options: Mapping[str, Any], folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """A generator's options; those that begin with ``./``, ``../`` or ``~/`` are made absolute from a folder."""
+    """A generator's options; what begins with ``./``, ``../`` or ``~/`` is made absolute from a folder."""
 
     def place(value: Any) -> Any:
         if isinstance(value, Mapping):

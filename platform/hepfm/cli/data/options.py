@@ -60,7 +60,7 @@ def pairs_of(text: str, *, where: str, example: str) -> dict[str, str]:
 
 @contextmanager
 def progress_bar(what: str, events: int, *, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, with events/s, that is told of events as they are done; ``done`` of them were before."""
+    """A bar on stderr, with events/s, told of events as they are done; ``done`` of them were before."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
