@@ -55,8 +55,8 @@ class LartpcGenerator:
         vertices: CompositionConfig | None = None
         """The same in full, in place of a name: sources of particles, records of event generators."""
         image_deposits: Literal["path", "point"] = "path"
-        """How a step's energy comes into the image: along its path, or all of it at its middle, as simulations
-        do that add up steps."""
+        """How a step's energy comes into the image: along its path, or all of it at its middle, as in
+        simulations that add up steps."""
         transport: TransportConfig = TransportConfig()
         """Cuts and switches of the particle transport."""
         recombination: Recombination = Recombination()

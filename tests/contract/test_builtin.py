@@ -11,11 +11,18 @@ from hepfm.objectives.masked import Masked, MaskedConfig
 from hepfm.readers.pack import pack
 from hepfm.readers.store import StoreReader
 from hepfm.readers.writer import StoreWriter
-from hepfm.testing import backbone_contract, modality_contract, objective_contract, reader_contract
+from hepfm.testing import (
+    backbone_contract,
+    generator_contract,
+    modality_contract,
+    objective_contract,
+    reader_contract,
+)
 from hepfm_image3d.edepsim import EdepsimReader
 from hepfm_image3d.modality import Image3D, Image3DConfig
 from hepfm_image3d.pilarnet import PilarnetReader
 from hepfm_image3d.schema import image3d_schema
+from hepfm_lartpc.generator import LartpcGenerator
 
 GRID = (96, 96, 96)
 TINY = TransformerConfig(d_model=48, n_layers=2, n_heads=3, drop_path=0.2)
@@ -85,3 +92,9 @@ def test_pilarnet(real_data):
 
 def test_edepsim(real_data):
     reader_contract(EdepsimReader, real_data / "edepsim" / "edepsim_70_events.h5")
+
+
+@pytest.mark.parametrize("detector", ["cube", "wire", "module0"])
+def test_lartpc(detector):
+    config = LartpcGenerator.Config(detector=detector)
+    generator_contract(LartpcGenerator, config, other=config.model_copy(update={"composition": "cosmics"}))

@@ -15,6 +15,7 @@ from hepfm_lartpc import species as sp
 from hepfm_lartpc.event import Primaries
 from hepfm_lartpc.streams import stream
 from hepfm_lartpc.transport import Transport, TransportConfig
+from hepfm_lartpc.transport.grid import HIGHEST_MEV
 
 SMALL = Transport((-300.0, -200.0, -100.0), (300.0, 200.0, 100.0))
 FOLLOWED = [i for i in range(len(sp.NAMES)) if i != sp.NEUTRINO]
@@ -125,6 +126,14 @@ def test_what_leaves_the_box_has_escaped(make_beam, make_transport):
     assert 0.0 < event.balance.deposited < 30.0
     beta = np.sqrt(1.0 - (sp.MUON_MASS / (1000.0 + sp.MUON_MASS)) ** 2)
     assert muon.end_ns[0] == pytest.approx(10.0 / (299.792458 * beta), rel=1e-3)
+
+
+@pytest.mark.parametrize("species", FOLLOWED)
+def test_the_highest_energy_can_be_transported(make_beam, make_transport, species):
+    thin = make_transport((-50.0, -50.0, 0.0), (50.0, 50.0, 10.0))
+    b = thin(make_beam(species, HIGHEST_MEV, 20), stream(1, "transport", 0)).balance
+
+    assert b.deposited + b.escaped + b.neutrinos + b.bound == pytest.approx(b.brought, rel=1e-9)
 
 
 def test_stopped_muons_decay_after_their_life_or_are_captured(make_beam, make_transport):
