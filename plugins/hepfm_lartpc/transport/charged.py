@@ -42,6 +42,22 @@ _LAST_MM = 0.2
 
 
 @compiled
+def stays(
+    record: Record, table: Floats, row: int, kinetic: float, x: float, y: float, z: float, time_ns: float
+) -> None:
+    """An electron leaves the rest of its energy where it is, on the length of the range that it had."""
+    deposits, n = record.deposits, record.counts[N_DEPOSITS]
+    if n >= len(deposits) // 10:
+        record.counts[FULL] = 1
+        return
+    place = max(0.0, (math.log(kinetic) - LOG_LOWEST) * PER_LOG)
+    i = int(place)
+    reach = between(table, i, place - i, tb.RANGE)
+    left(deposits, n, row, kinetic, reach, time_ns, x, y, z, x, y, z)
+    record.counts[N_DEPOSITS] = n + 1
+
+
+@compiled
 def follow_charged(record: Record, physics: tb.Physics, s: Stream, products: Floats, row: int) -> None:
     """Follow one particle to its end: rest, decay, interaction, annihilation, or the wall."""
     track, counts = record.tracks[row], record.counts
@@ -145,14 +161,7 @@ def follow_charged(record: Record, physics: tb.Physics, s: Stream, products: Flo
                 decay_in_flight(record, s, products, row, species, kinetic, ux, uy, uz, x, y, z, now)
                 return
     if kinetic > 0.0:
-        place = max(0.0, (math.log(kinetic) - LOG_LOWEST) * PER_LOG)
-        i = int(place)
-        reach = between(table, i, place - i, tb.RANGE)
-        if counts[N_DEPOSITS] >= room:
-            counts[FULL] = 1
-            return
-        left(deposits, counts[N_DEPOSITS], row, kinetic, reach, now, x, y, z, x, y, z)
-        counts[N_DEPOSITS] += 1
+        stays(record, table, row, kinetic, x, y, z, now)
         deposited += kinetic
     ended(track, x, y, z, now, deposited, length)
     if species == POSITRON:

@@ -7,13 +7,13 @@ import numpy as np
 from hepfm_lartpc.compiled import compiled
 from hepfm_lartpc.event import Floats, Integers
 from hepfm_lartpc.nuclear import COUNTED_MASS_MEV
-from hepfm_lartpc.species import NEUTRINO, NEUTRON, PHOTON, PION_ZERO, PRIMARY
+from hepfm_lartpc.species import ELECTRON, NEUTRINO, NEUTRON, PHOTON, PION_ZERO, PRIMARY
 from hepfm_lartpc.streams import Stream
 from hepfm_lartpc.transport import record as rc
-from hepfm_lartpc.transport.charged import follow_charged
+from hepfm_lartpc.transport.charged import follow_charged, stays
 from hepfm_lartpc.transport.neutral import follow_neutral
 from hepfm_lartpc.transport.photon import follow_photon
-from hepfm_lartpc.transport.tables import Physics
+from hepfm_lartpc.transport.tables import KIND_OF, Physics
 
 
 @compiled
@@ -32,7 +32,7 @@ def simulate(
 
     The first rows of the tracks are the primaries, in their order; one with all its children before the next.
     """
-    products = np.empty((64, 5))
+    products, electrons = np.empty((64, 5)), physics.charged[KIND_OF[ELECTRON]]
     brought = 0.0
     tracks, counts = record.tracks, record.counts
     for p in range(len(species)):
@@ -50,13 +50,17 @@ def simulate(
     while counts[rc.N_WAITING] > 0 and counts[rc.FULL] == 0:
         counts[rc.N_WAITING] -= 1
         row = record.waiting[counts[rc.N_WAITING]]
-        kind = int(tracks[row, rc.SPECIES])
-        if kind == PHOTON:
+        kind, energy = int(tracks[row, rc.SPECIES]), tracks[row, rc.KINETIC]
+        if kind == ELECTRON and 0.0 < energy <= physics.stop_mev:  # as `follow_charged` would, and sooner
+            x, y, z = tracks[row, rc.X], tracks[row, rc.Y], tracks[row, rc.Z]
+            stays(record, electrons, row, energy, x, y, z, tracks[row, rc.START_NS])
+            tracks[row, rc.DEPOSITED] = energy
+        elif kind == PHOTON:
             follow_photon(record, physics, s, row)
         elif kind in (NEUTRON, PION_ZERO):
             follow_neutral(record, physics, s, products, row)
         elif kind == NEUTRINO:
-            record.sums[rc.NEUTRINOS] += tracks[row, rc.KINETIC]
+            record.sums[rc.NEUTRINOS] += energy
         else:
             follow_charged(record, physics, s, products, row)
     return brought

@@ -13,8 +13,9 @@ LOWEST_MEV, HIGHEST_MEV = 1e-3, 1e5
 """Energies outside cannot be transported; 1 keV has a range of a tenth of a micrometre."""
 _PER_DECADE = 40
 
-_NODES = round(math.log10(HIGHEST_MEV / LOWEST_MEV)) * _PER_DECADE + 1
-GRID_MEV: Floats = np.geomspace(LOWEST_MEV, HIGHEST_MEV, _NODES)
+_TOP_MEV = 10.0 * HIGHEST_MEV  # what decays at the highest energy brings its mass on top
+_NODES = round(math.log10(_TOP_MEV / LOWEST_MEV)) * _PER_DECADE + 1
+GRID_MEV: Floats = np.geomspace(LOWEST_MEV, _TOP_MEV, _NODES)
 LOG_LOWEST = math.log(LOWEST_MEV)
 PER_LOG = _PER_DECADE / math.log(10.0)
 """Nodes for each unit of the logarithm: node i lies at ``exp(LOG_LOWEST + i / PER_LOG)``."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hepfm_lartpc.compiled import compiled
-from hepfm_lartpc.event import Array, Deposits, Floats
+from hepfm_lartpc.event import Array, Deposits, Floats, Tracks
 from hepfm_lartpc.species import NEUTRINO, PHOTON
 
 SPECIES, PARENT, PROCESS, INTERACTION, KINETIC, UX, UY, UZ, X, Y, Z = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
@@ -114,4 +114,25 @@ def read_deposits(record: Record) -> Deposits:
         length_mm=blocks[7, :n],
         time_ns=blocks[8, :n],
         track=blocks[9, :n].astype(np.int32),
+    )
+
+
+def read_tracks(record: Record) -> Tracks:
+    """The tracks of an event."""
+    rows = record.tracks[: record.counts[N_TRACKS]]
+    columns = np.ascontiguousarray(rows.T)
+    species, parent, process, interaction = columns[:KINETIC].astype(np.int32)
+    return Tracks(
+        species=species,
+        parent=parent,
+        process=process,
+        interaction=interaction,
+        kinetic_mev=columns[KINETIC],
+        direction=np.ascontiguousarray(rows[:, UX : UZ + 1]),
+        start_mm=np.ascontiguousarray(rows[:, X : Z + 1]),
+        end_mm=np.ascontiguousarray(rows[:, END_X : END_Z + 1]),
+        start_ns=columns[START_NS],
+        end_ns=columns[END_NS],
+        deposited_mev=columns[DEPOSITED],
+        length_mm=columns[LENGTH],
     )

@@ -2,8 +2,8 @@
 
 Heavy particles: Bethe's formula with Sternheimer's density effect (PDG 2024, section 34.2.3), for muons with
 radiation. At low velocity it joins the form of Varelas and Biersack (Nucl. Instrum. Meth. 79 (1970) 213),
-with coefficients of the size that Andersen and Ziegler (1977) give for hydrogen in argon: the result is
-within a few percent of 30e-15 eV cm2/atom at the maximum, near 100 keV/u.
+with two coefficients chosen so that protons lose 30e-15 eV cm2/atom at the maximum, near 100 keV/u (of the
+size that Andersen and Ziegler (1977) give for argon), and Bethe's loss from 1 MeV/u on.
 Electrons and positrons: Berger and Seltzer (NBSIR 82-2550, ICRU report 37).
 """
 
@@ -23,7 +23,7 @@ _SLOW_MEV_MM = 5.4e-21 * 6.02214076e23 / A * DENSITY_G_CM3 * 0.1
 """Loss of a slow proton, over ``keV**0.45``: 5.4e-15 eV cm2 for each atom."""
 _SLOW_SHIFT_MEV = 0.8
 _MUON_RADIATION = ((0.1, 1.0, 10.0, 100.0, 1000.0), (0.5e-6, 0.9e-6, 1.65e-6, 2.65e-6, 3.2e-6))
-"""GeV, and b(E) in cm2/g of argon: pairs, bremsstrahlung and nuclear (Groom, Mokhov and Striganov 2001)."""
+"""GeV, and b(E) in cm2/g of argon: pairs, bremsstrahlung, nuclear, to about a tenth (Groom et al. 2001)."""
 
 
 def speed(kinetic: Floats, mass: float) -> tuple[Floats, Floats, Floats]:
@@ -66,7 +66,7 @@ def heavy_loss(kinetic: Floats, mass: float, charge: int) -> Floats:
 def effective_charge(beta: Floats, charge: int) -> Floats:
     """What a slow nucleus keeps of its charge, at least 1 (form of Barkas 1963).
 
-    For helium within 3 % of the square that Ziegler (1977) fits to data at 25 keV/u and above.
+    Rough: it matters for the last tens of micrometres of an alpha alone.
     """
     z = abs(charge)
     return np.asarray(1.0 - (z - 1.0) * np.expm1(-125.0 * beta * z ** (-2.0 / 3.0)))
