@@ -9,6 +9,7 @@ Legend: N voxels, D deposits, T tracks, F fragments.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,8 @@ from hepfm_lartpc.tpc import Point
 from hepfm_lartpc.truth import LED
 
 _HASH = np.uint64(0x9E3779B97F4A7C15)
+_AHEAD = tuple((k // 9 - 1, k // 3 % 3 - 1, k % 3 - 1) for k in range(14, 27))
+"""Half of the 26 neighbours of a voxel."""
 
 
 class ImageGrid(BaseModel):
@@ -118,11 +121,16 @@ def _cut(
 ) -> tuple[Array, Integers, Floats] | None:
     """Deposits cut at voxels' faces: key, deposit and share of each piece; None where ``room`` is short."""
     key, deposit, share = np.empty(room, np.int64), np.empty(room, np.int32), np.empty(room)
-    n = 0
+    a, step = np.empty(3), np.empty(3)
+    cell, last = np.empty(3, np.int64), np.empty(3, np.int64)
+    n, scale = 0, 1.0 / side
     for d in range(len(start)):
-        a, step = (start[d] - origin) / side, (end[d] - start[d]) / side
-        cell, last = np.floor(a).astype(np.int64), np.floor(a + step).astype(np.int64)
-        crossings = np.abs(last - cell).sum()
+        crossings = 0
+        for i in range(3):
+            a[i] = (start[d, i] - origin[i]) * scale
+            step[i] = (end[d, i] - start[d, i]) * scale
+            cell[i], last[i] = math.floor(a[i]), math.floor(a[i] + step[i])
+            crossings += abs(last[i] - cell[i])
         if n + crossings + 1 > room:
             return None
         done = 0.0
@@ -135,9 +143,7 @@ def _cut(
                         if axis < 0 or cut < ahead:
                             ahead, axis = cut, i
                 ahead = min(max(ahead, done), 1.0)
-            inside = True
-            for i in range(3):
-                inside = inside and 0 <= cell[i] < sizes[i]
+            inside = 0 <= cell[0] < sizes[0] and 0 <= cell[1] < sizes[1] and 0 <= cell[2] < sizes[2]
             if inside and ahead > done:
                 key[n] = (cell[0] * sizes[1] + cell[1]) * sizes[2] + cell[2]
                 deposit[n], share[n] = d, ahead - done
@@ -221,9 +227,13 @@ def _fragments(key: Array, owner: Array, sizes: Array) -> Integers:
         places *= 2
     mask = np.uint64(places - 1)
     keys_at, row_at = np.full(places, -1, np.int64), np.empty(places, np.int32)
+    # One bit for each of 2^16 hashes tells most of the empty neighbours without a look into the table.
+    seen = np.zeros(1024, np.uint64)
     for v in range(n):
         at = _slot(keys_at, key[v], mask)
         keys_at[at], row_at[at] = key[v], v
+        hashed = (np.uint64(key[v]) * _HASH) >> np.uint64(48)
+        seen[hashed >> np.uint64(6)] |= np.uint64(1) << (hashed & np.uint64(63))
     up = np.arange(n).astype(np.int32)
     for v in range(n):
         if owner[v] & 7 == LED:
@@ -231,15 +241,18 @@ def _fragments(key: Array, owner: Array, sizes: Array) -> Integers:
         z = key[v] % sizes[2]
         y = key[v] // sizes[2] % sizes[1]
         x = key[v] // (sizes[1] * sizes[2])
-        for neighbour in range(14, 27):  # the 13 that lie ahead; those behind look here
-            dx, dy, dz = neighbour // 9 - 1, neighbour // 3 % 3 - 1, neighbour % 3 - 1
+        for ahead in range(13):  # those behind look here
+            dx, dy, dz = _AHEAD[ahead]
             if not (x + dx < sizes[0] and 0 <= y + dy < sizes[1] and 0 <= z + dz < sizes[2]):
                 continue
             wanted = key[v] + (dx * sizes[1] + dy) * sizes[2] + dz
+            hashed = (np.uint64(wanted) * _HASH) >> np.uint64(48)
+            if not (seen[hashed >> np.uint64(6)] >> (hashed & np.uint64(63))) & np.uint64(1):
+                continue
             at = _slot(keys_at, wanted, mask)
             if keys_at[at] == wanted and owner[row_at[at]] == owner[v]:
-                a, b = _root(up, v), _root(up, row_at[at])
-                up[max(a, b)] = min(a, b)
+                one, other = _root(up, v), _root(up, row_at[at])
+                up[max(one, other)] = min(one, other)
     fragment = np.full(n, -1, np.int32)
     count = 0
     for v in np.argsort(owner, kind="mergesort"):

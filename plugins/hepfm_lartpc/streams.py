@@ -67,6 +67,13 @@ def normal(s: Stream) -> float:
 
 
 @compiled
+def normal_pair(s: Stream) -> tuple[float, float]:
+    """Both numbers of the pair, independent of each other, for as much work as one."""
+    radius, angle = math.sqrt(-2.0 * math.log(uniform(s))), 2.0 * math.pi * uniform(s)
+    return radius * math.cos(angle), radius * math.sin(angle)
+
+
+@compiled
 def poisson(s: Stream, mean: float) -> int:
     """Poisson: by inversion below 30, by transformed rejection above (Hormann 1993, PTRS)."""
     if mean <= 0.0:

@@ -48,6 +48,15 @@ def test_a_stream_depends_on_seed_purpose_and_event():
     assert len(firsts) == 12
 
 
+def test_a_pair_of_normal_numbers_is_of_two_independent_ones():
+    s = streams.stream(1, "test", 3)
+    found = np.array([streams.normal_pair(s) for _ in range(20_000)])
+    for column in found.T:
+        assert stats.kstest(column, stats.norm().cdf).pvalue > 1e-3
+    assert abs(np.corrcoef(found.T)[0, 1]) < 0.03
+    assert abs(np.corrcoef(found.T**2)[0, 1]) < 0.03
+
+
 @pytest.mark.parametrize(
     ("draw", "law"),
     [

@@ -6,13 +6,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from lartpc_validation.beam import DENSITY_G_CM3, losses_mev, shoot
+from lartpc_validation.picture import BLUE, GREEN, ORANGE, Check, Panels
 from scipy import stats
 
 from hepfm_lartpc import species as sp
 from hepfm_lartpc.event import Simulated
 from hepfm_lartpc.transport import range_mm
-from lartpc_validation.beam import DENSITY_G_CM3, losses_mev, shoot
-from lartpc_validation.picture import BLUE, GREEN, ORANGE, Check, Panels
 
 # MeV, MeV cm2/g, g/cm2
 MUON = np.array([
@@ -45,10 +45,15 @@ def _along(panel: Any) -> list[Check]:
         panel.loglog(known_cm[shown], MUON[shown, 1] * DENSITY_G_CM3, color=colour, label=f"{name}, tables")
         inside = middle > known_cm[0]
         worst = np.argmax(np.abs(dedx / known - 1)[inside])
-        checks.append(Check(
-            what=f"dE/dx of {name}s, {middle[inside][0]:.0f} to 55 cm before their end, where it differs most [MeV/cm]",
-            hepfm=dedx[inside][worst], reference=known[inside][worst], within=0.06 * known[inside][worst], source=TABLE,
-        ))  # fmt: skip
+        checks.append(
+            Check(
+                what=f"{name} dE/dx, {middle[inside][0]:.0f} to 55 cm from the end, at its worst [MeV/cm]",
+                hepfm=dedx[inside][worst],
+                reference=known[inside][worst],
+                within=0.06 * known[inside][worst],
+                source=TABLE,
+            )
+        )
     panel.set(xlabel="residual range [cm]", ylabel="dE/dx [MeV/cm]")
     panel.set_yticks([2, 5, 10, 20], ["2", "5", "10", "20"])
     return checks
@@ -77,25 +82,41 @@ def _ranges(panel: Any) -> list[Check]:
         energy = grid * scale**0.5
         panel.loglog(energy, 0.1 * range_mm(species, energy), color=colour, label=f"{name}, hepfm")
         points = MUON[:, 0] * scale < 1500
-        panel.loglog(MUON[points, 0] * scale, MUON[points, 2] * scale / DENSITY_G_CM3, "o", color=colour, mfc="none",
-                     label=f"{name}, tables")  # fmt: skip
+        panel.loglog(
+            MUON[points, 0] * scale,
+            MUON[points, 2] * scale / DENSITY_G_CM3,
+            "o",
+            color=colour,
+            mfc="none",
+            label=f"{name}, tables",
+        )
     panel.set(xlabel="kinetic energy [MeV]", ylabel="range [cm]")
     worst = np.argmax(np.abs(range_mm(sp.MUON_PLUS, MUON[1:, 0]) * 0.1 * DENSITY_G_CM3 / MUON[1:, 2] - 1)) + 1
-    checks.append(Check(
-        what=f"muon range, 20 to 1000 MeV, where it differs most ({MUON[worst, 0]:.0f} MeV) [g/cm2]",
-        hepfm=float(range_mm(sp.MUON_PLUS, MUON[worst : worst + 1, 0])[0]) * 0.1 * DENSITY_G_CM3,
-        reference=MUON[worst, 2], within=0.005 * MUON[worst, 2], source=TABLE,
-    ))  # fmt: skip
+    checks.append(
+        Check(
+            what=f"muon range, 20 to 1000 MeV, at its worst ({MUON[worst, 0]:.0f} MeV) [g/cm2]",
+            hepfm=float(range_mm(sp.MUON_PLUS, MUON[worst : worst + 1, 0])[0]) * 0.1 * DENSITY_G_CM3,
+            reference=MUON[worst, 2],
+            within=0.005 * MUON[worst, 2],
+            source=TABLE,
+        )
+    )
     for species, name, kinetic_mev, known_cm, source in (
-        (sp.MUON_MINUS, "muons", 250.0, 100.0, TABLE), (sp.PROTON, "protons", 200.0, 26.1, "PSTAR (NIST)"),
-    ):  # fmt: skip
+        (sp.MUON_MINUS, "muons", 250.0, 100.0, TABLE),
+        (sp.PROTON, "protons", 200.0, 26.1, "PSTAR (NIST)"),
+    ):
         length = shoot(species, kinetic_mev, 300).tracks.length_mm[:300]
         length = length[length > 8.0 * known_cm]  # a muon that decayed on its way has no range
         panel.plot(kinetic_mev, 0.1 * length.mean(), "*", color=GREEN, ms=12, zorder=4)
-        checks.append(Check(
-            what=f"mean path of {name} of {kinetic_mev:.0f} MeV [cm]",
-            hepfm=0.1 * length.mean(), reference=known_cm, within=0.02 * known_cm, source=source,
-        ))  # fmt: skip
+        checks.append(
+            Check(
+                what=f"mean path of {name} of {kinetic_mev:.0f} MeV [cm]",
+                hepfm=0.1 * length.mean(),
+                reference=known_cm,
+                within=0.02 * known_cm,
+                source=source,
+            )
+        )
     panel.plot([], [], "*", color=GREEN, ms=10, label="simulated tracks")
     return checks
 
@@ -114,9 +135,15 @@ def _landau(panel: Any) -> list[Check]:
         edges = np.linspace(-3.5, 12, 63)
         counts, _ = np.histogram(lam, edges)
         middle = 0.5 * (edges[1:] + edges[:-1])
-        panel.errorbar(thick_mm**-1 * (mode + xi * (middle + 0.22278)) * 10, counts / count * thick_mm / (xi * 2.5),
-                       np.sqrt(counts) / count * thick_mm / (xi * 2.5), fmt=".", ms=4, color=colour,
-                       label=f"{thick_mm:.0f} mm")  # fmt: skip
+        panel.errorbar(
+            thick_mm**-1 * (mode + xi * (middle + 0.22278)) * 10,
+            counts / count * thick_mm / (xi * 2.5),
+            np.sqrt(counts) / count * thick_mm / (xi * 2.5),
+            fmt=".",
+            ms=4,
+            color=colour,
+            label=f"{thick_mm:.0f} mm",
+        )
         # scipy's is the stable distribution with another scale
         ideal = stats.landau.pdf((middle - np.log(np.pi / 2)) * 2 / np.pi) * 2 / np.pi
         panel.plot(
@@ -124,21 +151,38 @@ def _landau(panel: Any) -> list[Check]:
         )
         top = np.abs(middle + 0.22278) < 1.2
         a, b, _ = np.polyfit(middle[top], np.log(np.maximum(counts[top], 1)), 2)
-        checks.append(Check(
-            what=f"most probable loss of 1 GeV muons over {thick_mm:.0f} mm [MeV/cm]",
-            hepfm=10 / thick_mm * (mode + xi * (-b / (2 * a) + 0.22278)), reference=10 / thick_mm * mode,
-            within=0.02 * 10 / thick_mm * mode,
-            source="Landau, Bichsel (PDG equation 34.12)",
-        ))  # fmt: skip
+        checks.append(
+            Check(
+                what=f"most probable loss of 1 GeV muons over {thick_mm:.0f} mm [MeV/cm]",
+                hepfm=10 / thick_mm * (mode + xi * (-b / (2 * a) + 0.22278)),
+                reference=10 / thick_mm * mode,
+                within=0.02 * 10 / thick_mm * mode,
+                source="Landau, Bichsel (PDG equation 34.12)",
+            )
+        )
         within = lam < 12
         top_share = stats.landau.cdf((12 - np.log(np.pi / 2)) * 2 / np.pi)
         distance = stats.kstest(
             lam[within], lambda v, t=top_share: stats.landau.cdf((v - np.log(np.pi / 2)) * 2 / np.pi) / t
         ).statistic
-        checks.append(Check(what=f"distance of the distribution from Landau's (Kolmogorov), {thick_mm:.0f} mm",
-                            hepfm=distance, reference=0.0, within=0.025, source="Landau 1944"))  # fmt: skip
+        checks.append(
+            Check(
+                what=f"distance of the distribution from Landau's (Kolmogorov), {thick_mm:.0f} mm",
+                hepfm=distance,
+                reference=0.0,
+                within=0.025,
+                source="Landau 1944",
+            )
+        )
     mean = losses_mev(shoot(sp.MUON_MINUS, 300.0, 4000, thick_mm=40.0), 4000).mean() / 4
-    checks.append(Check(what="mean loss of 300 MeV muons [MeV/cm]", hepfm=mean, reference=1.510 * DENSITY_G_CM3,
-                        within=0.02, source=TABLE))  # fmt: skip
+    checks.append(
+        Check(
+            what="mean loss of 300 MeV muons [MeV/cm]",
+            hepfm=mean,
+            reference=1.510 * DENSITY_G_CM3,
+            within=0.02,
+            source=TABLE,
+        )
+    )
     panel.set(xlabel="loss [MeV/cm]", ylabel="muons for each MeV/cm", xlim=(1.2, 3.4))
     return checks

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from lartpc_validation.picture import BLUE, GREY, ORANGE, Check, Panels
 from scipy.optimize import minimize
 
 from hepfm_lartpc import species as sp
@@ -15,7 +16,6 @@ from hepfm_lartpc.light.config import LightReadout
 from hepfm_lartpc.light.optics import Optics
 from hepfm_lartpc.light.panels import PhotonDetectors, Volume
 from hepfm_lartpc.light.visibility import SolidAngle
-from lartpc_validation.picture import BLUE, GREEN, GREY, ORANGE, Check, Panels
 
 TITLES = [
     "Charge of single photoelectrons",
@@ -50,8 +50,14 @@ def _simulation(sipm: dict[str, Any], digitizer: dict[str, Any]) -> LightSimulat
 
 def _flash() -> Deposits:
     at = np.zeros((1, 3))
-    return Deposits(start_mm=at, end_mm=at, energy_mev=np.ones(1), length_mm=np.ones(1), time_ns=np.zeros(1),
-                    track=np.zeros(1, np.int32))  # fmt: skip
+    return Deposits(
+        start_mm=at,
+        end_mm=at,
+        energy_mev=np.ones(1),
+        length_mm=np.ones(1),
+        time_ns=np.zeros(1),
+        track=np.zeros(1, np.int32),
+    )
 
 
 def _single(panel: Any) -> list[Check]:
@@ -82,13 +88,28 @@ def _single(panel: Any) -> list[Check]:
     panel.set(yscale="log", ylim=(0.5, None), xlabel="charge [photoelectrons]", ylabel="flashes in 0.05")
     single = charge[charge < 1.5]
     return [
-        Check(what="charge of a photoelectron without crosstalk [photoelectrons]", hepfm=float(single.mean()), reference=1.0,
-              within=0.03, source="as configured"),
-        Check(what="mean charge with a crosstalk of 0.15", hepfm=float(charge.mean()), reference=1 / (1 - crosstalk),
-              within=0.07, source="Vinogradov, NIM A 695 (2012) 247"),
-        Check(what="share with two avalanches or more", hepfm=float((charge > 1.5).mean()), reference=1 - np.exp(-crosstalk),
-              within=0.04, source="Vinogradov 2012"),
-    ]  # fmt: skip
+        Check(
+            what="charge of a photoelectron without crosstalk [photoelectrons]",
+            hepfm=float(single.mean()),
+            reference=1.0,
+            within=0.03,
+            source="as configured",
+        ),
+        Check(
+            what="mean charge with a crosstalk of 0.15",
+            hepfm=float(charge.mean()),
+            reference=1 / (1 - crosstalk),
+            within=0.07,
+            source="Vinogradov, NIM A 695 (2012) 247",
+        ),
+        Check(
+            what="share with two avalanches or more",
+            hepfm=float((charge > 1.5).mean()),
+            reference=1 - np.exp(-crosstalk),
+            within=0.04,
+            source="Vinogradov 2012",
+        ),
+    ]
 
 
 def _times(panel: Any) -> list[Check]:
@@ -119,11 +140,28 @@ def _times(panel: Any) -> list[Check]:
     panel.loglog((edges[1:] + edges[:-1]) / 2, mean(fit) / flashes, color=ORANGE, label="fit of two decays")
     panel.set(xlabel="time [ns]", ylabel="photoelectrons in 2 ns")
     return [
-        Check(what="singlet time fitted back [ns]", hepfm=float(fit[2]), reference=6.0, within=0.2, source="as configured"),
-        Check(what="triplet time fitted back [ns]", hepfm=float(fit[3]), reference=1500.0, within=15.0, source="as configured"),
-        Check(what="singlet share of electrons fitted back", hepfm=float(fit[1]), reference=0.27, within=0.005,
-              source="as configured"),
-    ]  # fmt: skip
+        Check(
+            what="singlet time fitted back [ns]",
+            hepfm=float(fit[2]),
+            reference=6.0,
+            within=0.2,
+            source="as configured",
+        ),
+        Check(
+            what="triplet time fitted back [ns]",
+            hepfm=float(fit[3]),
+            reference=1500.0,
+            within=15.0,
+            source="as configured",
+        ),
+        Check(
+            what="singlet share of electrons fitted back",
+            hepfm=float(fit[1]),
+            reference=0.27,
+            within=0.005,
+            source="as configured",
+        ),
+    ]
 
 
 def _visibility(panel: Any) -> list[Check]:
@@ -149,14 +187,24 @@ def _visibility(panel: Any) -> list[Check]:
     points = np.stack([far - _HALF_MM, 0 * far, 0 * far], 1)
     solid = np.arctan(100**2 / (far * np.sqrt(2 * 100**2 + far**2))) / np.pi
     panel.semilogy(far, solid, "--", color=GREY, label="solid angle alone")
-    panel.plot([], [], "o", ms=4, color=GREEN, label="photons followed one by one")
+    panel.plot([], [], "o", ms=4, color=GREY, label="photons followed one by one")
     panel.set(xlabel="distance from the wall [mm]", ylabel="share of photons")
     return [
-        Check(what="seen light over that of photons followed one by one, mean of 8 points", hepfm=float(np.mean(ratios)),
-              reference=1.0, within=0.03, source="own Monte Carlo, 400 mm Rayleigh, 2 m absorption"),
-        Check(what="solid angle of a detector at 320 mm, straight light alone", hepfm=float(bare(points[14:15])[0][0, 0]),
-              reference=float(solid[14]), within=1e-3 * float(solid[14]), source="formula of a rectangle on its axis"),
-    ]  # fmt: skip
+        Check(
+            what="seen light over that of photons followed one by one, mean of 8 points",
+            hepfm=float(np.mean(ratios)),
+            reference=1.0,
+            within=0.03,
+            source="own Monte Carlo, 400 mm Rayleigh, 2 m absorption",
+        ),
+        Check(
+            what="solid angle of a detector at 320 mm, straight light alone",
+            hepfm=float(bare(points[14:15])[0][0, 0]),
+            reference=float(solid[14]),
+            within=1e-3 * float(solid[14]),
+            source="formula of a rectangle on its axis",
+        ),
+    ]
 
 
 def _trace(point: Any, optics: Optics, count: int) -> tuple[float, float]:

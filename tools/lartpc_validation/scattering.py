@@ -6,14 +6,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from lartpc_validation.beam import DENSITY_G_CM3, shoot
+from lartpc_validation.picture import BLUE, GREEN, GREY, ORANGE, Check, Panels
 from scipy.optimize import curve_fit
 
 from hepfm_lartpc import argon
 from hepfm_lartpc import species as sp
 from hepfm_lartpc.event import Simulated
 from hepfm_lartpc.transport import range_mm
-from lartpc_validation.beam import DENSITY_G_CM3, shoot
-from lartpc_validation.picture import BLUE, GREEN, GREY, ORANGE, RED, Check, Panels
 
 TITLES = ["Angle behind a slab over Highland's", "Range of slow electrons", "Electrons that turn back"]
 _SLABS = ((1.0, 300.0), (3.0, 300.0), (10.0, 1000.0), (30.0, 2000.0), (100.0, 3000.0), (300.0, 5000.0))
@@ -37,10 +37,15 @@ def _highland(panel: Any) -> list[Check]:
             ratios.append(_central_width(_exit_angles(event, 3000)) / highland)
         thick = [thick_mm for thick_mm, _ in _SLABS]
         panel.semilogx(thick, ratios, marker, color=colour, label=f"{pieces} steps or more")
-        checks.append(Check(
-            what=f"width of the angle over Highland's, mean of 1 to 300 mm, {pieces} steps", hepfm=float(np.mean(ratios)),
-            reference=1.0, within=0.05, source="PDG equation 34.16 (good to 11 %)",
-        ))  # fmt: skip
+        checks.append(
+            Check(
+                what=f"width of the angle over Highland's, mean of 1 to 300 mm, {pieces} steps",
+                hepfm=float(np.mean(ratios)),
+                reference=1.0,
+                within=0.05,
+                source="PDG equation 34.16 (good to 11 %)",
+            )
+        )
     panel.axhspan(0.89, 1.11, color=GREY, alpha=0.15, label="accuracy of Highland's formula")
     panel.axhline(1.0, color=GREY, lw=1)
     panel.set(xlabel="thickness [mm]", ylabel="ratio", ylim=(0.8, 1.2))
@@ -61,9 +66,11 @@ def _central_width(values: Any) -> float:
     counts, edges = np.histogram(values, bins=50, range=np.quantile(values, [0.01, 0.99]))
     middle = 0.5 * (edges[1:] + edges[:-1])
     (_, width), _ = curve_fit(
-        lambda x, height, width: height * np.exp(-0.5 * (x / width) ** 2), middle, counts,
+        lambda x, height, width: height * np.exp(-0.5 * (x / width) ** 2),
+        middle,
+        counts,
         p0=[counts.max(), values.std()],
-    )  # fmt: skip
+    )
     return abs(float(width))
 
 
@@ -89,21 +96,27 @@ def _electrons(far: Any, back: Any) -> list[Check]:
         far.loglog(_ELECTRONS_MEV, reach, marker, color=colour, label=f"extrapolated, {label}")
         back.semilogx(_ELECTRONS_MEV, turned, marker, color=colour, label=f"hepfm, {label}")
         for k in (0, 2, 4, 6):
-            checks.append(Check(
-                what=f"extrapolated range of {_ELECTRONS_MEV[k]} MeV electrons, {label} [mm]", hepfm=reach[k],
-                reference=known_mm[k], within=0.06 * known_mm[k], source="Tabata, Ito and Okabe 1972 (fit to data)",
-            ))  # fmt: skip
-            checks.append(Check(
-                what=f"share of {_ELECTRONS_MEV[k]} MeV electrons that turn back, {label}", hepfm=float(turned[k]),
-                reference=known_back[k], within=0.02, source="Tabata, Ito and Okabe 1971 (fit to data)",
-            ))  # fmt: skip
+            checks.append(
+                Check(
+                    what=f"extrapolated range of {_ELECTRONS_MEV[k]} MeV electrons, {label} [mm]",
+                    hepfm=reach[k],
+                    reference=known_mm[k],
+                    within=0.06 * known_mm[k],
+                    source="Tabata, Ito and Okabe 1972 (fit to data)",
+                )
+            )
+            checks.append(
+                Check(
+                    what=f"share of {_ELECTRONS_MEV[k]} MeV electrons that turn back, {label}",
+                    hepfm=float(turned[k]),
+                    reference=known_back[k],
+                    within=0.02,
+                    source="Tabata, Ito and Okabe 1971 (fit to data)",
+                )
+            )
     grid = np.geomspace(0.4, 6.0, 60)
     far.loglog(grid, tabata_range_mm(grid), color=GREY, label="extrapolated, Tabata 1972")
     far.loglog(grid, range_mm(sp.ELECTRON, grid), color=ORANGE, label="along the path, hepfm")
-    estar = np.array([(0.5, 0.2397), (1.0, 0.5923)])
-    far.loglog(
-        estar[:, 0], 10 * estar[:, 1] / DENSITY_G_CM3, "x", color=RED, ms=8, label="along the path, ESTAR"
-    )
     far.set(xlabel="kinetic energy [MeV]", ylabel="range [mm]")
     back.semilogx(grid, tabata_backscatter(grid), color=GREY, label="Tabata 1971")
     back.set(xlabel="kinetic energy [MeV]", ylabel="share of electrons", ylim=(0, 0.3))
@@ -130,7 +143,7 @@ def tabata_range_mm(kinetic_mev: Any) -> Any:
 
 
 def tabata_backscatter(kinetic_mev: Any) -> Any:
-    """Share that comes back from a thick layer: Tabata, Ito and Okabe, NIM 94 (1971) 509, 50 keV to 22 MeV."""
+    """Share that a thick layer sends back: Tabata, Ito and Okabe, NIM 94 (1971) 509, to 22 MeV."""
     tau, z = kinetic_mev / sp.ELECTRON_MASS, argon.Z
     a1, a2, a3 = 1.15 * np.exp(-8.35 * z**-0.525), 0.0185 + 15.7 * z**-1.59, 1.56 - 4.42 / z
     return a1 / (1 + a2 * tau**a3)

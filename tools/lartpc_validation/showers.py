@@ -6,6 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from lartpc_validation.beam import DENSITY_G_CM3, shoot
+from lartpc_validation.picture import BLUE, GREY, ORANGE, Check, Panels
 from scipy.optimize import curve_fit
 from scipy.special import gamma as gamma_function
 
@@ -13,8 +15,6 @@ from hepfm_lartpc import species as sp
 from hepfm_lartpc.streams import stream
 from hepfm_lartpc.transport import Transport
 from hepfm_lartpc.vertices import Composer, preset
-from lartpc_validation.beam import DENSITY_G_CM3, shoot
-from lartpc_validation.picture import BLUE, GREY, ORANGE, Check, Panels
 
 X0_MM, MOLIERE_MM = 140.0, 90.4
 TITLES = [
@@ -53,18 +53,37 @@ def _profiles(along: Any, across: Any) -> list[Check]:
         along.plot(
             t, _gamma(t, shape, (shape - 1) / deepest), color=colour, label=f"{label}, Grindhammer-Peters"
         )
-        checks.append(Check(what=f"depth of the maximum, {label} [X0]", hepfm=(a - 1) / b, reference=deepest, within=0.2,
-                            source="Grindhammer and Peters, hep-ex/0001020"))  # fmt: skip
-        checks.append(Check(what=f"centre of energy, {label} [X0]", hepfm=a / b, reference=shape * deepest / (shape - 1),
-                            within=0.4, source="Grindhammer and Peters, hep-ex/0001020"))  # fmt: skip
+        checks.append(
+            Check(
+                what=f"depth of the maximum, {label} [X0]",
+                hepfm=(a - 1) / b,
+                reference=deepest,
+                within=0.2,
+                source="Grindhammer and Peters, hep-ex/0001020",
+            )
+        )
+        checks.append(
+            Check(
+                what=f"centre of energy, {label} [X0]",
+                hepfm=a / b,
+                reference=shape * deepest / (shape - 1),
+                within=0.4,
+                source="Grindhammer and Peters, hep-ex/0001020",
+            )
+        )
         radius = np.hypot(*middle[:, :2].T)
         order = np.argsort(radius)
         inside = np.cumsum(energy[order]) / energy.sum()
         across.plot(radius[order][::200] / MOLIERE_MM, inside[::200], color=colour, label=label)
-        checks.append(Check(
-            what=f"energy within one Moliere radius (90.4 mm), {label}", hepfm=float(energy[radius < MOLIERE_MM].sum() / energy.sum()),
-            reference=0.90, within=None, source="rule of thumb (PDG, section 34.5)",
-        ))  # fmt: skip
+        checks.append(
+            Check(
+                what=f"energy within one Moliere radius (90.4 mm), {label}",
+                hepfm=float(energy[radius < MOLIERE_MM].sum() / energy.sum()),
+                reference=0.90,
+                within=None,
+                source="rule of thumb (PDG, section 34.5)",
+            )
+        )
     along.set(xlabel="depth [radiation lengths]", ylabel="share of energy for each", xlim=(0, 16))
     across.plot([1, 3.5], [0.90, 0.99], "k+", ms=10, label="rule of thumb (PDG)")
     across.set(xlabel="distance [Moliere radii]", ylabel="share of energy", xlim=(0, 4), ylim=(0, 1.02))
@@ -97,11 +116,21 @@ def _attenuation(panel: Any) -> list[Check]:
     twin.tick_params(labelsize=7)
     worst = int(np.argmax(np.abs(ratio - 1)))
     return [
-        Check(what="photon attenuation over NIST's, mean of 0.03 to 20 MeV", hepfm=float(ratio.mean()), reference=1.0,
-              within=0.015, source="Hubbell and Seltzer, NISTIR 5632"),
-        Check(what=f"the same where it differs most ({NIST[worst, 0]:g} MeV)", hepfm=float(ratio[worst]), reference=1.0,
-              within=0.05, source="Hubbell and Seltzer (statistics 1.3 %)"),
-    ]  # fmt: skip
+        Check(
+            what="photon attenuation over NIST's, mean of 0.03 to 20 MeV",
+            hepfm=float(ratio.mean()),
+            reference=1.0,
+            within=0.015,
+            source="Hubbell and Seltzer, NISTIR 5632",
+        ),
+        Check(
+            what=f"the same at its worst ({NIST[worst, 0]:g} MeV)",
+            hepfm=float(ratio[worst]),
+            reference=1.0,
+            within=0.05,
+            source="Hubbell and Seltzer (statistics 1.3 %)",
+        ),
+    ]
 
 
 def _conservation() -> Check:
@@ -111,5 +140,10 @@ def _conservation() -> Check:
         balance = transport(composer(1, event), stream(1, "transport", event)).balance
         spent = balance.deposited + balance.escaped + balance.neutrinos + balance.bound
         worst = max(worst, abs(spent - balance.brought) / max(balance.brought, 1.0))
-    return Check(what="energy that is missing, largest share in 200 events with nuclei", hepfm=worst, reference=0.0,
-                 within=1e-6, source="conservation")  # fmt: skip
+    return Check(
+        what="energy that is missing, largest share in 200 events with nuclei",
+        hepfm=worst,
+        reference=0.0,
+        within=1e-6,
+        source="conservation",
+    )

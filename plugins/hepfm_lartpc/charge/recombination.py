@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from hepfm_lartpc import argon
 from hepfm_lartpc.compiled import compiled
 from hepfm_lartpc.event import Deposits, Floats
-from hepfm_lartpc.streams import Stream, normal
+from hepfm_lartpc.streams import Stream, normal_pair
 
 _HIGHEST_MEV_CM = 1000.0
 """An alpha particle near its end; no particle of ours ionises more densely over a length that matters."""
@@ -143,6 +143,7 @@ def _yields(
 ) -> tuple[Floats, Floats]:
     n = len(energy_mev)
     electrons, photons = np.empty(n), np.empty(n)
+    drawn, kept = 0.0, 0.0
     for i in range(n):
         pairs = energy_mev[i] * pairs_mev
         dedx_mev_cm = _HIGHEST_MEV_CM
@@ -151,7 +152,11 @@ def _yields(
         mean = _fraction(dedx_mev_cm / field_density, box, first, second, lowest)
         escaped = mean * pairs
         if fluctuate:
-            escaped += math.sqrt(pairs * mean * (1.0 - mean)) * normal(s)
+            if i % 2:
+                drawn = kept
+            else:
+                drawn, kept = normal_pair(s)
+            escaped += math.sqrt(pairs * mean * (1.0 - mean)) * drawn
             escaped = min(max(escaped, 0.0), pairs)
         electrons[i] = escaped
         photons[i] = (1.0 + excitons) * pairs - escaped

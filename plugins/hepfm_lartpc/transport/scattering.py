@@ -68,8 +68,9 @@ def _mean(upper: Floats, chi_a2: Floats) -> Floats:
 def deflected(s: Stream, ux: float, uy: float, uz: float, mean: float) -> tuple[float, float, float]:
     """The direction ``u`` after soft deflections, for the path times the mean of ``1 - cos theta`` per mm.
 
-    For small angles a Gaussian in space; at large ones the mean of the cosine stays right, ``exp(-mean)``
-    (Lewis, Phys. Rev. 78 (1950) 526). A point in a disc gives the azimuth, and by its radius the angle.
+    For small angles a Gaussian in space; at large ones the mean of the cosine is that of Lewis,
+    ``exp(-mean)`` (Phys. Rev. 78 (1950) 526), within 2 % for means up to 0.46, which steps of electrons
+    keep to. A point in a disc gives the azimuth, and by its radius the angle.
     """
     scale = -math.expm1(-mean) if mean > 1e-3 else mean
     while True:

@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import curve_fit
 
 from hepfm_lartpc import species as sp
+from hepfm_lartpc.streams import stream
 
 RADIATION_LENGTH_MM = 140.0
 
@@ -38,6 +39,28 @@ def exit_angles(event, count):
     last = own[np.searchsorted(deposits.track[own], np.arange(count), side="right") - 1]
     way = deposits.end_mm[last] - deposits.start_mm[last]
     return np.arctan2(way[:, :2], way[:, 2:]).ravel()
+
+
+def tabata_mm(kinetic_mev):
+    """Extrapolated range in argon of 1.396 g/cm3: fit to data of Tabata, Ito and Okabe, NIM 103 (1972) 85."""
+    tau, z, a = kinetic_mev / 0.51099895, 18, 39.948
+    a1, a2, a3 = 0.2335 * a / z**1.209, 1.78e-4 * z, 0.9891 - 3.01e-4 * z
+    a4, a5 = 1.468 - 1.180e-2 * z, 1.232 / z**0.109
+    return 10 / 1.396 * a1 * (np.log1p(a2 * tau) / a2 - a3 * tau / (1 + a4 * tau**a5))
+
+
+@pytest.mark.parametrize("kinetic_mev", [0.5, 1.0, 2.0, 5.0])
+def test_slow_electrons_come_as_deep_as_measured_with_default_steps(make_beam, make_transport, kinetic_mev):
+    count = 3000
+    transport = make_transport(stop_mev=0.03)  # what is left below it, 0.02 mm, does not show
+    deposits = transport(make_beam(sp.ELECTRON, kinetic_mev, count), stream(3, "test", 0)).deposits
+    own = deposits.track < count
+    deepest = np.zeros(count)
+    np.maximum.at(deepest, deposits.track[own], deposits.end_mm[own, 2])
+    depth, passed = np.sort(deepest), 1 - (np.arange(count) + 0.5) / count
+    straight = (passed < 0.6) & (passed > 0.2)
+    slope, height = np.polyfit(depth[straight], passed[straight], 1)
+    assert -height / slope == pytest.approx(tabata_mm(kinetic_mev), rel=0.06)
 
 
 @pytest.mark.parametrize(

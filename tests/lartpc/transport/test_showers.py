@@ -17,7 +17,7 @@ def middles(event):
     return 0.5 * (event.deposits.start_mm + event.deposits.end_mm)
 
 
-@pytest.mark.parametrize(("kinetic_mev", "count"), [(500.0, 400), (2000.0, 130)])
+@pytest.mark.parametrize(("kinetic_mev", "count"), [(500.0, 1500), (2000.0, 200)])
 def test_the_longitudinal_profile_is_that_of_grindhammer_and_peters(shoot, kinetic_mev, count):
     event = shoot(sp.ELECTRON, kinetic_mev, count)
     depth = middles(event)[:, 2] / RADIATION_LENGTH_MM
