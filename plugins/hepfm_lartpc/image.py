@@ -89,21 +89,38 @@ def voxelise(
     key, sums, owner = _gather(
         *pieces, deposits.energy_mev, deposits.time_ns, electrons, deposits.length_mm, owners
     )
-    keep = np.flatnonzero(sums[:, 0] > grid.threshold_mev)
-    key, sums, owner = key[keep], sums[keep], owner[keep]
-    fragment = _fragments(key, owner, sizes)
-    _, y_size, z_size = grid.grid
-    voxel = np.stack((key // (y_size * z_size), key // z_size % y_size, key % z_size), 1)
+    kept, owner, voxel, columns = _columns(key, sums, owner, sizes, grid.threshold_mev)
     return Image(
-        voxel=voxel.astype(np.uint16),
-        energy_mev=sums[:, 0].astype(np.float32),
-        time_ns=(sums[:, 1] / np.maximum(sums[:, 0], np.finfo(float).tiny)).astype(np.float32),
-        electrons=sums[:, 2].astype(np.float32),
-        dx_mm=sums[:, 3].astype(np.float32),
+        voxel=voxel,
+        energy_mev=columns[0],
+        time_ns=columns[1],
+        electrons=columns[2],
+        dx_mm=columns[3],
         particle=(owner >> 3).astype(np.int32),
         semantic=(owner & 7).astype(np.int8),
-        fragment=fragment,
+        fragment=_fragments(kept, owner, sizes),
     )
+
+
+@compiled
+def _columns(
+    key: Array, sums: Floats, owner: Array, sizes: Array, threshold_mev: float
+) -> tuple[Array, Array, NDArray[np.uint16], Array]:
+    """Keys, owners, coordinates and columns ``(4, N)`` of the voxels above the threshold."""
+    kept, owners = np.empty(len(key), np.int64), np.empty(len(key), np.int64)
+    voxel, columns = np.empty((len(key), 3), np.uint16), np.empty((4, len(key)), np.float32)
+    n = 0
+    for v in range(len(key)):
+        energy = sums[v, 0]
+        if energy <= threshold_mev:
+            continue
+        kept[n], owners[n] = key[v], owner[v]
+        rest = key[v] // sizes[2]
+        voxel[n, 0], voxel[n, 1], voxel[n, 2] = rest // sizes[1], rest % sizes[1], key[v] % sizes[2]
+        columns[0, n], columns[1, n] = energy, sums[v, 1] / energy
+        columns[2, n], columns[3, n] = sums[v, 2], sums[v, 3]
+        n += 1
+    return kept[:n].copy(), owners[:n].copy(), voxel[:n].copy(), columns[:, :n].copy()
 
 
 @compiled
@@ -220,7 +237,7 @@ def _root(up: Integers, v: int) -> int:
 
 @compiled
 def _fragments(key: Array, owner: Array, sizes: Array) -> Integers:
-    """The fragment of each voxel: ordered by particle and class, then by its first voxel."""
+    """The fragment of each voxel, numbered by their first voxels."""
     n = len(key)
     places = 1
     while places < 2 * n + 2:
@@ -255,12 +272,13 @@ def _fragments(key: Array, owner: Array, sizes: Array) -> Integers:
                 up[max(one, other)] = min(one, other)
     fragment = np.full(n, -1, np.int32)
     count = 0
-    for v in np.argsort(owner, kind="mergesort"):
+    for v in range(n):
         if owner[v] & 7 == LED:
             continue
         root = _root(up, v)
-        if fragment[root] < 0:
-            fragment[root] = count
+        if root == v:
+            fragment[v] = count
             count += 1
-        fragment[v] = fragment[root]
+        else:
+            fragment[v] = fragment[root]
     return fragment

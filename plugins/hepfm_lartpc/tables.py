@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -35,13 +34,11 @@ def momentum_gev(tracks: Tracks, rows: Array) -> Array:
     return magnitude
 
 
-def image_tables(image: Image, tracks: Tracks, *, labels: bool = True) -> Split:
+def image_tables(image: Image, tracks: Tracks) -> Split:
     """The tables ``voxels`` and ``fragments`` of the part ``image3d``; PILArNet's row 0 is the LED."""
     inputs: dict[str, Array] = {
         name: getattr(image, name) for name in ("voxel", "energy_mev", "time_ns", "electrons", "dx_mm")
     }
-    if not labels:
-        return Split(inputs={"voxels": inputs}, labels={})
     fragment = image.fragment
     n = int(fragment.max(initial=-1)) + 1
     rows = np.flatnonzero(fragment >= 0)
@@ -51,27 +48,29 @@ def image_tables(image: Image, tracks: Tracks, *, labels: bool = True) -> Split:
     particle, semantic = image.particle[one], image.semantic[one]
     group = _largest(particle, size)
     interaction = tracks.interaction[particle]
-    led = np.array([-1])
 
-    def row(values: Any, of_led: Any = -1) -> Array:
-        return np.concatenate((np.broadcast_to(of_led, (1, *np.shape(values)[1:])), values))
+    def row(values: Array, dtype: type, of_led: float = -1) -> Array:
+        column = np.empty((n + 1, *values.shape[1:]), dtype)
+        column[0], column[1:] = of_led, values
+        return column
 
+    species = tracks.species[particle]
     fragments: dict[str, Array] = {
-        "fragment_id": row(np.arange(n)).astype(np.int32),
-        "group_id": row(group).astype(np.int32),
-        "interaction_id": row(interaction).astype(np.int32),
-        "semantic": row(semantic, LED).astype(np.int8),
-        "n_voxels": row(size, (fragment < 0).sum()).astype(np.int32),
-        "pid": row(_PID[tracks.species[particle]]).astype(np.int8),
-        "mass_mev": row(sp.MASS_MEV[tracks.species[particle]]).astype(np.float32),
-        "momentum_gev": row(momentum_gev(tracks, particle)).astype(np.float32),
-        "vertex": row(tracks.start_mm[particle]).astype(np.float32),
+        "fragment_id": np.arange(-1, n, dtype=np.int32),
+        "group_id": row(group, np.int32),
+        "interaction_id": row(interaction, np.int32),
+        "semantic": row(semantic, np.int8, LED),
+        "n_voxels": row(size, np.int32, len(fragment) - len(rows)),
+        "pid": row(_PID[species], np.int8),
+        "mass_mev": row(sp.MASS_MEV[species], np.float32),
+        "momentum_gev": row(momentum_gev(tracks, particle), np.float32),
+        "vertex": row(tracks.start_mm[particle], np.float32),
     }
     voxels: dict[str, Array] = {
         "semantic": image.semantic,
         "fragment": fragment,
-        "group": np.append(group, led)[fragment].astype(np.int32),
-        "interaction": np.append(interaction, led)[fragment].astype(np.int32),
+        "group": fragments["group_id"][fragment + 1],
+        "interaction": fragments["interaction_id"][fragment + 1],
         "pdg": sp.PDG[tracks.species[image.particle]].astype(np.int32),
     }
     return Split(inputs={"voxels": inputs}, labels={"voxels": voxels, "fragments": fragments})
@@ -79,7 +78,7 @@ def image_tables(image: Image, tracks: Tracks, *, labels: bool = True) -> Split:
 
 def _largest(particle: Integers, size: Array) -> Array:
     """Of each fragment the largest fragment of its particle; of equal ones the first."""
-    order = np.lexsort((np.arange(len(size)), -size, particle))
+    order = np.lexsort((-size, particle))
     begins = np.flatnonzero(np.diff(particle[order], prepend=-1))
     largest = np.empty(len(size), np.int64)
     largest[order] = np.repeat(order[begins], np.diff(np.append(begins, len(size))))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -99,6 +100,7 @@ def yields(deposits: Deposits, field_kv_cm: float, config: Recombination, s: Str
     return Yields(electrons=electrons, photons=photons)
 
 
+@lru_cache
 def _constants(config: Recombination) -> tuple[bool, float, float, float]:
     """Whether it is the box model, its two constants, and the argument below which its fraction stays."""
     if config.model == "birks":
