@@ -134,7 +134,7 @@ Path({str(tmp_path / "plugins.zip")!r}).write_bytes(local_plugins().content)
 
     look = """
 from hepfm.plugins import plugins
-print([(i.name, i.version, i.status) for i in plugins().infos if i.name not in ("core", "image3d")])
+print([(i.name, i.version, i.status) for i in plugins().infos if i.distribution != "hepfm"])
 """
     said = subprocess.run(
         [sys.executable, "-c", look],

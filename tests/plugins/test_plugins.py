@@ -141,12 +141,10 @@ def test_lists_keep_plugins_from_being_imported(site):
     assert info(denied, "evil").status == "denied"
     assert info(denied, "good").status == "ok"
     allowed = site.discover(HEPFM_PLUGINS_ALLOW="good", HEPFM_PLUGINS_STRICT="1")
-    assert {i.name: i.status for i in allowed.infos} == {
-        "core": "ok",
-        "good": "ok",
-        "evil": "denied",
-        "image3d": "denied",
-    }
+    statuses = {i.name: i.status for i in allowed.infos}
+    assert {statuses.pop("core"), statuses.pop("good")} == {"ok"}
+    assert "evil" in statuses
+    assert set(statuses.values()) == {"denied"}
 
 
 def test_an_unknown_name_gets_a_hint_and_the_plugins_that_may_be_why(site):
