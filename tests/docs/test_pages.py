@@ -96,11 +96,11 @@ def test_the_recipes_page_works(follow):
 
 
 def test_the_page_on_simulating_works(follow):
-    from hepfm.plugins import plugins
-
-    if "lartpc" not in {spec.name for spec in plugins().specs("generators")}:
-        pytest.skip("its commands run the generator lartpc")
     assert follow("docs/simulate.md") == 4
+
+
+def test_the_page_on_lartpc_events_works(follow):
+    assert follow("docs/lartpc.md") == 3
 
 
 def test_the_readme_shows_what_the_quickstart_shows(pages):
