@@ -38,7 +38,6 @@ from hepfm_lartpc.nuclear.nucleus import (
     CENTRAL_FM3,
     EDGE_FM,
     NUCLEONS,
-    PROTONS,
     SEPARATION_MEV,
     density,
     fermi_mev,
@@ -69,7 +68,6 @@ _LEAST_MEV = np.array([1.0, 4.0])
 """Neutrons and protons below this stay in the nucleus; for protons most of its Coulomb barrier."""
 _KAON_MB = np.array([13.0, 40.0])
 """K+ and K- on nucleons (PDG, below 1 GeV)."""
-_NEUTRON_SHARE, _PROTON_SHARE = 1.0 - PROTONS / NUCLEONS, PROTONS / NUCLEONS
 
 
 @compiled
@@ -158,16 +156,18 @@ def cascade(s: Stream, stack: Stack, depth: int, left: Kinds, out: Products, row
             share = density(r2)
             inside = kinetic + well_mev(share, proton) if nucleon else kinetic
             rates_mb(species, inside, rate)
-            neutrons, protons = rate[0] * _NEUTRON_SHARE, rate[1] * _PROTON_SHARE
+            # Nucleons that were knocked out are missing, evenly over the nucleus.
+            neutrons, protons = rate[0] * (left[0] - left[1]) / NUCLEONS, rate[1] * left[1] / NUCLEONS
+            pairs = rate[2] * share * (left[0] / NUCLEONS) ** 2
             draw = uniform(s) * most / (CENTRAL_FM3 * _MB_TO_FM2 * share) - neutrons - protons
-            if draw > rate[2] * share:
+            if draw > pairs:
                 continue
             k = math.sqrt(inside * (inside + 2.0 * mass))
             p[0, 0], p[0, 1], p[0, 2], p[0, 3] = inside + mass, k * ux, k * uy, k * uz
             kinds[0] = species
             if draw > 0.0:
                 pair = pair_absorption(s, kinds, p, share)
-                if pair < 0:
+                if pair < 0 or pair > left[1] or 2 - pair > left[0] - left[1]:
                     continue
                 products, partners, partner_protons = 2, 2, pair
             else:
@@ -179,7 +179,7 @@ def cascade(s: Stream, stack: Stack, depth: int, left: Kinds, out: Products, row
                 elif rate[2] > 0.0:
                     products = pion_collision(s, kinds, p, inside)
                 else:
-                    products = kaon_collision(s, kinds, p)
+                    products = kaon_collision(s, kinds, p, well_mev(share, hit))
                 if products == 0 or not allowed(kinds, p, products, share):
                     continue
                 partners, partner_protons = 1, hit

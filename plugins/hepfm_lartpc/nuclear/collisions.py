@@ -227,8 +227,10 @@ def pion_collision(s: Stream, kinds: Kinds, p: Momenta, kinetic_mev: float) -> i
 
 
 @compiled
-def kaon_collision(s: Stream, kinds: Kinds, p: Momenta) -> int:
+def kaon_collision(s: Stream, kinds: Kinds, p: Momenta, well_mev: float) -> int:
     """Row 0 of ``p`` is a charged kaon, row 1 a nucleon: scatter, or a K- makes a Lambda and a pion.
+
+    The Lambda and the pion leave without a well of their own: that of the nucleon is taken off their energy.
 
     Sigmas count as Lambdas: their pions differ by 70 MeV, and most become Lambdas in the nucleus.
     """
@@ -236,6 +238,7 @@ def kaon_collision(s: Stream, kinds: Kinds, p: Momenta) -> int:
         kinds[0] = PION_ZERO if kinds[1] == PROTON else PION_MINUS
         kinds[1] = LAMBDA
         total = p[0] + p[1]
+        total[0] -= well_mev
         return 2 if isotropic_bodies(s, kinds, p, 2, total) else 0
     return 2 if scatter(s, kinds, p, 2e-6, False) else 0
 

@@ -4,8 +4,8 @@ Pions: the inelastic cross sections of calcium (A = 40.08, as argon's) that Bara
 P2-90-158 (1990), with some 5 to 10 %; pi+ and pi- differ by the Coulomb field below 100 MeV.
 
 Nucleons above 20 MeV: Letaw, Silberberg and Tsao, Astrophys. J. Suppl. 51 (1983) 271, with 5 to 10 %.
-Below: protons by the Coulomb barrier; neutrons by values near the ENDF/B-VIII.0 evaluation of argon-40, averaged over
-resonances (some 30 %). Thermal capture: 0.673 b (ACED, Phys. Rev. D 99 (2019) 103021), as 1/v.
+Below: protons by the Coulomb barrier; neutrons by values near the ENDF/B-VIII.0 evaluation of argon-40,
+averaged over resonances (some 30 %). Thermal capture: 0.673 b (ACED, Phys. Rev. D 99 (2019) 103021), as 1/v.
 
 Kaons: rough (30 %), from the kaon-nucleon cross sections (PDG) and A^(2/3).
 """
@@ -62,7 +62,7 @@ def _letaw_mb(kinetic_mev: NDArray[np.float64]) -> NDArray[np.float64]:
     """Inelastic cross section of nucleons (Letaw et al., eqs. 1 to 3)."""
     high = 45.0 * NUCLEONS**0.7 * (1.0 + 0.016 * math.sin(5.3 - 2.63 * math.log(NUCLEONS)))
     fall = np.exp(-kinetic_mev / 200.0) * np.sin(10.9 * kinetic_mev**-0.28)
-    return high * (1.0 - 0.62 * fall)
+    return np.asarray(high * (1.0 - 0.62 * fall))
 
 
 def _tables() -> NDArray[np.float64]:
@@ -98,7 +98,7 @@ def _at(row: int, kinetic_mev: float) -> float:
     place = (math.log(max(kinetic_mev, _LOWEST_MEV)) - _LOG_LOWEST) * _PER_LOG
     i = min(int(place), INELASTIC_MB.shape[1] - 2)
     share = min(place - i, 1.0)
-    return INELASTIC_MB[row, i] * (1.0 - share) + INELASTIC_MB[row, i + 1] * share
+    return float(INELASTIC_MB[row, i] * (1.0 - share) + INELASTIC_MB[row, i + 1] * share)
 
 
 @compiled

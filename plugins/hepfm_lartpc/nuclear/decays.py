@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from hepfm_lartpc.compiled import compiled
-from hepfm_lartpc.nuclear.phase_space import Momenta, boost, isotropic, n_body
+from hepfm_lartpc.nuclear.phase_space import Momenta, boost, n_body
 from hepfm_lartpc.nuclear.products import Products, put, unseen_mev
 from hepfm_lartpc.species import (
     ELECTRON,
@@ -29,7 +29,7 @@ from hepfm_lartpc.species import (
     PION_ZERO_MASS,
     POSITRON,
 )
-from hepfm_lartpc.streams import Stream, uniform
+from hepfm_lartpc.streams import Stream, isotropic, uniform
 
 MICHEL_ENDPOINT_MEV = (MUON_MASS**2 + ELECTRON_MASS**2) / (2.0 * MUON_MASS)
 """Largest total energy of the electron of a muon at rest: 52.83 MeV."""
@@ -73,7 +73,7 @@ def decay(s: Stream, species: int, kinetic_mev: float, out: Products) -> tuple[i
 
 
 @compiled
-def _at_rest(s: Stream, species: int, kinds: np.ndarray, p: Momenta) -> int:  # type: ignore[type-arg]
+def _at_rest(s: Stream, species: int, kinds: np.ndarray, p: Momenta) -> int:
     """Fill species ``kinds (3,)`` and momenta ``p (3, 4)``; returns the number of bodies."""
     if species in (MUON_MINUS, MUON_PLUS):
         kinds[0] = ELECTRON if species == MUON_MINUS else POSITRON
@@ -100,7 +100,7 @@ def _at_rest(s: Stream, species: int, kinds: np.ndarray, p: Momenta) -> int:  # 
 
 
 @compiled
-def _kaon_mode(draw: float, plus: bool, kinds: np.ndarray) -> int:  # type: ignore[type-arg]
+def _kaon_mode(draw: float, plus: bool, kinds: np.ndarray) -> int:
     """Species of one mode of a charged kaon; the bodies of three are spread evenly over phase space."""
     pion = PION_PLUS if plus else PION_MINUS
     muon = MUON_PLUS if plus else MUON_MINUS

@@ -77,7 +77,9 @@ def pion_production_share(kinetic_mev: float) -> float:
 def pair_absorption_mb(kinetic_mev: float) -> float:
     """Absorption of a pion by a pair of nucleons, for each nucleon at the central density.
 
-    The Delta's share follows its resonance, the rest is the S wave that also absorbs pions at rest. The two
-    sizes are fitted to give the absorbed share of Ashery et al., Phys. Rev. C 23 (1981) 2173.
+    The Delta's share falls faster above the resonance than scattering does, as pi d to p p shows (Ritchie,
+    Phys. Rev. C 28 (1983) 926); the rest is the S wave that also absorbs pions at rest. Both sizes are set so
+    that near the resonance about two of five reacting pions vanish (Ashery et al., Phys. Rev. C 23, 1981).
     """
-    return 0.18 * delta_mb(kinetic_mev) + 9.0 / (1.0 + kinetic_mev / 80.0)
+    resonant = delta_mb(kinetic_mev) / (1.0 + (kinetic_mev / 220.0) ** 4)
+    return 0.8 * resonant + 7.0 / (1.0 + kinetic_mev / 80.0)

@@ -40,7 +40,7 @@ def fermi_mev(share: float, proton: int) -> float:
     """Fermi energy (kinetic, MeV) where the density is this share of the central one."""
     p = FERMI_MEV[proton] * share ** (1.0 / 3.0)
     mass = NUCLEON_MASS_MEV[proton]
-    return math.sqrt(p * p + mass * mass) - mass
+    return float(math.sqrt(p * p + mass * mass) - mass)
 
 
 @compiled
@@ -61,7 +61,7 @@ def binding_mev(nucleons: int, protons: int) -> float:
     )
     if nucleons % 2 == 0:
         energy += (_PAIRING if protons % 2 == 0 else -_PAIRING) / math.sqrt(nucleons)
-    return max(0.0, energy)
+    return float(max(0.0, energy))
 
 
 @compiled

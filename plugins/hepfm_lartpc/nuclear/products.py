@@ -55,4 +55,4 @@ def unseen_mev(species: int, kinetic_mev: float, out: Products, rows: int) -> fl
     rest = kinetic_mev + COUNTED_MASS_MEV[species]
     for i in range(rows):
         rest -= out[i, 1] + COUNTED_MASS_MEV[int(out[i, 0])]
-    return rest
+    return float(rest)

@@ -55,7 +55,7 @@ def excitation_mev(
             recoil[axis] -= k * out[i, 2 + axis]
     mass = mass_mev(left[0], left[1])
     kinetic = (recoil[0] ** 2 + recoil[1] ** 2 + recoil[2] ** 2) / (2.0 * max(mass, 1.0))
-    return energy_mev - mass - kinetic
+    return float(energy_mev - mass - kinetic)
 
 
 @compiled
@@ -114,6 +114,8 @@ def evaporate(
         left[0] -= _TAKES_NUCLEONS[i]
         left[1] -= _TAKES_PROTONS[i]
         excitation = free[i] - above
+    if left[0] <= 5:
+        return rows  # so small a rest breaks up unseen
     return photons(s, excitation, out, rows)
 
 

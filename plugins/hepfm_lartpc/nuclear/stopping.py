@@ -164,7 +164,11 @@ def _meson_capture(s: Stream, species: int, out: Products) -> int:
                 hit = int(uniform(s) < PROTONS / NUCLEONS)
                 fermi_nucleon(s, share, hit, p[1])
                 kinds[1] = PROTON if hit else NEUTRON
-                if kaon_collision(s, kinds, p) > 0 and kinds[0] != KAON_MINUS and allowed(kinds, p, 2, share):
+                if (
+                    kaon_collision(s, kinds, p, well_mev(share, hit)) > 0
+                    and kinds[0] != KAON_MINUS
+                    and allowed(kinds, p, 2, share)
+                ):
                     left[0] -= 1
                     left[1] -= hit
                     break

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from hepfm.errors import DataError
-from hepfm_lartpc.vertices.records import Records, reader_module
+from hepfm_lartpc.vertices.records import Records
 
 _GEV = 1000.0
 _LISTS = ("barcode", "Px", "Py", "Pz")
@@ -27,7 +27,8 @@ def read_gibuu(path: Path) -> Records:
     Raises:
         DataError: The file is damaged, or has no ``RootTuple`` with the branches that are needed.
     """
-    uproot = reader_module("uproot", "gibuu", path)
+    import uproot
+
     try:
         with uproot.open(path) as file:
             tree = file["RootTuple"]
@@ -61,7 +62,7 @@ def read_gibuu(path: Path) -> Records:
     return Records(where=str(path), offsets=offsets, pdg=pdg, momentum_mev=momentum * _GEV, weights=weights)
 
 
-def _lepton(flavor: np.ndarray, process: np.ndarray, path: Path) -> np.ndarray:  # type: ignore[type-arg]
+def _lepton(flavor: np.ndarray, process: np.ndarray, path: Path) -> np.ndarray:
     """PDG number of the outgoing lepton of each record."""
     bad = ~np.isin(flavor, (1, 2, 3)) | ~np.isin(np.abs(process), (1, 2, 3))
     if bad.any():

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hepfm.errors import DataError
-from hepfm_lartpc.vertices.records import Records, reader_module
+from hepfm_lartpc.vertices.records import Records
 
 _FINAL = 1
 """Status of particles that leave the interaction (HepMC)."""
@@ -19,7 +19,12 @@ def read_hepmc(path: Path) -> Records:
     Raises:
         DataError: pyhepmc is not installed, or cannot read the file.
     """
-    pyhepmc = reader_module("pyhepmc", "hepmc", path)
+    try:
+        import pyhepmc
+    except ImportError as error:
+        raise DataError(
+            "reading HepMC needs pyhepmc, which is not installed", where=str(path), fix="pip install pyhepmc"
+        ) from error
     offsets, pdg, momentum, weights = [0], [], [], []
     try:
         with pyhepmc.open(str(path)) as file:

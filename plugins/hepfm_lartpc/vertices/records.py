@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,15 +59,3 @@ def read_records(path: Path, form: str) -> Records:
     if form == "gibuu" or (form == "auto" and path.suffix == ".root"):
         return read_gibuu(path)
     return read_hepmc(path)
-
-
-def reader_module(name: str, extra: str, path: Path) -> ModuleType | Any:
-    """An optional library that reads a format; a DataError with the way to install it where it is absent."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise DataError(
-            f"reading this file needs {name}, which is not installed",
-            where=str(path),
-            fix=f"pip install 'hepfm[{extra}]'",
-        ) from error
