@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -129,13 +130,15 @@ def test_a_range_of_workers_goes_on_with_what_is_left(
 
     assert process.returncode == 0, errors
     assert "Training with 2 workers." in errors
-    assert "Training with 1 worker, going on from step-00000006." in errors
+    begun = re.search(r"Training with 1 worker, going on from step-0000000([36])\.", errors)
+    assert begun, errors  # that of step 6 may still have been written when its writer was killed
     result = json.loads((run / "run.json").read_text())
     assert (result["status"], result["restarts"], result["effective"]["world"]) == ("done", 1, 1)
     got, wanted = losses(run), losses(golden["run_dir"])
     assert got.keys() == wanted.keys()
-    assert {step: got[step] for step in range(1, 7)} == {step: wanted[step] for step in range(1, 7)}
-    for step in range(7, 10):
+    alike = range(1, int(begun[1]) + 1)
+    assert {step: got[step] for step in alike} == {step: wanted[step] for step in alike}
+    for step in range(alike.stop, 10):
         assert got[step] == pytest.approx(wanted[step], rel=1e-5)
 
 
