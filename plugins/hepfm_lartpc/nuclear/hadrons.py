@@ -4,8 +4,9 @@ A fast stage (`hepfm_lartpc.nuclear.cascade`) and a slow one (`hepfm_lartpc.nucl
 go straight to the second, and neutrons of a few MeV have their own ways (`hepfm_lartpc.nuclear.neutrons`).
 
 Limits: the cascade stands for 50 MeV to about 3 GeV. Above, to 100 GeV, energy is kept and more pions are
-made, but without the forward peak of leading particles; what a dozen bodies cannot carry they share.
-Between 20 and 50 MeV it is a sketch. Elastic scattering is there for neutrons alone.
+made, but without the forward peak of leading particles; what a dozen bodies cannot carry they share. From
+about 30 GeV on there may be more products than there is room for: what they carried counts as unseen (at 100
+GeV 6 % on average). Between 20 and 50 MeV it is a sketch. Elastic scattering is there for neutrons alone.
 """
 
 from __future__ import annotations
