@@ -37,13 +37,13 @@ def _use_cache_of_this_source() -> None:
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hepfm" / "compiled"
     folder = caches / source.hexdigest()[:16]
     with suppress(OSError):  # a home that cannot be written to: numba finds another place, or none
-        if not folder.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            for other in caches.iterdir():
-                if time.time() - other.stat().st_mtime > 86_400 * _KEPT_DAYS:
-                    shutil.rmtree(other, ignore_errors=True)
+        new = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
         os.utime(folder)
-        numba.config.CACHE_DIR = str(folder)
+        numba.config.CACHE_DIR = str(folder)  # before what another process may do at the same time, too
+        for other in caches.iterdir() if new else ():
+            if time.time() - other.stat().st_mtime > 86_400 * _KEPT_DAYS:
+                shutil.rmtree(other, ignore_errors=True)
 
 
 _use_cache_of_this_source()

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from hepfm.api import PartSchema, Sample
-from hepfm.errors import RecipeError, did_you_mean
+from hepfm.errors import DataError, RecipeError, did_you_mean
 from hepfm_lartpc import schema, waveforms
 from hepfm_lartpc.charge.config import WireReadout
 from hepfm_lartpc.charge.drift import drift_of
@@ -98,7 +98,11 @@ class LartpcGenerator:
         return waveforms.light_schema(self._photon_detectors, name) if part == "light" else schema.truth(name)
 
     def digest(self) -> str:
-        """Of the configuration with all its defaults, the detector's content, and the files they name."""
+        """Of the configuration with all its defaults, the detector's content, and the files they name.
+
+        Raises:
+            DataError: A file cannot be read.
+        """
         said = {
             "detector": self.detector,
             "composition": self._composition,
@@ -109,8 +113,12 @@ class LartpcGenerator:
         plain["image_deposits"] = self.config.image_deposits
         digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
         for path in sorted(path for model in said.values() for path in _files(model.model_dump())):
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+            try:
+                with path.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+            except OSError as error:
+                what = f"a file that the configuration names cannot be read: {error.strerror}"
+                raise DataError(what, where=str(path), fix="correct its path") from error
         return digest.hexdigest()
 
     def event(self, index: int) -> Sample:

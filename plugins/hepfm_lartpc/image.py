@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,10 @@ _AHEAD = tuple((k // 9 - 1, k // 3 % 3 - 1, k % 3 - 1) for k in range(14, 27))
 """Half of the 26 neighbours of a voxel."""
 
 
+_Voxels = Annotated[int, Field(gt=0, le=1 << 16)]
+"""Their indices are uint16."""
+
+
 class ImageGrid(BaseModel):
     """The voxels of a 3D image."""
 
@@ -35,7 +40,7 @@ class ImageGrid(BaseModel):
     """Side of a voxel."""
     origin_mm: Point = (-1152.0, -1152.0, -1152.0)
     """Lower corner of the grid."""
-    grid: tuple[int, int, int] = (768, 768, 768)
+    grid: tuple[_Voxels, _Voxels, _Voxels] = (768, 768, 768)
     """Voxels along x, y, z."""
     threshold_mev: float = Field(default=0.02, ge=0)
     """Voxels with less energy are left out."""

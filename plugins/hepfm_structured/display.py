@@ -22,8 +22,9 @@ def panels(
 ) -> list[Tree]:
     """A tree of the rows of the primary table.
 
-    A column ``parent`` (row of the parent, -1 for none) makes branches; ``pdg`` names a row; the first
-    vocabulary of the columns that has colours gives the mark's.
+    A column ``parent`` (row of the parent, -1 for none) makes branches; a row whose parent is not there
+    stands by itself. ``pdg`` names a row; the first vocabulary of the columns that has colours gives the
+    mark's.
 
     Args:
         tables: The primary table's columns ``(N,)`` or ``(N, k)``.
@@ -37,11 +38,17 @@ def panels(
     parent = np.asarray(rows.get("parent", np.full(n, -1)))
     children: dict[int, list[int]] = defaultdict(list)
     for row in range(n):
-        children[int(parent[row])].append(row)
+        maker = int(parent[row])
+        children[maker if 0 <= maker < n else -1].append(row)
     branches: list[Branch] = []
-    waiting = [(row, 0) for row in reversed(children[-1])]
+    shown: set[int] = set()
+    # Rows that make each other are below none: they come last, each once.
+    waiting = [(row, 0) for row in reversed([*children[-1], *range(n)])]
     while waiting:
         row, depth = waiting.pop()
+        if row in shown:
+            continue
+        shown.add(row)
         branches.append(
             Branch(
                 depth=depth,
@@ -49,7 +56,7 @@ def panels(
                 colour=_colour(row, rows, columns, schema),
             )
         )
-        waiting += [(child, depth + 1) for child in reversed(children[row]) if child != row]
+        waiting += [(child, depth + 1) for child in reversed(children[row])]
     return [Tree(title=title or schema.primary, branches=branches)]
 
 
@@ -66,7 +73,8 @@ def _field(name: str, value: Any, column: Column, schema: PartSchema) -> str:
     if column.vocabulary:
         known = {entry.value: entry.name for entry in schema.vocabularies[column.vocabulary]}
         return known.get(int(value), str(value))
-    number = "(" + ", ".join(f"{x:.4g}" for x in value) + ")" if column.shape else f"{value:.4g}"
+    form = ".4g" if np.dtype(column.dtype).kind == "f" else "d"
+    number = "(" + ", ".join(f"{x:{form}}" for x in value) + ")" if column.shape else f"{value:{form}}"
     unit = column.unit
     plain = name.removesuffix(f"_{unit.split('/')[0].lower()}").replace("_", " ")
     return f"{plain} {number} {unit}".rstrip()

@@ -11,6 +11,8 @@ from hepfm.api import PartSchema, Tables
 from hepfm.display.panels import Axis, Heatmap, Line, Lines, Panel
 
 _MOST_LINES = 24
+_MOST_CELLS = (4096, 16384)
+"""Channels and ticks of a picture. Pixels are many more channels, nearly all of them without a sample."""
 _NS_A_US = 1000.0
 
 Array = np.ndarray[Any, Any]
@@ -62,16 +64,26 @@ def _picture(
 ) -> Heatmap:
     channels, starts, sizes = (np.asarray(traces[c])[some] for c in ("channel", "start_tick", "n_samples"))
     low, first = int(channels.min()), int(starts.min())
-    grid = np.full((int(channels.max()) - low + 1, int((starts + sizes).max()) - first), np.nan, np.float32)
+    spans = int(channels.max()) - low + 1, int((starts + sizes).max()) - first
+    tall, wide = (max(1, -(-span // most)) for span, most in zip(spans, _MOST_CELLS, strict=True))
+    grid = np.full((-(-spans[0] // tall), -(-spans[1] // wide)), np.nan, np.float32)
+    cells: list[Array] = []
+    values: list[Array] = []
     for channel, start, samples in _above_pedestal(adc, traces, some, ends):
-        grid[channel - low, start - first : start - first + len(samples)] = samples
+        ticks = start - first + np.arange(len(samples))
+        cells.append((channel - low) // tall * grid.shape[1] + ticks // wide)
+        values.append(samples)
+    at, found = np.concatenate(cells), np.concatenate(values)
+    # Of several in a cell, the one that is farthest from zero is drawn: the last one that is assigned.
+    order = np.argsort(np.abs(found), kind="stable") if tall * wide > 1 else slice(None)
+    grid.reshape(-1)[at[order]] = found[order]
     return Heatmap(
         title=name,
         values=grid,
         x=Axis("time", "us"),
         y=Axis("channel"),
-        x_edges=(zero_us + first * tick_us, zero_us + (first + grid.shape[1]) * tick_us),
-        y_edges=(low - 0.5, low + len(grid) - 0.5),
+        x_edges=(zero_us + first * tick_us, zero_us + (first + grid.shape[1] * wide) * tick_us),
+        y_edges=(low - 0.5, low + len(grid) * tall - 0.5),
         value=Axis("above pedestal", "ADC"),
     )
 

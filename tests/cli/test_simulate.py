@@ -121,6 +121,15 @@ def test_a_store_holds_the_events_asked_for(tmp_path):
     assert "another simulation: other parts" in str(refused)
 
 
+def test_a_file_that_is_given_is_found_by_other_processes_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("calibration.txt").write_text("2.0")
+    for out, given in (("a", "./calibration.txt"), ("b", "calibration.txt")):
+        run("tracks", "--events", 1, "--grid", 16, "--workers", 0, "--out", out, "--calibration", given)
+        with StoreReader(tmp_path / out) as reader:
+            assert reader.provenance["configuration"]["calibration"] == str(tmp_path / "calibration.txt")
+
+
 def test_json_says_what_was_made(tmp_path):
     out = tmp_path / "out"
     words = ("tracks", "--events", 3, "--grid", 16, "--workers", 0, "--out", out, "--json")
@@ -193,6 +202,7 @@ def test_a_full_disk_is_said_and_the_same_command_goes_on(tmp_path, process):
         stderr = full.communicate(timeout=120)[1]
         assert full.returncode == 3, stderr
         assert "cannot be written: No space left on device" in stderr
+        assert "2 of 3 shards were not written" in stderr  # the one that failed, and the one after it
         assert "bytes are free there" in stderr
         assert "run the same command again" in stderr
         assert "Traceback" not in stderr

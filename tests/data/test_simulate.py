@@ -124,3 +124,32 @@ def _bytes(group):
     found = []
     group.visititems(lambda name, item: found.append(item.nbytes) if hasattr(item, "nbytes") else None)
     return sum(found)
+
+
+def test_a_shard_that_another_attempt_has_written_is_left_as_it_is(tmp_path):
+    first = units(tmp_path / "out")[0]
+    assert simulate(first) == 8
+    before, told = first.target.stat(), []
+    assert simulate(first, told.append) == sum(told) == 8
+    assert first.target.stat().st_ino == before.st_ino
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(DataError, match="target folder cannot be made") as raised:
+            units(folder)
+        assert raised.value.where == str(folder)
+
+
+def test_a_kill_before_the_plan_is_there_harms_nothing(tmp_path):
+    (tmp_path / "simulate.json.partial").write_text('{"gen')
+    assert len(units(tmp_path)) == 3
+    assert len(units(tmp_path)) == 3
+
+
+def test_a_plan_that_makes_no_sense_is_said(tmp_path):
+    for text in ("", "{", "[1]"):
+        (tmp_path / "simulate.json").write_text(text)
+        with pytest.raises(DataError, match="plan makes no sense"):
+            units(tmp_path)

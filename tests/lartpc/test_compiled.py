@@ -41,3 +41,17 @@ def test_a_change_in_what_a_compiled_function_calls_is_seen(tmp_path):
     streams.write_text(streams.read_text().replace("+ 0.5) * _STEP", "+ 0.5) * _STEP * 0.5"))
     assert draw() == first / 2
     assert len(list((home / "hepfm" / "compiled").iterdir())) == 2
+
+
+def test_the_cache_is_that_of_this_source_whatever_lies_beside_it(tmp_path):
+    caches = tmp_path / "hepfm" / "compiled"
+    caches.mkdir(parents=True)
+    (caches / "removed-by-another-process").symlink_to(tmp_path / "gone")
+    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"} | {
+        "XDG_CACHE_HOME": str(tmp_path)
+    }
+    code = "import numba, hepfm_lartpc.compiled; print(numba.config.CACHE_DIR)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
+    )
+    assert Path(done.stdout.strip()).parent == caches

@@ -77,6 +77,8 @@ def test_an_unknown_name_is_met_with_a_known_one():
         ({"sources": []}, "sources"),
         ({"feild_kv_cm": 0.5}, "feild_kv_cm"),
         ({"image": {"voxel_mm": 0}}, "voxel_mm"),
+        ({"image": {"grid": [65_537, 8, 8]}}, "image.grid.0"),
+        ({"image": {"grid": [8, 0, 8]}}, "image.grid.1"),
         ({"charge": {"kind": "strips"}}, "charge"),
     ],
 )

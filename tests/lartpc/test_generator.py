@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hepfm.errors import RecipeError
+from hepfm.errors import DataError, RecipeError
 from hepfm_lartpc.generator import LartpcGenerator
 from hepfm_lartpc.transport import TransportConfig
 from hepfm_lartpc.vertices import CompositionConfig
@@ -89,3 +89,11 @@ def test_a_part_that_the_detector_lacks_is_refused(part):
 def test_an_unknown_composition_is_met_with_known_ones():
     with pytest.raises(RecipeError, match="geant4-sample"):
         LartpcGenerator(LartpcGenerator.Config(composition="geant4"), seed=1)
+
+
+def test_a_missing_file_of_records_is_said():
+    vertices = CompositionConfig(sources=[{"kind": "file", "path": "/none/records.hepmc3"}])
+    generator = LartpcGenerator(LartpcGenerator.Config(vertices=vertices), seed=1)
+    with pytest.raises(DataError, match="cannot be read: No such file") as raised:
+        generator.digest()
+    assert raised.value.where == "/none/records.hepmc3"

@@ -297,3 +297,14 @@ def test_resident_memory_is_flat(tmp_path):
         command, check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     assert float(done.stdout) <= 8
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path, events, parts, same):
+    first, path = pack(events(6), parts), tmp_path / "events.h5"
+    writer = StoreWriter(path, parts, {}, block_events=1)
+    writer.write(first)
+    with pytest.raises(DataError, match="another process is writing"), StoreWriter(path, parts, {}) as second:
+        second.write(first)
+    writer.close()
+    with StoreReader(path) as reader:
+        same(reader.read(range(len(reader))), first)

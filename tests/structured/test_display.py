@@ -44,3 +44,18 @@ def test_no_objects_are_an_empty_tree():
     empty = {name: np.zeros((0, *column.shape)) for name, column in SCHEMA.tables["particles"].items()}
     (tree,) = panels({"particles": empty}, SCHEMA)
     assert tree.branches == []
+
+
+def test_every_row_is_shown_whatever_its_parent():
+    schema = PartSchema(
+        kind="structured",
+        primary="rows",
+        tables={"rows": {"parent": Column(dtype="int32"), "number": Column(dtype="int64")}},
+    )
+    # Below the first, by itself, below one that is not there, below itself, below each other.
+    rows = {"parent": np.array([-1, 0, 99, -5, 4, 6, 5]), "number": np.arange(123456, 123463)}
+    (tree,) = panels({"rows": rows}, schema)
+    shown = {branch.text: branch.depth for branch in tree.branches}
+    assert len(tree.branches) == len(shown) == 7
+    depths = [0, 1, 0, 0, 0, 0, 1]
+    assert shown == {f"number {123456 + row}": depth for row, depth in enumerate(depths)}

@@ -250,6 +250,21 @@ def test_without_steps_there_is_a_validated_checkpoint_of_the_initial_weights(ma
     assert Path(run.json()["checkpoint"]).name == "step-00000000"
 
 
+@pytest.mark.parametrize("stage", [0, 2])
+def test_training_from_a_checkpoint_of_initial_weights_is_training_from_the_beginning(
+    make_run, figures, stage
+):
+    zero = {"deepspeed__zero_optimization": {"stage": stage}}
+    golden, request = make_run(train__steps=2, train__warmup_steps=0, **zero)
+    train(request)
+    parent, request = make_run(train__steps=0, train__warmup_steps=0, **zero)
+    train(request)
+    child, request = make_run(train__steps=2, train__warmup_steps=0, **zero)
+    train(replace(request, resume_from=parent.json()["checkpoint"]))
+    assert figures(child, "train/loss") == figures(golden, "train/loss")
+    assert child.json()["weights_sha256"] == golden.json()["weights_sha256"]
+
+
 def test_displays_are_drawn_at_validation_and_recorded(make_run):
     run, request = make_run(train__steps=1, tracking__displays=2)
     train(request)

@@ -70,3 +70,21 @@ def test_an_event_without_samples_says_so():
         tables([], [], []), PartSchema(**{**SCHEMA.__dict__, "vocabularies": {}}), title="light"
     )
     assert panel.title == "light (no samples)"
+
+
+def test_a_picture_of_sparse_channels_stays_small_and_keeps_what_is_farthest_from_zero():
+    random = np.random.default_rng(1)
+    channels = np.append(0, random.choice(np.arange(1, 2_000_000), 60, replace=False))
+    made = tables(channels, np.full(61, 7), np.full(61, 3))
+    adc = made["samples"]["adc"] = random.integers(0, 200, 183).astype(np.int16)
+    (panel,) = panels(made, SCHEMA)
+    assert isinstance(panel, Heatmap)
+    assert panel.values.size < 20_000
+    tall = (panel.y_edges[1] - panel.y_edges[0]) / len(panel.values)
+    assert panel.y_edges[1] >= channels.max() + 0.5
+    wanted = np.full(panel.values.shape, np.nan)
+    for value, channel, tick in zip(adc - 100.0, np.repeat(channels, 3), np.tile([0, 1, 2], 61), strict=True):
+        row = int((channel + 0.5) // tall)
+        if not abs(wanted[row, tick]) > abs(value):
+            wanted[row, tick] = value
+    np.testing.assert_array_equal(np.abs(panel.values), np.abs(wanted))

@@ -155,7 +155,9 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     default = field.get_default(call_default_factory=True, validated_data={})
-    return json.dumps(default).strip('"') if isinstance(default, bool | str) else str(default).lower()
+    if isinstance(default, bool | str):
+        return json.dumps(default).strip('"')
+    return "none" if default is None else str(default)
 
 
 def _simulate(
@@ -190,7 +192,7 @@ def _simulate(
     source = GeneratedEvents(
         name,
         {
-            **{key: str(value) if isinstance(value, Path) else value for key, value in options.items()},
+            **{key: _absolute(value) if isinstance(value, Path) else value for key, value in options.items()},
             **said.tree,
         },
         seed=seed,
@@ -201,16 +203,19 @@ def _simulate(
     missing = sum(unit.events for unit in units)
     began = time.perf_counter()
     failed: list[HepfmError] = []
+    done = 0
     with progress_bar("simulate", events, done=events - missing) as advance:
         for result in _results(units, advance, workers=workers, address=address):
             if isinstance(result, HepfmError):
                 failed.append(result)
+            else:
+                done += 1
             if isinstance(result, StorageError):
                 break
     if failed:
         others = sorted({str(error) for error in failed} - {str(failed[0])})
         first_one = failed[0]
-        what = f"{len(failed)} of {len(units)} shards were not written. {first_one.what}"
+        what = f"{len(units) - done} of {len(units)} shards were not written. {first_one.what}"
         raise type(first_one)("\n".join([what, *others]), where=first_one.where, fix=first_one.fix)
     _report(source, out, events=events, written=missing, seconds=time.perf_counter() - began, as_json=as_json)
 
@@ -234,6 +239,11 @@ def _results(
             yield simulate_unit(unit, advance)
         except HepfmError as error:
             yield error
+
+
+def _absolute(path: Path) -> str:
+    """As other processes find it, wherever they run."""
+    return str(path.expanduser().absolute())
 
 
 def _names(text: str) -> list[str]:

@@ -21,13 +21,13 @@ def each_unit(
     Args:
         work: Does one and returns its number of events; a function of a module.
         units: What is to be done, not nothing; on a cluster, files lie on a file system that all nodes share.
-        workers: Units that are done at once; by default, as many as there are cores.
+        workers: Units that are done at once; by default, as many as this process (or the cluster) has cores.
         address: Of a running Ray; by default ``RAY_ADDRESS``, else one is started.
 
     Yields:
         Each unit as it is done, with its events or what went wrong; others go on.
     """
-    most = min(workers or os.cpu_count() or 1, len(units))
+    most = min(workers or len(os.sched_getaffinity(0)), len(units))
     options = init_options(address or os.environ.get("RAY_ADDRESS"), cpus=most)
     import ray
     import ray.data

@@ -82,6 +82,9 @@ def simulate(unit: Unit, progress: Callable[[int], None] = lambda _: None) -> in
     Raises:
         HepfmError: The generator failed, or the disk is full.
     """
+    if unit.target.exists():  # Ray does a unit again where a node was lost after it was done
+        progress(unit.events)
+        return unit.events
     batches = unit.source.batches(unit.first, unit.stop)
     head = next(batches)
     writer = StoreWriter(

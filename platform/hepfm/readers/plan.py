@@ -37,20 +37,27 @@ def agree(folder: Path, work: Work, wanted: Mapping[str, Any]) -> None:
         wanted: All that decides what is written, as JSON.
 
     Raises:
-        DataError: The folder holds something else.
+        DataError: The folder holds something else, or cannot be made; or its plan is no JSON.
     """
     wanted = json.loads(json.dumps(wanted))
     path = folder / work.file
+    aside = path.with_name(work.file + PARTIAL)
     if path.exists():
-        there = json.loads(path.read_text())
+        try:
+            there = dict(json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise DataError(f"the {work.name}'s plan makes no sense ({error})", where=str(path)) from error
         if other := sorted(key for key in {*there, *wanted} if there.get(key) != wanted.get(key)):
             what = f"the folder holds the result of another {work.name}: other {', '.join(other)}"
             raise DataError(what, where=str(path), fix="give another folder, or remove this one")
         return
-    if folder.exists() and any(folder.iterdir()):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = f"the target folder cannot be made: {error.strerror}"
+        raise DataError(what, where=str(folder), fix="give another folder") from error
+    if any(other != aside for other in folder.iterdir()):
         raise DataError("the target folder is not empty", where=str(folder), fix="give another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(work.file + PARTIAL)
     aside.write_text(json.dumps(wanted, indent=2) + "\n")
     aside.replace(path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
@@ -158,6 +159,7 @@ class StoreWriter:
         if self._file is None:
             aside = self._aside()
             if aside.exists():
+                _refuse_written(aside)
                 warnings.warn(f"{aside} was not finished and is dropped", stacklevel=2)
                 aside.unlink()
             if self._append_to:
@@ -238,6 +240,16 @@ class StoreWriter:
                 self.close()
         finally:
             self.discard()
+
+
+def _refuse_written(aside: Path) -> None:
+    """Raises `DataError` for a file that another process writes: HDF5 holds a lock on it."""
+    with aside.open("rb") as file, suppress(OSError):  # of a file system without locks
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            what = "another process is writing this file"
+            raise DataError(what, where=str(aside), fix="wait for it, or stop it") from None
 
 
 def block_arrays(block: Batch, parts: Mapping[str, PartSchema]) -> dict[str, np.ndarray[Any, Any]]:

@@ -83,7 +83,7 @@ def save(session: Session) -> None:
     state, saver = replace(session.state), session.saver
     moments, about = session.engine.moments()
     files: dict[str, list[Buffer]] = {}
-    if moments:
+    if about:  # also without moments yet: no step was taken
         name = f"{checkpoint.ENGINE}/adamw-{session.ranks.rank:05d}.safetensors"
         files[name] = to_safetensors(saver.stage(name, moments), about)
     weights = saver.stage("model", session.engine.weights())

@@ -42,7 +42,7 @@ class Config(BaseModel):
     """How the energy loss fluctuates."""
     forward: bool = False
     """Whether all muons go downwards."""
-    calibration: str | None = None
+    calibration: Path | None = None
     """A file with one number, which all energies are multiplied by."""
     noise: Noise = Noise()
     """Voxels that no muon made."""
@@ -57,7 +57,7 @@ class Tracks:
         self.config, self.seed = config, seed
         self.factor = 1.0
         if config.calibration is not None:
-            path = Path(config.calibration)
+            path = config.calibration
             if not path.is_file():
                 raise RecipeError("There is no such calibration.", where=str(path), fix="check calibration")
             self.factor = float(path.read_text())
