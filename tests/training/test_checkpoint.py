@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hepfm.errors import CheckpointError
-from hepfm.training.checkpoint import find_newest, retain, verify, write_file
+from hepfm.training.checkpoint import begin, complete, find_newest, retain, verify, write_file
 from hepfm.training.ranks import Ranks
 from hepfm.training.saver import Saver
 from hepfm.training.weights import load_weights, read_weights, to_safetensors, weights_sha256
@@ -176,3 +176,11 @@ def test_one_that_cannot_be_read_is_passed_over_like_a_damaged_one(tmp_path):
         found, damaged = find_newest(tmp_path)
     assert found == before
     assert "shard.pt of the checkpoint cannot be read" in damaged[0].what
+
+
+def test_completing_again_what_is_renamed_already_gives_the_checkpoint(tmp_path):
+    aside = begin(tmp_path, 4)
+    files = {"model": write_file(aside / "model", [b"weights"])}
+    made = complete(aside, files, {"step": 4})
+    assert complete(aside, files, {"step": 4}) == made
+    assert verify(made)["step"] == 4

@@ -241,7 +241,7 @@ def report(run: RunDir, out: TextIO, *, as_json: bool) -> None:
         "learning nothing": _figure(result["val_loss_baseline"]),
         "Weights": f"sha256 {result['weights_sha256']}" if result["weights_sha256"] else None,
         "MLflow": pages(served(run.path.parent)) or f"hepfm mlflow ui --out {near(run.path.parent)}",
-        "Go on": f"hepfm fork {run.path.name} --set train.steps={2 * result['steps']}"
+        "Go on": f"hepfm fork {run.path.name} --set train.steps={max(1, 2 * result['steps'])}"
         if result["status"] == "done"
         else f"hepfm resume {run.path.name}",
     }

@@ -66,6 +66,9 @@ def complete(aside: Path, files: Mapping[str, Mapping[str, Any]], facts: Mapping
         The checkpoint's folder.
     """
     final = aside.with_name(folder_name(facts["step"]))
+    if final.exists() and not aside.exists():  # tried again after it was renamed, and only the sync failed
+        _sync(final.parent)
+        return final
     text = json.dumps({"format": _FORMAT, **facts, "files": dict(sorted(files.items()))}, indent=1)
     with (aside / MANIFEST).open("w", encoding="utf-8") as manifest:
         manifest.write(text[: len(text) // 2])
