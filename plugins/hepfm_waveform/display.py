@@ -90,10 +90,10 @@ def _picture(
     height: Axis,
 ) -> Heatmap:
     channels, starts, sizes = (np.asarray(traces[c])[some] for c in ("channel", "start_tick", "n_samples"))
-    numbers, order = np.unique(channels, return_inverse=True)
+    numbers, rank = np.unique(channels, return_inverse=True)
     axis = Axis("channel")
     if np.ptp(channels) > _SPARSE * len(numbers) and sizes.max() >= _WAVEFORM:
-        channels, axis = order.reshape(-1), Axis("channels in order of number")
+        channels, axis = rank.reshape(-1), Axis("channels in order of number")
     low, first = int(channels.min()), int(starts.min())
     spans = int(channels.max()) - low + 1, int((starts + sizes).max()) - first
     tall, wide = (max(1, -(-span // most)) for span, most in zip(spans, _MOST_CELLS, strict=True))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import lzma
 import math
 import tarfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
@@ -97,8 +98,8 @@ class NpyArchive:
         elif self._kind == "zip":
             with zipfile.ZipFile(self.path) as archive:
                 for info in archive.infolist():
-                    if info.filename.endswith(".npy"):
-                        with archive.open(info) as stream:
+                    with archive.open(info) as stream:  # which compares the member's two names
+                        if info.filename.endswith(".npy"):
                             yield PurePosixPath(info.filename).stem, info.filename, info.file_size, stream
         else:
             total = 0
@@ -114,6 +115,9 @@ class NpyArchive:
                 archive.fileobj.seek(archive.offset)
                 if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                     raise tarfile.ReadError(f"a header is damaged or missing at byte {archive.offset}")
+                while part := archive.fileobj.read(_SMALL):  # to the end, where gzip has its checksum
+                    total += len(part)
+                    refuse_count(total, 1, path=self.path, where=str(self.path))
 
     def _note(self, name: str, member: str, size: int, stream: IO[bytes]) -> None:
         where = f"{self.path}, {member or name}"
@@ -198,7 +202,7 @@ def read_header(stream: IO[bytes], *, where: str) -> Header:
             raise DataError(f"numpy's file format {version} is not read", where=where)
         one, two = np.lib.format.read_array_header_1_0, np.lib.format.read_array_header_2_0
         shape, fortran, dtype = (one if version == (1, 0) else two)(stream)
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, TypeError, SyntaxError, tokenize.TokenError, EOFError, OSError) as error:
         raise DataError(
             f"this is no numpy array ({error})", where=where, fix="make the file again"
         ) from error

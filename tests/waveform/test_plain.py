@@ -159,6 +159,15 @@ def test_a_header_that_declares_too_much_is_refused_before_memory_is_taken(tmp_p
         PlainReader(path, PlainReader.Config(sample_ns=1)).read([0])
 
 
+def test_a_damaged_header_of_numpy_is_refused_in_a_sentence(tmp_path):
+    path = save(tmp_path / "a.npy", adc=waves())
+    whole = path.read_bytes()
+    for at in range(6, 60):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x21]) + whole[at + 1 :])
+        with pytest.raises(DataError, match=r"a\.npy"):
+            PlainReader(path, PlainReader.Config(sample_ns=1)).read([0, 3])
+
+
 def test_no_events_and_not_finite_samples(tmp_path):
     none = save(tmp_path / "a.npz", adc=waves()[:0], sample_ns=np.array(1.0))
     assert len(open_reader(none)) == 0

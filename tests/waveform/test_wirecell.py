@@ -250,3 +250,26 @@ def test_real_frames_convert_without_their_zeros(protodune_vd, converts):
     assert np.count_nonzero(event["samples"]["adc"]) == np.count_nonzero(frame[good])
     with pytest.raises(RecipeError, match="did you mean 'zero_pad'"):
         open_reader(path, options={"zeropad": 3})
+
+
+@pytest.mark.parametrize("name", [kind for kind in KINDS if kind != "f.tar"])  # which has no checksums
+def test_a_flipped_bit_is_refused_or_without_effect(tmp_path, name):
+    rng = np.random.default_rng(11)
+    path = save(tmp_path / name, frames())
+    whole = bytes(path.read_bytes())
+    right = WirecellReader(path).read(range(4)).parts["charge"]
+    refused = 0
+    for at in rng.integers(0, len(whole), 60).tolist():
+        data = bytearray(whole)
+        data[at] ^= 1 << int(rng.integers(8))
+        path.write_bytes(data)
+        try:
+            reader = WirecellReader(path)
+            found = reader.read(range(len(reader))).parts["charge"]
+        except DataError:
+            refused += 1
+            continue
+        for table, rows in right.items():
+            for column, values in rows.columns.items():
+                np.testing.assert_array_equal(found[table].columns[column], values)
+    assert refused > 30
