@@ -42,7 +42,7 @@ def write(path, *, events=4):
                 group.create_dataset("adc", data=np.concatenate(adc).astype("u2"), scaleoffset=14)
                 group["offsets"] = np.array(offsets, np.int64)
                 group["t0_ns"], group["pmt_id"] = np.array(t0, "f4"), np.array(pmt, "i4")
-                group["pe_counts"] = np.full(PMTS, 10 + label, "i4")
+                group["pe_counts"] = 10 * label + np.arange(PMTS, dtype="i4")
             sums.append(total)
     return sums
 
@@ -66,7 +66,9 @@ def test_pieces_of_all_labels_add_up(tmp_path, converts):
         np.testing.assert_array_equal(found, total)
         counts, labels = event.labels["light"]["counts"], (0, 1, 10)[: index % 3 + 1]
         assert counts["label"].tolist() == [label for label in labels for _ in range(PMTS)]
-        assert counts["photoelectrons"].tolist() == [10 + label for label in labels for _ in range(PMTS)]
+        assert counts["photoelectrons"].tolist() == [
+            10 * label + pmt for label in labels for pmt in range(PMTS)
+        ]
         assert set(event.labels["light"]["traces"]["label"].tolist()) == set(labels)
 
 
