@@ -303,7 +303,7 @@ class Reader(Protocol):
         """The events at these indices, in this order, as a numpy batch."""
 
     def digest(self) -> str:
-        """A hex digest of the content, for provenance and resume."""
+        """A hex digest of the content and of options that change what is read, for provenance and resume."""
 
     def check(self) -> Iterator[str]:
         """Reads everything; yields one sentence for each bad event or field, with where it is."""

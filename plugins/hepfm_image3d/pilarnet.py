@@ -19,7 +19,7 @@ from hepfm.errors import DataError
 from hepfm.random import stable_id
 from hepfm.readers import safety
 from hepfm.readers.checks import bad_events, event_indices
-from hepfm.readers.digest import file_digest
+from hepfm.readers.digest import file_digest, json_digest
 from hepfm.readers.handle import Handle
 from hepfm.readers.pack import pack
 from hepfm.readers.vlen import VlenRows
@@ -63,7 +63,7 @@ class PilarnetReader:
 
     def __init__(self, path: Path, config: Config | None = None) -> None:
         self.path = path = Path(path)
-        options = config or self.Config()
+        self._options = options = config or self.Config()
         self._part = options.part
         self._handle = Handle(path)
         file = self._handle.file()
@@ -159,7 +159,7 @@ class PilarnetReader:
         return self._ids(range(self._n))
 
     def _ids(self, indices: Sequence[int]) -> np.ndarray[Any, Any]:
-        digest = self.digest()
+        digest = file_digest(self.path)
         return np.array([stable_id(digest, int(i)) for i in indices], np.uint64)
 
     def lengths(self, part: str) -> np.ndarray[Any, Any]:  # noqa: ARG002  there is one part
@@ -246,8 +246,11 @@ class PilarnetReader:
         return columns
 
     def digest(self) -> str:
-        """Of the file's bytes."""
-        return file_digest(self.path)
+        """Of the file's bytes, and of the options where they are not the default's."""
+        digest = file_digest(self.path)
+        if self._options == self.Config():
+            return digest
+        return json_digest([digest, self._options.model_dump()])
 
     def check(self) -> Iterator[str]:
         """Reads every event; yields one sentence for each that is bad."""

@@ -13,6 +13,10 @@ from hepfm.display.panels import Axis, Heatmap, Line, Lines, Panel
 _MOST_LINES = 24
 _MOST_CELLS = (4096, 16384)
 """Channels and ticks of a picture. Pixels are many more channels, nearly all of them without a sample."""
+_SPARSE = 4
+"""Numbers for each channel, above which a picture would be of gaps: they are those of boards."""
+_WAVEFORM = 100
+"""Samples of a trace that is a waveform. Shorter ones are hits, which only some channels have."""
 _NS_A_US = 1000.0
 
 Array = np.ndarray[Any, Any]
@@ -27,10 +31,12 @@ def panels(
 ) -> list[Panel]:
     """A panel for each plane, or one where channels are of none; samples stand above their pedestals.
 
+    Where pedestals are not known, the median of a channel stands for its one.
+
     Args:
-        tables: ``samples`` with ``adc (N,)``; ``traces`` with ``channel``, ``n_samples``, ``start_tick`` and
-            ``pedestal_adc`` ``(K,)``, with ``plane`` where there are several, and ``time_ns`` where known.
-        schema: Attribute ``sample_ns``; vocabulary ``plane``.
+        tables: ``samples`` with ``adc (N,)``; ``traces`` with ``channel``, ``n_samples`` and ``start_tick``
+            ``(K,)``, with ``plane`` where there are several, ``pedestal_adc`` and ``time_ns`` where known.
+        schema: Attribute ``sample_ns``; vocabulary ``plane``; unit of ``adc``.
         labels: Not drawn.
         title: What the tables are.
     """
@@ -43,33 +49,60 @@ def panels(
     zero_us = 0.0  # time of tick 0
     if len(ends) and "time_ns" in traces:
         zero_us = float(traces["time_ns"][0]) / _NS_A_US - float(traces["start_tick"][0]) * tick_us
+    unit = schema.tables["samples"]["adc"].unit or "ADC"
+    height = Axis("above pedestal" if "pedestal_adc" in traces else "above median", unit)
     shown: list[Panel] = []
     for value in sorted(set(plane.tolist()) | (names.keys() if not len(plane) else set())):
         some = np.flatnonzero(plane == value)
         name = f"{title}, {names[value]}" if value in names else title or "waveforms"
         draw = _curves if len(np.unique(traces["channel"][some])) <= _MOST_LINES else _picture
-        shown.append(draw(name, adc, traces, some, ends, tick_us, zero_us))
-    return shown or [Lines(title=f"{title} (no samples)", lines=[], x=Axis("time", "us"), y=Axis("ADC"))]
+        shown.append(draw(name, adc, traces, some, ends, tick_us, zero_us, height))
+    return shown or [Lines(title=f"{title} (no samples)", lines=[], x=Axis("time", "us"), y=height)]
 
 
 def _above_pedestal(adc: Array, traces: Any, some: Array, ends: Array) -> Iterator[tuple[int, int, Array]]:
     """Channel, first tick and samples of some traces."""
-    for k in some.tolist():
-        samples = adc[ends[k] - traces["n_samples"][k] : ends[k]] - traces["pedestal_adc"][k]
-        yield int(traces["channel"][k]), int(traces["start_tick"][k]), samples
+    pieces = [adc[ends[k] - traces["n_samples"][k] : ends[k]] for k in some.tolist()]
+    pedestals = traces["pedestal_adc"][some] if "pedestal_adc" in traces else _medians(traces, some, pieces)
+    for k, samples, pedestal in zip(some.tolist(), pieces, pedestals, strict=True):
+        yield int(traces["channel"][k]), int(traces["start_tick"][k]), samples - pedestal
+
+
+def _medians(traces: Any, some: Array, pieces: list[Array]) -> Array:
+    """Of each trace, the median of all samples of its channel."""
+    medians = np.zeros(len(some), np.float32)
+    channel = np.asarray(traces["channel"])[some]
+    order = np.argsort(channel, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(channel[order])) + 1):
+        samples = np.concatenate([np.empty(0, np.float32), *(pieces[row] for row in rows.tolist())])
+        medians[rows] = np.median(samples) if len(samples) else 0
+    return medians
 
 
 def _picture(
-    name: str, adc: Array, traces: Any, some: Array, ends: Array, tick_us: float, zero_us: float
+    name: str,
+    adc: Array,
+    traces: Any,
+    some: Array,
+    ends: Array,
+    tick_us: float,
+    zero_us: float,
+    height: Axis,
 ) -> Heatmap:
     channels, starts, sizes = (np.asarray(traces[c])[some] for c in ("channel", "start_tick", "n_samples"))
+    numbers, rank = np.unique(channels, return_inverse=True)
+    axis = Axis("channel")
+    if np.ptp(channels) > _SPARSE * len(numbers) and sizes.max() >= _WAVEFORM:
+        channels, axis = rank.reshape(-1), Axis("channels in order of number")
     low, first = int(channels.min()), int(starts.min())
     spans = int(channels.max()) - low + 1, int((starts + sizes).max()) - first
     tall, wide = (max(1, -(-span // most)) for span, most in zip(spans, _MOST_CELLS, strict=True))
     grid = np.full((-(-spans[0] // tall), -(-spans[1] // wide)), np.nan, np.float32)
     cells: list[Array] = []
     values: list[Array] = []
-    for channel, start, samples in _above_pedestal(adc, traces, some, ends):
+    for channel, (_, start, samples) in zip(
+        channels.tolist(), _above_pedestal(adc, traces, some, ends), strict=True
+    ):
         ticks = start - first + np.arange(len(samples))
         cells.append((channel - low) // tall * grid.shape[1] + ticks // wide)
         values.append(samples)
@@ -81,15 +114,22 @@ def _picture(
         title=name,
         values=grid,
         x=Axis("time", "us"),
-        y=Axis("channel"),
+        y=axis,
         x_edges=(zero_us + first * tick_us, zero_us + (first + grid.shape[1] * wide) * tick_us),
         y_edges=(low - 0.5, low + len(grid) * tall - 0.5),
-        value=Axis("above pedestal", "ADC"),
+        value=height,
     )
 
 
 def _curves(
-    name: str, adc: Array, traces: Any, some: Array, ends: Array, tick_us: float, zero_us: float
+    name: str,
+    adc: Array,
+    traces: Any,
+    some: Array,
+    ends: Array,
+    tick_us: float,
+    zero_us: float,
+    height: Axis,
 ) -> Lines:
     lines: dict[int, tuple[list[Array], list[Array]]] = {}
     for channel, start, samples in _above_pedestal(adc, traces, some, ends):
@@ -104,5 +144,5 @@ def _curves(
             for channel, (x, y) in sorted(lines.items())
         ],
         x=Axis("time", "us"),
-        y=Axis("above pedestal", "ADC"),
+        y=height,
     )

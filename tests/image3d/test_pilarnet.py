@@ -393,3 +393,10 @@ def test_fragments_in_any_order_get_their_own_voxels(make, tmp_path):
     with pytest.raises(DataError, match="voxels in its table") as error:
         write_pilarnet(tmp_path / "cut.h5", [replace(cut, parts=few, labels=kept)], reader.parts, {})
     assert "event 0" in error.value.where
+
+
+def test_the_digest_is_of_the_options_too_and_the_ids_are_not(real_data):
+    path = next((real_data / "geant4_lartpc" / "val").glob("*.h5"))
+    plain, other = PilarnetReader(path), PilarnetReader(path, PilarnetReader.Config(voxel_mm=4))
+    assert plain.digest() == PilarnetReader(path, PilarnetReader.Config()).digest() != other.digest()
+    assert plain.event_ids().tolist() == other.event_ids().tolist()

@@ -49,6 +49,30 @@ def test_each_plane_of_many_channels_is_a_picture_with_gaps_where_nothing_was_ke
     assert np.isnan(second.values[row, start + 5 :]).all()
 
 
+def test_channels_whose_numbers_are_of_boards_stand_side_by_side():
+    channels = np.concatenate([1000 * board + np.arange(10) for board in range(1, 5)])
+    (panel,) = panels(tables(channels, np.zeros(40, int), np.full(40, 200)), SCHEMA)
+    assert panel.values.shape == (40, 200)
+    assert panel.y.label == "channels in order of number"
+    np.testing.assert_array_equal(panel.values.reshape(-1), np.arange(40 * 200))
+    (hits,) = panels(tables(channels, np.zeros(40, int), np.full(40, 1)), SCHEMA)
+    assert hits.y_edges == (999.5, 4009.5)
+
+
+def test_without_pedestals_samples_stand_above_the_median():
+    flat = tables([3], [0], [5])
+    del flat["traces"]["pedestal_adc"]
+    flat["samples"]["adc"] = np.array([7, 7, 9, 7, 2])
+    (panel,) = panels(flat, SCHEMA)
+    np.testing.assert_array_equal(panel.lines[0].y[:5], [0, 0, 2, 0, -5])
+    assert panel.y.label == "above median"
+    pieces = tables([3, 5, 3], [0, 0, 9], [2, 1, 3])  # of a channel: over all its pieces
+    del pieces["traces"]["pedestal_adc"]
+    pieces["samples"]["adc"] = np.array([1, 8, 50, 2, 4, 9])
+    (panel,) = panels(pieces, SCHEMA)
+    np.testing.assert_array_equal(panel.lines[0].y, [-3, 4, np.nan, -2, 0, 5, np.nan])
+
+
 def test_few_channels_are_curves_that_break_between_regions():
     found = panels(tables([3, 3, 8], [0, 10, 2], [4, 2, 3]), SCHEMA)
     (panel,) = found

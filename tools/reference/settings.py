@@ -28,7 +28,7 @@ COMPONENTS = (
     ("objectives", "objective", "name"),
     ("modalities", "data.parts.PART", "kind"),
     ("generators", "data.train", "generator"),
-    ("readers", "", ""),
+    ("readers", "data.reader", "name"),
 )
 
 
@@ -77,11 +77,10 @@ def _component(hook: str, key: str, name_key: str, name: str) -> str:
         "readers": "Reader",
     }[hook]
     summary = prose(plugins().find(hook, name).summary)
-    where = (
-        f"Options beside `{key}.{name_key}: {name}`."
-        if key
-        else f"Options of `hepfm data ... --reader {name} --option KEY=VALUE`."
-    )
+    beside = f"`{key}.{name_key}: {name}`"
+    where = f"Options beside {beside}."
+    if hook == "readers":
+        where = f"Options beside {beside}, or of `hepfm data ... --reader {name} --option KEY=VALUE`."
     body = _table(config, "") or "None.\n"
     return f"## {kind} {name}\n\n{summary} {where}\n\n{body}"
 

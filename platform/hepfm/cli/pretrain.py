@@ -81,4 +81,5 @@ def look_at_data(recipe: Recipe) -> None:
         if isinstance(split, Generated):
             GeneratorSource(split, parts=recipe.data.parts)
         elif split is not None:
-            open_reader(resolve_paths(split)[0], recipe.data.reader).close()
+            data = recipe.data
+            open_reader(resolve_paths(split)[0], data.reader_name, data.reader_options).close()

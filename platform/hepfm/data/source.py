@@ -30,6 +30,7 @@ def open_source(
     *,
     parts: Mapping[str, Part],
     reader: str | None = None,
+    options: Mapping[str, Any] | None = None,
     max_event_cost: int | None = None,
 ) -> Source:
     """The events that a recipe names.
@@ -38,19 +39,20 @@ def open_source(
         spec: File, folder, glob, list of them, ``sample:train``, or what a generator makes.
         parts: Part name to kind and options; the modality's cut is applied on reading.
         reader: A reader's name; by default each file is sniffed.
+        options: The reader's.
         max_event_cost: Events with more stored rows are refused.
 
     Raises:
         DataError: Nothing is there, a file is broken, files do not fit together, an event is too large or
             is there twice, or there are no events.
         PluginError: A modality, reader or generator is missing.
-        RecipeError: A generator refuses its options, or makes no such part.
+        RecipeError: A generator or reader refuses its options, or a generator makes no such part.
     """
     source: Source
     if isinstance(spec, Generated):
         source = GeneratorSource(spec, parts=parts, max_event_cost=max_event_cost)
     else:
-        opener = partial(open_reader, reader=reader)
+        opener = partial(open_reader, reader=reader, options=options)
         source = EventSource(resolve_paths(spec), opener, parts=parts, max_event_cost=max_event_cost)
     for name, part in parts.items():
         cls, config = config_of("modality", part)

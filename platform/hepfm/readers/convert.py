@@ -15,14 +15,13 @@ from typing import Any
 from hepfm.api import Batch, PartSchema, Reader
 from hepfm.errors import DataError, RecipeError
 from hepfm.plugins import plugins
+from hepfm.readers.batches import batches
 from hepfm.readers.checks import refuse_twins
 from hepfm.readers.hilbert import order_rows
 from hepfm.readers.plan import CONVERSION, agree
 from hepfm.readers.sniff import SUFFIXES, open_reader
 from hepfm.readers.storing import storing
 from hepfm.readers.writer import Compression, StoreWriter, schema_differences
-
-_READ = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,10 +137,9 @@ def convert(unit: Unit, progress: Callable[[int], None] = lambda _: None) -> int
         "sources": [{**p, "digest": r.digest()} for p, r in zip(whole, readers.values(), strict=True)],
     }
 
-    def batches() -> Iterator[Batch]:
+    def events() -> Iterator[Batch]:
         for source, start, stop in unit.pieces:
-            for at in range(start, stop, _READ):
-                batch = readers[source].read(range(at, min(at + _READ, stop)))
+            for batch in batches(readers[source], range(start, stop)):
                 yield batch
                 progress(len(batch))
 
@@ -150,10 +148,10 @@ def convert(unit: Unit, progress: Callable[[int], None] = lambda _: None) -> int
         provenance["converted_by"] = _version()
         writer = StoreWriter(unit.target, first.parts, provenance, compression=settings.compression)
         with storing(unit.target), writer:
-            for batch in batches():
+            for batch in events():
                 writer.write(order_rows(batch, first.parts))
     else:
-        plugins().load("readers", settings.to).write(unit.target, batches(), first.parts, provenance)
+        plugins().load("readers", settings.to).write(unit.target, events(), first.parts, provenance)
     for reader in readers.values():
         reader.close()
     return unit.events

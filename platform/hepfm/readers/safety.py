@@ -80,6 +80,19 @@ def dataset(group: h5py.Group, name: str, *, path: Path) -> h5py.Dataset:
     return found
 
 
+def group(parent: h5py.Group, name: str, *, path: Path) -> h5py.Group:
+    """A group of the parent by its path; links to other places are refused.
+
+    Raises:
+        DataError: It is missing, a link, or no group. The message names file and field.
+    """
+    where = f"{path}, field {parent.name.rstrip('/')}/{name}"
+    with reading(where):
+        for folder in name.split("/"):
+            parent = _member(parent, folder, h5py.Group, where)
+    return parent
+
+
 def _refuse_foreign(found: h5py.Dataset, where: str) -> None:
     fix = "convert it from its source again, or make the file self-contained (h5repack)"
     plist = found.id.get_create_plist()

@@ -11,6 +11,7 @@ import numpy as np
 from hepfm.api import Reader
 from hepfm.errors import DataError, RecipeError
 from hepfm.random import Draws
+from hepfm.readers.batches import batches
 from hepfm.readers.checks import refuse_twins
 from hepfm.readers.hilbert import order_rows
 from hepfm.readers.layout import PARTIAL
@@ -18,7 +19,6 @@ from hepfm.readers.writer import Compression, StoreWriter, schema_differences
 
 Rows = dict[str, np.ndarray[Any, Any]]
 """Split to a bool mask of the events that are in it, ``(N,)``."""
-_READ = 256
 
 
 def by_fractions(event_ids: np.ndarray[Any, Any], fractions: Mapping[str, float], *, seed: int) -> Rows:
@@ -105,9 +105,8 @@ def write_splits(
         ) as writer:
             for reader, first, last in zip(readers, ends[:-1], ends[1:], strict=True):
                 rows = np.flatnonzero(mask[first:last]).tolist()
-                for at in range(0, len(rows), _READ):
-                    batch = order_rows(reader.read(rows[at : at + _READ]), reader.parts)
-                    writer.write(batch)
+                for batch in batches(reader, rows):
+                    writer.write(order_rows(batch, reader.parts))
                     progress(len(batch))
         aside.replace(out / name)
         counts[name] = int(mask.sum())

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from hepfm.api import PartSchema, Reader
-
-_READ = 256
+from hepfm.readers.batches import batches
 
 
 def summary(reader: Reader) -> dict[str, Any]:
@@ -56,8 +55,7 @@ def _classes(reader: Reader, part: str, schema: PartSchema) -> dict[str, dict[st
         f"{table}.{name}": {c.name: 0 for c in schema.vocabularies[words]}
         for table, name, words, _ in columns
     }
-    for start in range(0, len(reader) if columns else 0, _READ):
-        batch = reader.read(range(start, min(start + _READ, len(reader))))
+    for batch in batches(reader, range(len(reader) if columns else 0)):
         for table, name, words, label in columns:
             values = (batch.labels if label else batch.parts)[part][table].columns[name]
             for one in schema.vocabularies[words]:

@@ -16,6 +16,7 @@ _COMPONENTS = (
     ("backbones", "name", ("Model", "backbone")),
     ("objectives", "name", ("Recipe", "objective")),
     ("modalities", "kind", ("Data", "parts")),
+    ("readers", "name", ("Data", "reader")),
     ("generators", "generator", ("Data", "train")),
     ("generators", "generator", ("Data", "val")),
 )
@@ -40,11 +41,11 @@ def json_schema() -> dict[str, Any]:
         place = models[section]["properties"][field]
         beside = models["Generated"]["properties"] if hook == "generators" else {}
         component = _component(name_key, options, {k: v for k, v in beside.items() if k != name_key})
-        if hook == "generators":
-            files = [one for one in _choices(place) if "$ref" not in one]
+        if hook in ("generators", "readers"):  # these may also be plain values
+            plain = [one for one in _choices(place) if "$ref" not in one]
             models[section]["properties"][field] = {
                 "description": place["description"],
-                "anyOf": [*files, component],
+                "anyOf": [*plain, component],
             }
         elif hook == "modalities":
             place["patternProperties"] = dict.fromkeys(place["patternProperties"], component)

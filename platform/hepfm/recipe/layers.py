@@ -70,6 +70,8 @@ def slots(tree: Mapping[str, Any]) -> Iterator[tuple[Key, str, str]]:
     """Where a tree has components: their key, the hook of their plugins, and which option is their name."""
     yield ("model", "backbone"), "backbones", "name"
     yield ("objective",), "objectives", "name"
+    if isinstance(lookup(tree, ("data", "reader")), Mapping):
+        yield ("data", "reader"), "readers", "name"
     for split in ("train", "val"):
         if isinstance(lookup(tree, ("data", split)), Mapping):
             yield ("data", split), "generators", "generator"
@@ -159,17 +161,20 @@ def _value(text: str, label: str) -> Any:
 def absolute_data(tree: Mapping[str, Any], folder: str | os.PathLike[str]) -> dict[str, Any]:
     """The tree with ``data.train`` and ``data.val`` made absolute from a folder; ``sample:`` names stay.
 
-    Of a generator's options, those that begin like a relative path are one: with ``./``, ``../`` or ``~/``.
+    Of options of a generator or reader, those that begin like a relative path are one: with ``./``, ``../``
+    or ``~/``.
     """
     data = tree.get("data")
     if not isinstance(data, Mapping):
         return dict(tree)
     placed = {name: _absolute(data[name], folder) for name in ("train", "val") if name in data}
+    if isinstance(data.get("reader"), Mapping):
+        placed["reader"] = absolute_options(data["reader"], folder)
     return {**tree, "data": {**data, **placed}}
 
 
 def absolute_options(options: Mapping[str, Any], folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """A generator's options; what begins with ``./``, ``../`` or ``~/`` is made absolute from a folder."""
+    """A component's options; what begins with ``./``, ``../`` or ``~/`` is made absolute from a folder."""
 
     def place(value: Any) -> Any:
         if isinstance(value, Mapping):

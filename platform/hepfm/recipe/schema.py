@@ -1,7 +1,7 @@
 """What a recipe may say. Units are in the names; unknown keys are refused.
 
-A *component* (a modality, backbone or objective) is named, and its further keys are checked against the
-``Config`` of the plugin's class when the recipe is resolved (`hepfm.recipe.load`).
+A *component* (a modality, backbone, objective or reader) is named, and its further keys are checked against
+the ``Config`` of the plugin's class when the recipe is resolved (`hepfm.recipe.load`).
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ class Data(Section):
     """File, folder, glob, list of them, ``sample:train`` for the events that hepfm ships, or a generator."""
     val: Events | None = None
     """The same for validation; none for training without it."""
-    reader: str | None = None
-    """A reader's name; by default each file is sniffed."""
+    reader: str | Component | None = None
+    """A reader's name, alone or with its options beside it; by default each file is sniffed."""
     parts: dict[Annotated[str, Field(pattern=_PART_NAME)], Part] = Field(min_length=1)
     """Part name to kind and options."""
     batch_cost: int = Field(default=65_536, gt=0)
@@ -107,6 +107,16 @@ class Data(Section):
     """Events with more stored rows than this are refused: of files before they are read."""
     augment: bool = True
     """Whether training events are augmented."""
+
+    @property
+    def reader_name(self) -> str | None:
+        """The reader's name; None where each file is sniffed."""
+        return self.reader.name if isinstance(self.reader, Component) else self.reader
+
+    @property
+    def reader_options(self) -> dict[str, Any]:
+        """What the recipe says of the reader beside its name."""
+        return self.reader.options() if isinstance(self.reader, Component) else {}
 
 
 class Model(Section):

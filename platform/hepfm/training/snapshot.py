@@ -68,8 +68,8 @@ def plugins_of(recipe: Recipe) -> dict[str, dict[str, str]]:
     used += [("backbones", recipe.model.backbone.name), ("objectives", recipe.objective.name)]
     made = [split for split in (recipe.data.train, recipe.data.val) if isinstance(split, Generated)]
     used += [("generators", split.generator) for split in made]
-    if recipe.data.reader is not None:
-        used.append(("readers", recipe.data.reader))
+    if recipe.data.reader_name is not None:
+        used.append(("readers", recipe.data.reader_name))
     providers = [plugins().provider(hook, name) for hook, name in used]
     return {info.name: {"distribution": info.distribution, "version": info.version} for info in providers}
 

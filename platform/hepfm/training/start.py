@@ -115,7 +115,8 @@ def _open_data(recipe: Recipe) -> tuple[Source, Source | None]:
     open_split = partial(
         open_source,
         parts=recipe.data.parts,
-        reader=recipe.data.reader,
+        reader=recipe.data.reader_name,
+        options=recipe.data.reader_options,
         max_event_cost=recipe.data.max_event_cost,
     )
     train = open_split(recipe.data.train)
