@@ -131,7 +131,7 @@ def part_schema(
 def fields_of(schema: PartSchema) -> dict[str, dict[str, dict[str, Any]]]:
     """How a model treats the input columns of the primary table and of the table ``event``.
 
-    A schema without the attribute ``fields`` gets them by dtype, unit and name; numbers of things (``parent``,
+    Without the attribute ``fields`` they follow from dtype, unit and name; numbers of things (``parent``,
     ``event_id``) are no features.
 
     Returns:
@@ -186,7 +186,7 @@ def _default(name: str, column: Column) -> dict[str, Any]:
         return {"kind": "categorical", "vocabulary": "pdg"}
     if name.startswith("phi") and column.unit in {"", "rad", "deg"}:
         return {"kind": "periodic", "period": 360.0 if column.unit == "deg" else 2 * math.pi}
-    plain = name.split("_")[0]
+    plain = name.split("_", maxsplit=1)[0]
     if column.unit.split("/")[0] in _SCALES and not column.shape and plain not in _SIGNED:
         return {"kind": "positive"}
     return {"kind": "continuous"}
