@@ -46,6 +46,8 @@ PDG = tuple(
     )
 )  # fmt: skip
 """Particles that are common enough to be classes, for columns of PDG codes without a vocabulary."""
+_OPEN = {"pdg"}
+"""Vocabularies whose columns may hold values that have no name."""
 _KNOWN = {"charge": CHARGE, "species": SPECIES, "pdg": PDG}
 
 _NUMBERS_OF_THINGS = ("particle", "parent", "interaction", "index", "event")
@@ -85,10 +87,13 @@ def field(
         label: Whether it is truth that a model may not see.
         shape: Of a row's entry.
     """
-    column = Column(dtype=dtype, shape=shape, unit=unit, doc=doc, vocabulary=vocabulary, label=label)
-    how: dict[str, Any] = {} if kind is None else {"kind": kind}
-    how |= {"period": period} if kind == "periodic" else {}
-    how |= {"vocabulary": vocabulary} if kind == "categorical" else {}
+    closed = "" if vocabulary in _OPEN else vocabulary
+    column = Column(dtype=dtype, shape=shape, unit=unit, doc=doc, vocabulary=closed, label=label)
+    how: dict[str, Any] = {}
+    if kind is not None and not label:
+        how["kind"] = kind
+        how |= {"period": period} if kind == "periodic" else {}
+        how |= {"vocabulary": vocabulary} if kind == "categorical" else {}
     return Field(column, how)
 
 
@@ -97,6 +102,7 @@ def part_schema(
     event: Mapping[str, Field] | None = None,
     *,
     primary: str = "particles",
+    tables: Mapping[str, Mapping[str, Field]] | None = None,
     vocabularies: Mapping[str, tuple[ClassName, ...]] | None = None,
     order: str = "",
     **attributes: Any,
@@ -107,20 +113,23 @@ def part_schema(
         particles: Columns of the table with a row for each object.
         event: Columns of the table with a row for each event; none for no such table.
         primary: Name of the table of objects.
+        tables: Other tables, of truth.
         vocabularies: Classes, by name; ``charge``, ``species`` and ``pdg`` are known.
         order: The column that objects are ordered by, descending; empty where they are in no order.
         attributes: What else belongs to the part.
     """
-    tables = {primary: particles} | ({EVENT: event} if event else {})
-    named = {f.column.vocabulary for fields in tables.values() for f in fields.values()} - {""}
+    every = {primary: particles} | ({EVENT: event} if event else {}) | dict(tables or {})
+    named = {f.column.vocabulary for fields in every.values() for f in fields.values()} - {""}
     return PartSchema(
         kind="structured",
         primary=primary,
-        tables={table: {n: f.column for n, f in fields.items()} for table, fields in tables.items()},
+        tables={table: {n: f.column for n, f in fields.items()} for table, fields in every.items()},
         vocabularies={name: ({**_KNOWN, **(vocabularies or {})})[name] for name in sorted(named)},
         attributes={
             "fields": {
-                t: {n: dict(f.how) for n, f in fields.items() if f.how} for t, fields in tables.items()
+                t: {n: dict(f.how) for n, f in fields.items() if f.how}
+                for t, fields in every.items()
+                if t in {primary, EVENT}
             },
             **({"order": order} if order else {}),
             **attributes,
