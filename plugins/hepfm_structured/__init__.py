@@ -66,6 +66,6 @@ def hepfm_displays() -> list[api.DisplaySpec]:
         api.DisplaySpec(
             name="structured",
             target="hepfm_structured.display:panels",
-            summary="A line for each object, below the one that made it.",
+            summary="Where objects are, and a line for each, below the one that made it.",
         )
     ]

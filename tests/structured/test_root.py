@@ -236,11 +236,11 @@ def test_bad_events_are_named(jetclass):
     sentences = list(RootReader(path).check())
     assert any("event 7, field structured/particles/pt: 1 rows are not finite" in s for s in sentences)
 
-    path, _, _ = jetclass("two.root", label_QCD=lambda hot: np.ones_like(hot))
-    with pytest.raises(DataError, match="of the labels QCD, Hbb, Tbqq are set, not one"):
+    path, _, _ = jetclass("two.root", label_QCD=np.ones_like)
+    with pytest.raises(DataError, match=r"of the labels QCD, Hbb, Tbqq are set, not one"):
         RootReader(path).read(range(40))
     path, _, _ = jetclass("charge.root", part_charge=lambda q: q + np.float32(0.5))
-    with pytest.raises(DataError, match="a charge is not a whole number: ") as error:
+    with pytest.raises(DataError, match=r"a charge is not a whole number: ") as error:
         RootReader(path).read([1])
     assert "event 0" in error.value.where or "event 1" in error.value.where
     path, _, _ = jetclass("no-momenta.root", part_pz=lambda _: None)
@@ -252,10 +252,10 @@ def test_lists_that_do_not_fit_each_other_are_named(tmp_path):
     a, b = ak.Array([[1.0], [2.0, 3.0]]), ak.Array([[1.0], [2.0]])
     path = tmp_path / "uneven.root"
     with uproot.recreate(path) as file:
-        file.mktree("tree", {name: "var * float64" for name in ("pt", "eta", "phi")})
+        file.mktree("tree", dict.fromkeys(("pt", "eta", "phi"), "var * float64"))
         file["tree"].extend({"pt": a, "eta": a, "phi": b})
     reader = RootReader(path)
-    with pytest.raises(DataError, match="another length than the others") as error:
+    with pytest.raises(DataError, match=r"another length than the others") as error:
         reader.read([0])
     assert error.value.where.endswith("event 1, branch phi")
     [sentence] = reader.check()
@@ -271,7 +271,7 @@ def test_truncated_and_foreign_files(jetclass, tmp_path, real_data):
     with uproot.recreate(tmp_path / "hist.root") as file:
         file["h"] = np.histogram(np.arange(4))
     assert not RootReader.sniff(tmp_path / "hist.root")
-    with pytest.raises(DataError, match="no tree"):
+    with pytest.raises(DataError, match=r"no tree"):
         RootReader(tmp_path / "hist.root")
     empty, _, _ = jetclass("empty.root", n=4)
     assert len(RootReader(empty)) == 4
