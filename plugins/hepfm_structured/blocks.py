@@ -90,23 +90,25 @@ class BlockReader:
         return self._n
 
     @cached_property
-    def _digest(self) -> str:
-        return json_digest([[file_digest(file) for file in self._files()], self._options])
+    def _content(self) -> str:
+        """Digest of the files; of one file, that of its bytes."""
+        digests = [file_digest(file) for file in self._files()]
+        return digests[0] if len(digests) == 1 else json_digest(digests)
 
     def digest(self) -> str:
         """Of the bytes of the files and the options, which change what is read."""
-        return self._digest
+        return json_digest([self._content, self._options])
 
     def event_ids(self) -> Array:
-        """``(len,)`` uint64: of the digest and the index."""
+        """``(len,)`` uint64: of the content and the index, whatever the options."""
         return self._ids(range(self._n))
 
     def _ids(self, indices: Sequence[int]) -> Array:
-        return np.array([stable_id(self._digest, int(i)) for i in indices], np.uint64)
+        return np.array([stable_id(self._content, int(i)) for i in indices], np.uint64)
 
     @cached_property
     def _lengths(self) -> Array:
-        return np.asarray(self._count(), np.int64)
+        return np.asarray(self._count() if self._n else [], np.int64)
 
     def lengths(self, part: str) -> Array:  # noqa: ARG002  there is one part
         """``(len,)`` int64 rows of each event. Reads what says how many there are the first time."""

@@ -16,7 +16,6 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from hepfm.errors import DataError, did_you_mean
-from hepfm_structured.schema import Kind
 
 CARTESIAN = ("px", "py", "pz")
 POLAR = ("pt", "eta", "phi")
@@ -51,8 +50,10 @@ class BranchConfig(BaseModel):
     """Patterns of branches with one number an event that are read; by default all but trigger bits."""
     labels: tuple[str, ...] = _TRUTH
     """Patterns of what is truth: of branches with one number an event, and of the columns of objects."""
-    kinds: dict[str, Kind] = {}
+    kinds: dict[str, Literal["continuous", "positive", "periodic"]] = {}
     """How a model treats a column, where its name says it wrongly (``{iso: positive}``)."""
+    classes: dict[str, dict[str, int]] = {}
+    """Columns of integers that are classes, with their names (``{evType: {QE: 1, Delta: 2}}``)."""
     momentum: Literal["polar", "cartesian", "as-is"] = "polar"
     """Four-vectors as pt, eta, phi, mass; as px, py, pz, energy; or as the file has them."""
     energy_unit: str = "GeV"

@@ -55,8 +55,13 @@ class Columns:
         if not self._shared:
             what = f"{' and '.join(layout.collections)} have no column in common"
             raise DataError(what, where=where, fix="set the option collections, or fill")
-        for option, names in (("kinds", config.kinds), ("fill", config.fill), ("order", [config.order])):
-            known = {*self._shared, *layout.event}
+        event = [_plain(branch) for branch in layout.event]
+        for option, names, known in (
+            ("kinds", config.kinds, [*self._shared, *event]),
+            ("classes", config.classes, [*self._shared, *event]),
+            ("fill", config.fill, self._shared),
+            ("order", [config.order], self._shared),
+        ):
             if strange := [n for n in names if n and n not in known]:
                 what = f"option {option}: there is no column '{strange[0]}'"
                 raise DataError(what, where=where, fix=did_you_mean(strange[0], known))
@@ -94,7 +99,11 @@ class Columns:
             names = tuple(ClassName(value=k, name=n) for k, n in enumerate(self._objects))
             vocabularies["object"] = names
             particles["object"] = field("int8", "categorical", vocabulary="object", doc="what the row is")
-        event = {b: self._event_field(b) for b in self._layout.event}
+        event = {_plain(b): self._event_field(b) for b in self._layout.event}
+        for column, words in config.classes.items():
+            table = particles if column in particles else event
+            table[column] = self._class_field(column, table[column])
+            vocabularies[column] = tuple(ClassName(value=v, name=n) for n, v in words.items())
         if self._layout.classes:
             classes = self._layout.classes
             vocabularies["label"] = tuple(ClassName(value=k, name=n) for k, n in enumerate(classes))
@@ -122,14 +131,22 @@ class Columns:
             doc=", ".join(origin[:2]),
         )
 
+    def _class_field(self, column: str, plain: Field) -> Field:
+        dtype = plain.column.dtype
+        if np.dtype(dtype).kind not in "iu":
+            what = f"option classes: the column '{column}' is {dtype}, not integers"
+            raise DataError(what, where=self._where, fix="only integers can be classes")
+        label = plain.column.label
+        return field(dtype, "categorical", vocabulary=column, label=label, doc=plain.column.doc)
+
     def _event_field(self, branch: str) -> Field:
         dtype = self._branches[branch].dtype
         label = fits(branch, self._config.labels)
-        kind: Kind | None = self._config.kinds.get(branch) or (
+        kind: Kind | None = self._config.kinds.get(_plain(branch)) or (
             "categorical" if dtype == "bool" else "continuous"
         )
         stem = column_of(branch.rsplit("_", maxsplit=1)[-1])
-        if stem in _KINDS and stem not in {"charge", "pdg"} and branch not in self._config.kinds:
+        if stem in _KINDS and stem not in {"charge", "pdg"} and _plain(branch) not in self._config.kinds:
             kind = _KINDS[stem]
         if is_number_of_event(branch) or label:
             kind = None
@@ -153,7 +170,7 @@ class Columns:
         """
         objects = [self._rows(name, lists, start) for name in self._objects]
         tables = {"particles": objects[0] if len(objects) == 1 else self._merged(objects)}
-        event = {b: lists[b][0] for b in self._layout.event}
+        event = {_plain(b): lists[b][0] for b in self._layout.event}
         if self._layout.classes:
             event["label"] = self._label(lists, start)
         return tables | ({"event": one_each(event)} if event else {})
@@ -211,7 +228,9 @@ class Columns:
             many = [o.columns.get(column, np.full(o.lengths.sum(), fill)) for o in objects]
             columns[column] = np.concatenate(many)[order]
         which = [np.full(o.lengths.sum(), k) for k, o in enumerate(objects)]
-        return Rows({**columns, "object": np.concatenate(which)[order]}, sum(o.lengths for o in objects))
+        return Rows(
+            {**columns, "object": np.concatenate(which)[order]}, np.sum([o.lengths for o in objects], axis=0)
+        )
 
     def _label(self, lists: Lists, start: int) -> Array:
         hot = np.stack([lists[f"label_{c}"][0] for c in self._layout.classes], 1) > 0.5
@@ -219,6 +238,11 @@ class Columns:
             what = f"{hot[bad[0]].sum()} of the labels {', '.join(self._layout.classes)} are set, not one"
             raise DataError(what, where=f"{self._where}, event {start + bad[0]}")
         return np.asarray(hot.argmax(1), np.int16)
+
+
+def _plain(branch: str) -> str:
+    """The name of the column of a branch with one number an event."""
+    return branch.replace("/", "_")
 
 
 def _stacked(many: list[tuple[Array, Array | None]]) -> tuple[Array, Array]:

@@ -94,7 +94,7 @@ class ParquetReader(BlockReader):
         where = f"{self._where}, events {self._ends[group] + rows.start} and later, column {name}"
         with _reading(where):
             if self._group[0] != group:
-                columns = sorted({path[0] for _, path in self._fields.values()})
+                columns = sorted({self._fields[b][1][0] for b in self._layout.branches()})
                 self._group = group, self._file.get().read_row_group(group, columns=columns)
             column, *inner = self._fields[name][1]
             found = self._group[1][column].slice(rows.start, rows.stop - rows.start).combine_chunks()

@@ -50,7 +50,7 @@ class RootReader(BlockReader):
             if file.read(4) != b"root":
                 return False
         try:
-            with _open(path) as file:
+            with _reading(str(path)), _open(path) as file:
                 return bool(_trees(file))
         except DataError:
             return False

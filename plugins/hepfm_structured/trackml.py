@@ -7,7 +7,7 @@ particle has particle_id 0, and what the file says of it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict
 
 from hepfm.api import ClassName
 from hepfm.errors import DataError, did_you_mean
+from hepfm.random import stable_id
+from hepfm.readers.digest import file_digest
 from hepfm_structured.blocks import Array, BlockReader, Rows
 from hepfm_structured.schema import Field, field, part_schema
 
@@ -128,6 +130,11 @@ class TrackmlReader(BlockReader):
 
     def _files(self) -> list[Path]:
         return [kinds[kind] for kinds in self._per_event for kind in sorted(kinds)]
+
+    def _ids(self, indices: Sequence[int]) -> Array:
+        # Of the event's own file: another event in the folder changes none.
+        digests = [file_digest(self._per_event[int(i)]["hits"]) for i in indices]
+        return np.array([stable_id(digest, 0) for digest in digests], np.uint64)
 
     def _load(self, start: int, stop: int) -> Mapping[str, Rows]:
         events = [self._event(kinds) for kinds in self._per_event[start:stop]]

@@ -207,6 +207,17 @@ def test_branches_named_by_hand(tmp_path):
     assert reader.parts["structured"].tables["particles"]["pt"].unit == "MeV"
 
 
+def test_integers_can_be_classes(real_data):
+    path = real_data / "gibuu" / "EventOutput.Pert.00000001.root"
+    classes = {"evType": {"QE": 1, "Delta": 2}, "nucleus_Z": {"O": 8}}
+    schema = RootReader(path, Config(classes=classes)).parts["structured"]
+    assert fields_of(schema)["event"]["nucleus_Z"] == {"kind": "categorical", "vocabulary": "nucleus_Z"}
+    assert [(c.value, c.name) for c in schema.vocabularies["evType"]] == [(1, "QE"), (2, "Delta")]
+    assert schema.tables["event"]["evType"].label  # a class of truth stays truth
+    with pytest.raises(DataError, match=r"'weight' is float64, not integers"):
+        RootReader(path, Config(classes={"weight": {"one": 1}}))
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
