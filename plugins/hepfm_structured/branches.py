@@ -105,6 +105,7 @@ def find_layout(branches: Mapping[str, Branch], config: BranchConfig, *, where: 
     Raises:
         DataError: A branch or collection that was named is not there, or none with momenta was found.
     """
+    collections: dict[str, dict[str, tuple[str, ...]]]
     if config.particles:
         collections = {"": {c: (_named(b, branches, where),) for c, b in config.particles.items()}}
         _check_one_kind(collections[""], branches, where)
