@@ -1,39 +1,65 @@
-"""Structured data as text: a line for each object, below the one that made it."""
+"""Structured data: a picture of where its objects are, and a line for each, below the one that made it."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from hepfm.api import Column, PartSchema, Tables
-from hepfm.display.panels import Branch, Tree
+from hepfm.display.panels import Branch, Panel, PointCloud, Tree
+from hepfm_structured.scatter import scatter
+from hepfm_structured.schema import EVENT
 
 _MOST_FIELDS = 6
+_MOST_LISTED = 30
 
 
 def panels(
     tables: Tables,
     schema: PartSchema,
     *,
-    labels: Tables | None = None,  # noqa: ARG001  rows are named by their inputs
+    labels: Tables | None = None,
     title: str = "",
-) -> list[Tree]:
+) -> list[Panel]:
+    """Where the rows of the primary table are, a list of them, and what belongs to the event.
+
+    Hits and pixels are drawn and not listed.
+
+    Args:
+        tables: The primary table's columns ``(N,)`` or ``(N, k)``, and the table ``event``.
+        schema: Units and vocabularies.
+        labels: Those of the table ``event`` are listed.
+        title: What the tables are.
+    """
+    rows = {name: np.asarray(values) for name, values in tables[schema.primary].items()}
+    shown = scatter(rows, schema, title)
+    drawn = any(isinstance(panel, PointCloud) for panel in shown) or "grid" in schema.attributes
+    if not (shown and drawn):
+        listed = _objects(rows, schema, title)
+        if shown and (rest := len(listed.branches) - _MOST_LISTED) > 0:  # the picture has them all
+            branches = [*listed.branches[:_MOST_LISTED], Branch(depth=0, text=f"and {rest} more")]
+            listed = replace(listed, branches=branches)
+        shown.append(listed)
+    event = {**tables.get(EVENT, {}), **(labels or {}).get(EVENT, {})}
+    if any(len(values) for values in event.values()):
+        columns = schema.tables[EVENT]
+        lines = [_field(name, event[name][0], columns[name], schema, named=True) for name in event]
+        branches = [Branch(depth=0, text=line) for line in lines]
+        shown.append(Tree(title=f"{title}, event" if title else "event", branches=branches))
+    return shown
+
+
+def _objects(rows: Any, schema: PartSchema, title: str) -> Tree:
     """A tree of the rows of the primary table.
 
     A column ``parent`` (row of the parent, -1 for none) makes branches; a row whose parent is not there
     stands by itself. ``pdg`` names a row; the first vocabulary of the columns that has colours gives the
     mark's.
-
-    Args:
-        tables: The primary table's columns ``(N,)`` or ``(N, k)``.
-        schema: Units and vocabularies.
-        labels: Not drawn.
-        title: What the tables are.
     """
     columns = schema.tables[schema.primary]
-    rows = tables[schema.primary]
     n = len(next(iter(rows.values())))
     parent = np.asarray(rows.get("parent", np.full(n, -1)))
     children: dict[int, list[int]] = defaultdict(list)
@@ -57,7 +83,7 @@ def panels(
             )
         )
         waiting += [(child, depth + 1) for child in reversed(children[row])]
-    return [Tree(title=title or schema.primary, branches=branches)]
+    return Tree(title=title or schema.primary, branches=branches)
 
 
 def _text(row: int, rows: Any, columns: Any, schema: PartSchema) -> str:
@@ -69,10 +95,11 @@ def _text(row: int, rows: Any, columns: Any, schema: PartSchema) -> str:
     return ", ".join(words)
 
 
-def _field(name: str, value: Any, column: Column, schema: PartSchema) -> str:
+def _field(name: str, value: Any, column: Column, schema: PartSchema, *, named: bool = False) -> str:
     if column.vocabulary:
         known = {entry.value: entry.name for entry in schema.vocabularies[column.vocabulary]}
-        return known.get(int(value), str(value))
+        word = known.get(int(value), str(value))
+        return f"{name}: {word}" if named else word
     form = ".4g" if np.dtype(column.dtype).kind == "f" else "d"
     number = "(" + ", ".join(f"{x:{form}}" for x in value) + ")" if column.shape else f"{value:{form}}"
     unit = column.unit

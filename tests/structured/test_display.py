@@ -1,11 +1,14 @@
-"""Particles as a tree: children below the one that made them."""
+"""Objects where they are, and as a tree: children below the one that made them."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from hepfm.api import ClassName, Column, PartSchema
+from hepfm.display.panels import Heatmap, PointCloud, Tree
 from hepfm_structured.display import panels
+from hepfm_structured.schema import field, part_schema
 
 SCHEMA = PartSchema(
     kind="structured",
@@ -59,3 +62,76 @@ def test_every_row_is_shown_whatever_its_parent():
     assert len(tree.branches) == len(shown) == 7
     depths = [0, 1, 0, 0, 0, 0, 1]
     assert shown == {f"number {123456 + row}": depth for row, depth in enumerate(depths)}
+
+
+def test_a_jet_is_a_plane_a_list_and_what_belongs_to_it():
+    schema = part_schema(
+        {
+            "pt": field("float32", "positive", unit="GeV"),
+            "deta": field("float32", "continuous"),
+            "dphi": field("float32", "continuous"),
+            "charge": field("int8", "categorical", vocabulary="charge"),
+        },
+        {
+            "mass": field("float32", "positive", unit="GeV"),
+            "kind": field("int8", vocabulary="kind", label=True),
+        },
+        vocabularies={"kind": (ClassName(value=0, name="QCD"), ClassName(value=1, name="top"))},
+    )
+    rows = {
+        "pt": np.array([9.0, 16.0, 100.0]),
+        "deta": np.array([0.01, 0.01, -0.39]),
+        "dphi": np.array([0.21, 0.21, 0.0]),
+        "charge": np.array([1, -1, 0]),
+    }
+    plane, rows_listed, event = panels(
+        {"particles": rows, "event": {"mass": np.array([172.5])}},
+        schema,
+        labels={"event": {"kind": np.array([1])}},
+        title="jet",
+    )
+    assert isinstance(plane, Heatmap)
+    assert isinstance(rows_listed, Tree)
+    # Cells of 0.04: two particles share one, whose value is the root of their sum.
+    filled = {
+        (int(i), int(j)): v for i, j in np.argwhere(np.isfinite(plane.values)) for v in [plane.values[i, j]]
+    }
+    assert filled == {(30, 25): 5.0, (25, 15): 10.0}
+    assert plane.x_edges == plane.y_edges == (-1.0, 1.0)
+    assert [branch.text for branch in event.branches] == ["mass 172.5 GeV", "kind: top"]
+    assert rows_listed.branches[0].text == "pt 9 GeV, deta 0.01, dphi 0.21, +1"
+
+
+def test_azimuth_wraps_and_what_is_not_finite_is_left_out():
+    schema = part_schema({n: field("float32", "continuous") for n in ("pt", "eta", "phi")})
+    rows = {
+        "pt": np.ones(3),
+        "eta": np.array([0.0, 0.0, np.nan]),
+        "phi": np.array([-1.5, 2 * np.pi - 1.5, 0]),
+    }
+    plane, _ = panels({"particles": rows}, schema)
+    assert np.nansum(plane.values**2) == pytest.approx(2)
+    assert np.isfinite(plane.values).sum() == 1
+
+
+def test_hits_are_points_and_pixels_are_an_image():
+    hits = part_schema({n: field("float32", "continuous", unit="mm") for n in "xyz"}, primary="hits")
+    (cloud,) = panels({"hits": {"x": np.arange(3.0), "y": np.zeros(3), "z": np.ones(3)}}, hits)
+    assert isinstance(cloud, PointCloud)
+    assert cloud.unit == "mm"
+    assert cloud.xyz.tolist() == [[0, 0, 1], [1, 0, 1], [2, 0, 1]]
+    pixels = part_schema(
+        {n: field("float32", "continuous") for n in ("x", "y", "value")}, primary="pixels", grid=[4, 6]
+    )
+    # Predicted pixels are numbers that lie where they like.
+    rows = {
+        "x": np.array([3.0, 0.2, 9.0]),
+        "y": np.array([5.0, 1.9, 0.0]),
+        "value": np.array([7.0, 2.0, 1.0]),
+    }
+    (image,) = panels({"pixels": rows}, pixels)
+    assert isinstance(image, Heatmap)
+    assert image.values.shape == (4, 6)
+    assert image.values[3, 5] == 7
+    assert image.values[0, 2] == 2
+    assert np.isfinite(image.values).sum() == 2
