@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from hepfm.nn.ragged import event_index
 
-SEGMENT_ROWS = {"cpu": 1 << 12}
+SEGMENT_ROWS = {"cpu": 1 << 11}
 """Rows of a segment: what is computed of them stays in a CPU's cache, and memory is used again."""
 
 ROWS_ELSEWHERE = 1 << 15
@@ -33,9 +32,9 @@ class Segment:
         stop: After its last row, which can lie before the end of its last chunk.
         chunks: Its chunks, counted over the batch; its slots are these and one more.
         event: ``(K, Q)`` event of each row; a number of its own where the last chunk is filled up.
-        reach: ``(K, Q, Q)``, zero where row j (last axis) is row i (the axis before) or stands before it in
-            the same event, else minus infinity; ``(Q, Q)`` if all chunks hold one event each.
-        link: ``(S, S)``, the same for states: zero where what leaves the chunk before slot j reaches slot i.
+        reach: ``(K, Q, Q)``, one where row j (last axis) is row i (the axis before) or stands before it in
+            the same event, else zero; ``(Q, Q)`` if all chunks hold one event each.
+        link: ``(S, S)``, the same for states: one where what leaves the chunk before slot j reaches slot i.
     """
 
     start: int
@@ -50,7 +49,7 @@ class Segment:
         rows, shape = x[self.start : self.stop], self.event.shape
         if missing := shape.numel() - len(rows):
             rows = pad(rows, (*[0, 0] * (rows.dim() - 1), 0, missing))
-        return rows.unflatten(0, shape)
+        return rows.view(*shape, *rows.shape[1:])
 
     def rows(self, x_KQ: Tensor) -> Tensor:
         """The rows ``(stop - start, ...)`` of chunks ``(K, Q, ...)``; undoes `cut`."""
@@ -85,20 +84,13 @@ class ChunkLayout:
             is_mixed = any(mixed[chunks])
             slots = slice(first, chunks.stop + 1)
             mine = event_KQ[chunks]
-            same = (
-                mine[:, :, None] == mine[:, None, :] if is_mixed else event_KQ.new_ones(chunk, chunk).bool()
-            )
+            same = mine[:, :, None] == mine[:, None, :] if is_mixed else mine.new_ones(chunk, chunk)
             segment = Segment(
                 start=first * chunk,
                 stop=min(chunks.stop * chunk, len(event)),
                 chunks=chunks,
                 event=mine,
-                reach=_reach(same),
-                link=_reach(after[slots, None] == before[None, slots]),
+                reach=same.tril().float(),
+                link=(after[slots, None] == before[None, slots]).tril().float(),
             )
             self.segments.append(segment)
-
-
-def _reach(same: Tensor) -> Tensor:
-    never = torch.full(same.shape, -torch.inf, device=same.device)
-    return never.masked_fill_(same.tril(), 0.0)

@@ -49,12 +49,16 @@ def ssd(
     return y
 
 
+FAINTEST = -80.0
+"""Least logarithm of a decay within a chunk: below are numbers that processors are slow with."""
+
+
 @dataclass(frozen=True)
 class _Decays:
     """What decay leaves over.
 
     Attributes:
-        rows: ``(K, H, Q, Q)`` at row i (the axis before the last) of what row j wrote.
+        rows: ``(K, H, Q, Q)`` at row i (the axis before the last) of what row j wrote, where j reaches i.
         read: ``(K, Q, H)`` at a row of the state that enters its chunk.
         write: ``(K, Q, H)`` in the state that leaves the chunk of what a row wrote.
         slots: ``(H, S, S)`` at slot i of the state at slot j.
@@ -75,23 +79,22 @@ def _decays(segment: Segment, log_decay: Tensor, *, reverse: bool) -> _Decays:
     event_KQ, reach_KQQ = segment.event, _reaches(segment, reverse=reverse)
     # Sums are taken in double precision: their differences count, however large they have grown.
     a_KHQ = segment.cut(log_decay).transpose(1, 2).double()
-    sum_KHQ = a_KHQ @ (reach_KQQ == 0).double().mT
+    sum_KHQ = a_KHQ @ reach_KQQ.double().mT
     one_event = event_KQ[:, :1] == event_KQ[:, -1:]
     total_SH = torch.zeros_like(sum_KHQ[:1, :, 0])
     total_SH = torch.cat((total_SH, (sum_KHQ[..., last] * one_event).cumsum(0)))
-    link_SS = segment.link
-    between_HSS = (total_SH.T[:, :, None] - total_SH.T[:, None, :]).add_(link_SS).exp_()
+    between_HSS = (total_SH.T[:, :, None] - total_SH.T[:, None, :]).clamp_(max=0).exp_().mul_(segment.link)
     # In single precision, sums are kept as whole numbers, whose differences are exact, and what is left.
     whole_KHQ = sum_KHQ.round()
     rest_KHQ = (sum_KHQ - whole_KHQ).to(log_decay.dtype)
     whole_KHQ = whole_KHQ.to(log_decay.dtype)
-    rows_KHQQ = (whole_KHQ[..., :, None] - whole_KHQ[..., None, :]).add_(reach_KQQ.unsqueeze(-3))
-    rows_KHQQ.add_(rest_KHQ[..., :, None]).sub_(rest_KHQ[..., None, :]).exp_()
+    rows_KHQQ = whole_KHQ[..., :, None] - whole_KHQ[..., None, :]
+    rows_KHQQ.add_(rest_KHQ[..., :, None]).sub_(rest_KHQ[..., None, :]).clamp_(FAINTEST, 0).exp_()
     entered = event_KQ == event_KQ[:, first, None]
     return _Decays(
         rows=rows_KHQQ,
         read=(sum_KHQ.exp() * entered[:, None]).transpose(1, 2).to(log_decay.dtype),
-        write=rows_KHQQ[:, :, last].transpose(1, 2),
+        write=(rows_KHQQ[:, :, last] * reach_KQQ[..., None, last, :]).transpose(1, 2),
         slots=(between_HSS.mT if reverse else between_HSS).to(log_decay.dtype),
     )
 
@@ -117,8 +120,8 @@ class _Ssd(Function):
             entering_KNC = state_SNC[slots.all][slots.entered].to(v.dtype)
             y_KQHP = torch.bmm(c_KQN, entering_KNC).view(v_KQHP.shape) * decays.read[..., None]
             # Within chunks.
-            scores_KHQQ = decays.rows.to(v.dtype) * torch.bmm(c_KQN, b_KQN.mT)[:, None]
-            y_KQHP += _per_head(scores_KHQQ, v_KQHP)
+            scores_KHQQ = decays.rows.to(v.dtype) * _products(c_KQN, b_KQN, segment, reverse=reverse)[:, None]
+            y_KQHP += (scores_KHQQ @ v_KQHP.transpose(1, 2)).transpose(1, 2)
             y[segment.start : segment.stop] = segment.rows(y_KQHP)
         ctx.save_for_backward(v, log_decay, b, c, y, state_SNC)
         ctx.layout, ctx.reverse = layout, reverse
@@ -151,25 +154,31 @@ class _Ssd(Function):
             dv_KQHP = torch.bmm(b_KQN, d_left_KNC.to(v.dtype)).view(v_KQHP.shape) * write
             # Within chunks.
             rows_KHQQ = decays.rows.to(v.dtype)
-            scores_KHQQ = rows_KHQQ * torch.bmm(c_KQN, b_KQN.mT)[:, None]
-            dv_KQHP += _per_head(scores_KHQQ.mT, dy_KQHP)
-            d_scores_KHQQ = dy_KQHP.transpose(1, 2) @ v_KQHP.permute(0, 2, 3, 1)
-            d_product_KQQ = d_scores_KHQQ.mul_(rows_KHQQ).sum(1)
+            scores_KHQQ = rows_KHQQ * _products(c_KQN, b_KQN, segment, reverse=reverse)[:, None]
+            v_KHQP, dy_KHQP = (x.transpose(1, 2).contiguous() for x in (v_KQHP, dy_KQHP))
+            dv_KQHP += (scores_KHQQ.mT @ dy_KHQP).transpose(1, 2)
+            d_scores_KHQQ = dy_KHQP @ v_KHQP.mT
+            reach_KQQ = _reaches(segment, reverse=reverse)
+            d_product_KQQ = d_scores_KHQQ.mul_(rows_KHQQ).sum(1).mul_(reach_KQQ)
             dc_KQN.baddbmm_(d_product_KQQ, b_KQN)
             db_KQN.baddbmm_(d_product_KQQ.mT, c_KQN)
             # A decay lies on all ways from a row before it to itself or a row after it. Of the ways that end
             # in the chunk from here on, those that begin here or later are taken away again; then those that
             # leave the chunk are added. Differences stay within a chunk, and so do their rounding errors.
             ends_less_begins = _dot(dy_KQHP, y_KQHP) - _dot(v_KQHP, dv_KQHP)
-            left_KH = (states[slots.left] * d_left_KNC).unflatten(2, v.shape[1:]).sum((1, 3))
+            left_KH = (states[slots.left] * d_left_KNC).view(len(v_KQHP), -1, *v.shape[1:]).sum((1, 3))
             last = 0 if reverse else -1
             leaves_KQ = segment.event == segment.event[:, last, None]
-            reached = (_reaches(segment, reverse=reverse) == 0).double()
-            da_KQH = reached.mT @ ends_less_begins.double()
+            da_KQH = reach_KQQ.double().mT @ ends_less_begins.double()
             da_KQH += left_KH[:, None] * leaves_KQ[..., None]
             for whole, part in ((d_v, dv_KQHP), (d_a, da_KQH), (d_b, db_KQN), (d_c, dc_KQN)):
                 whole[segment.start : segment.stop] = segment.rows(part)
         return d_v, d_a, d_b, d_c, None, None
+
+
+def _products(c_KQN: Tensor, b_KQN: Tensor, segment: Segment, *, reverse: bool) -> Tensor:
+    # Masked here, once for all heads; where a row does not reach another their decay means nothing.
+    return torch.bmm(c_KQN, b_KQN.mT).mul_(_reaches(segment, reverse=reverse))
 
 
 class _Slots:
@@ -178,19 +187,18 @@ class _Slots:
     def __init__(self, segment: Segment, *, reverse: bool) -> None:
         here, beyond, first, last = slice(0, -1), slice(1, None), 0, -1
         self.all = slice(segment.chunks.start, segment.chunks.stop + 1)
-        self.entered, self.left = (beyond, here) if reverse else (here, beyond)
-        self.carried, self.handed = (last, first) if reverse else (first, last)
+        self.entered = beyond if reverse else here
+        self.left = here if reverse else beyond
+        self.carried = last if reverse else first
+        self.handed = first if reverse else last
 
 
 def _hand_on(slots_HSS: Tensor, x_SNC: Tensor) -> Tensor:
     n_heads, n_slots, _ = slots_HSS.shape
-    x_HSW = x_SNC.unflatten(2, (n_heads, -1)).permute(2, 0, 1, 3).reshape(n_heads, n_slots, -1)
+    by_head_SNHP = x_SNC.view(*x_SNC.shape[:2], n_heads, -1)
+    x_HSW = by_head_SNHP.permute(2, 0, 1, 3).reshape(n_heads, n_slots, -1)
     out_HSNP = torch.bmm(slots_HSS, x_HSW).view(n_heads, n_slots, x_SNC.shape[1], -1)
     return out_HSNP.permute(1, 2, 0, 3).flatten(2)
-
-
-def _per_head(weight_KHQQ: Tensor, x_KQHP: Tensor) -> Tensor:
-    return (weight_KHQQ @ x_KQHP.transpose(1, 2)).transpose(1, 2)
 
 
 def _dot(x: Tensor, y: Tensor) -> Tensor:

@@ -101,7 +101,7 @@ class SsdMixer(nn.Module):
         gate, value, b, c, b_reverse, c_reverse, step = self.into(x).split(sizes, 1)
         step_TH = softplus(step.float() + self.step_bias)
         log_decay_TH = -step_TH * self.log_rate.exp()
-        value_THP = value.unflatten(1, (n_heads, width))
+        value_THP = value.view(len(x), n_heads, width)
         v_THP = value_THP * step_TH[..., None].to(value.dtype)
         forward = ssd(v_THP[:, :half], log_decay_TH[:, :half], b, c, layout)
         back = ssd(v_THP[:, half:], log_decay_TH[:, half:], b_reverse, c_reverse, layout, reverse=True)
@@ -134,8 +134,8 @@ class S4dMixer(nn.Module):
             log_step = pole * self.log_step.exp()[:, None]
             # A step of constant input (zero-order hold), equation 2 of the paper.
             read = torch.view_as_complex(self.read) * ((log_step.exp() - 1) / pole).repeat(2, 1)
-            taps = s4d_kernel(log_step.repeat(2, 1), read, layout.longest)
-        y = s4d(value, *taps.chunk(2), layout).to(value.dtype) + value * self.skip.to(value.dtype)
+            after, before = s4d_kernel(log_step.repeat(2, 1), read, layout.longest).chunk(2)
+        y = s4d(value, after, before, layout).to(value.dtype) + value * self.skip.to(value.dtype)
         mixed: Tensor = self.out(self.norm(y * silu(gate)))
         return mixed
 
