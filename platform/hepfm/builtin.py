@@ -25,7 +25,12 @@ def hepfm_backbones() -> list[api.BackboneSpec]:
             name="transformer",
             target="hepfm.nn.transformer:Transformer",
             summary="Packed attention with rotary positions; sizes tiny, small, base.",
-        )
+        ),
+        api.BackboneSpec(
+            name="ssm",
+            target="hepfm.nn.ssm:Ssm",
+            summary="State-space scans of packed events, both ways, in linear time; sizes tiny, small, base.",
+        ),
     ]
 
 

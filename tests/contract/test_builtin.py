@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hepfm import api
+from hepfm.nn.ssm import Ssm, SsmConfig
 from hepfm.nn.transformer import Transformer, TransformerConfig
 from hepfm.objectives.masked import Masked, MaskedConfig
 from hepfm.readers.pack import pack
@@ -64,6 +65,12 @@ def test_image3d(options):
 @pytest.mark.parametrize("drop_path", [0.0, 0.3])
 def test_transformer(drop_path):
     backbone_contract(Transformer, TINY.model_copy(update={"drop_path": drop_path}))
+
+
+@pytest.mark.parametrize("scan", ["ssd", "s4d"])
+@pytest.mark.parametrize("options", [{}, {"drop_path": 0.3, "order": "packed"}, {"chunk": 4}])
+def test_ssm(scan, options):
+    backbone_contract(Ssm, SsmConfig(d_model=32, n_layers=2, n_heads=4, d_state=8, scan=scan, **options))
 
 
 @pytest.mark.parametrize("options", [{}, {"block_units": 3.0, "hide": 0.8}])

@@ -11,6 +11,7 @@ import torch
 from hepfm.api import Batch, RaggedTable
 from hepfm.data.tensors import to_device
 from hepfm.nn.encoder import Encoder
+from hepfm.nn.ssm import Ssm, SsmConfig
 from hepfm.nn.transformer import Transformer, TransformerConfig
 from hepfm.objectives.masked import Masked, MaskedConfig
 from hepfm.random import Draws
@@ -41,12 +42,17 @@ def batch() -> Batch:
     return Batch(event_ids=ids, cost=torch.tensor(LENGTHS), parts={"charge": {"voxels": table}})
 
 
-@pytest.fixture(scope="module")
-def model() -> tuple[Encoder, Masked]:
+@pytest.fixture(scope="module", params=["transformer", "ssd", "s4d"])
+def model(request) -> tuple[Encoder, Masked]:
     torch.manual_seed(0)
     schema = image3d_schema(voxels=("voxel", "energy_mev"), grid=(96, 96, 96))
     modalities = {"charge": Image3D(Image3DConfig(), schema)}
-    backbone = Transformer(TransformerConfig(d_model=64, n_layers=2, n_heads=2, drop_path=0.2), n_positions=3)
+    size = {"d_model": 64, "n_layers": 2, "n_heads": 2, "drop_path": 0.2}
+    backbone = (
+        Transformer(TransformerConfig(**size), n_positions=3)
+        if request.param == "transformer"
+        else Ssm(SsmConfig(**size, scan=request.param), n_positions=3)
+    )
     return Encoder(modalities, backbone), Masked(
         MaskedConfig(decoder_heads=2), modalities=modalities, d_model=64
     )

@@ -1,1 +1,1 @@
-"""Modules that work on packed events: ragged operations, attention, transformer, encoder, EMA."""
+"""Modules that work on packed events: segments, attention, transformer, state-space model, encoder, EMA."""
