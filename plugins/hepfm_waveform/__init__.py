@@ -14,6 +14,17 @@ HEPFM_API = (1, 0)
 
 
 @api.hookimpl
+def hepfm_modalities() -> list[api.ModalitySpec]:
+    return [
+        api.ModalitySpec(
+            name="waveform",
+            target="hepfm_waveform.modality:Waveform",
+            summary="Samples of channels over time, cut into patches: charge and light.",
+        )
+    ]
+
+
+@api.hookimpl
 def hepfm_displays() -> list[api.DisplaySpec]:
     return [
         api.DisplaySpec(

@@ -1,0 +1,136 @@
+"""From counts to heights above the pedestal in units of the noise, for each channel: the preparation.
+
+A pure function of the event and the configuration, which is part of the recipe: a checkpoint carries it.
+
+Legend: K traces, N samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from hepfm.api import RaggedTables
+from hepfm.nn.ragged import segment_max
+from hepfm_waveform.coherent import shared_noise
+from hepfm_waveform.config import WaveformConfig
+from hepfm_waveform.medians import segment_median
+from hepfm_waveform.traces import Traces
+
+SIGMA_OF_MAD = 1.4826
+"""Standard deviation of a normal distribution over its median absolute deviation."""
+
+DEAD_SAMPLES = 16
+"""A trace of so many samples or more that are all equal is dead: noise would show in fewer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Samples as a model sees them.
+
+    Attributes:
+        traces: The traces.
+        value: ``(N,)`` float32, see `compress`; 0 where a sample is not known.
+        known: ``(N,)`` bool: not NaN, not infinite, not of a dead trace.
+        clipped: ``(N,)`` bool: at an end of the digitiser's range; the truth lies beyond.
+        pedestal_adc: ``(K,)`` float32.
+        noise_adc: ``(K,)`` float32, standard deviation.
+    """
+
+    traces: Traces
+    value: torch.Tensor
+    known: torch.Tensor
+    clipped: torch.Tensor
+    pedestal_adc: torch.Tensor
+    noise_adc: torch.Tensor
+
+
+def compress(height: torch.Tensor) -> torch.Tensor:
+    """Heights in units of the noise to ``asinh(height)``: linear within the noise, logarithmic above it."""
+    return height.asinh()
+
+
+def expand(value: torch.Tensor) -> torch.Tensor:
+    """The inverse of `compress`."""
+    return value.sinh()
+
+
+def prepare(tables: RaggedTables, config: WaveformConfig, attributes: Mapping[str, Any]) -> Prepared:
+    """Subtracts pedestals and, if asked for, coherent noise; divides by the noise; compresses.
+
+    Args:
+        tables: ``samples`` and ``traces``, torch.
+        config: What to do.
+        attributes: The schema's: ``noise_adc`` and ``adc_range`` where the configuration says nothing.
+    """
+    traces = Traces.of(tables)
+    known = traces.adc.isfinite() & ~traces.at_samples(_dead(traces))
+    adc = traces.adc.where(known, 0.0)
+    pedestal = pedestals(traces, tables, config)
+    height = adc - traces.at_samples(pedestal)
+    noise, measured = noises(traces, height.where(known, torch.nan), config, attributes)
+    if config.coherent_channels is not None:
+        quiet = known & traces.at_samples(measured)
+        shared = shared_noise(traces, height.detach(), noise, quiet, channels=config.coherent_channels)
+        height = height - shared
+        noise, _ = noises(traces, height.where(known, torch.nan), config, attributes)
+    value = compress(height / traces.at_samples(noise)).where(known, 0.0)
+    return Prepared(
+        traces=traces,
+        value=value,
+        known=known,
+        clipped=known & saturated(traces.adc, config, attributes),
+        pedestal_adc=pedestal,
+        noise_adc=noise,
+    )
+
+
+def pedestals(traces: Traces, tables: RaggedTables, config: WaveformConfig) -> torch.Tensor:
+    """``(K,)`` float32: as stored, or the median; 0 for a trace of which nothing is known."""
+    stored = tables["traces"].columns.get("pedestal_adc")
+    if config.pedestal == "stored" and stored is not None:
+        return stored.float()
+    return segment_median(traces.adc, traces.offsets).nan_to_num(0.0)
+
+
+@torch.no_grad()
+def noises(
+    traces: Traces, height: torch.Tensor, config: WaveformConfig, attributes: Mapping[str, Any]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """``(K,)`` float32 noise in ADC, and ``(K,)`` bool: whether the trace told it.
+
+    Args:
+        traces: The traces.
+        height: ``(N,)`` above the pedestal, NaN where not known.
+        config: From how many samples on a trace tells its noise; the noise of the others.
+        attributes: The schema's.
+    """
+    given = config.noise_adc if config.noise_adc is not None else float(attributes.get("noise_adc", 1.0))
+    noise = height.new_full((len(traces),), given)
+    if config.noise_samples is None:
+        return noise, torch.zeros_like(noise, dtype=torch.bool)
+    measured = traces.offsets.diff() >= config.noise_samples
+    if bool(measured.any()):
+        mad = segment_median(height.abs(), traces.offsets).nan_to_num(0.0)
+        noise = (SIGMA_OF_MAD * mad).clamp_min(config.noise_floor_adc).where(measured, noise)
+    return noise, measured
+
+
+def saturated(adc: torch.Tensor, config: WaveformConfig, attributes: Mapping[str, Any]) -> torch.Tensor:
+    """``(N,)`` bool: counts at an end of the digitiser's range, or beyond."""
+    ends = config.adc_range or attributes.get("adc_range")
+    if ends is None:
+        return torch.zeros_like(adc, dtype=torch.bool)
+    low, high = ends
+    return (adc <= low) | (adc >= high)
+
+
+@torch.no_grad()
+def _dead(traces: Traces) -> torch.Tensor:
+    finite = traces.adc.isfinite()
+    highest = segment_max(traces.adc.where(finite, -torch.inf), traces.offsets)
+    lowest = -segment_max((-traces.adc).where(finite, -torch.inf), traces.offsets)
+    return (traces.offsets.diff() >= DEAD_SAMPLES) & (highest <= lowest)
