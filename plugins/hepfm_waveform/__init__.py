@@ -33,3 +33,18 @@ def hepfm_displays() -> list[api.DisplaySpec]:
             summary="Planes of many channels as pictures over time, few channels as curves.",
         )
     ]
+
+
+@api.hookimpl
+def hepfm_recipes() -> list[api.RecipeSpec]:
+    return [
+        api.RecipeSpec(
+            name=f"waveform/{name}",
+            target=f"hepfm_waveform:recipes/{name}.yaml",
+            summary=summary,
+        )
+        for name, summary in (
+            ("masked-tiny", "Masked pretraining on simulated wire charge in minutes on two cores."),
+            ("masked-tiny-light", "Masked pretraining on simulated light in minutes on two cores."),
+        )
+    ]

@@ -10,7 +10,7 @@ import torch
 from hepfm.random import Draws
 from hepfm_waveform.traces import Traces
 
-QUIET_NOISE = 3.0
+QUIET_NOISE = 4.0
 """Samples further from the pedestal than so many times the noise say nothing of its spectrum."""
 
 
@@ -69,4 +69,3 @@ def alike_noise(
         rms = drawn.square().mean(1).sqrt()
         added[rows] = drawn * (size[some] / rms.clamp_min(1e-6)).where(rms > 1e-6, 0.0)[:, None]
     return added
-

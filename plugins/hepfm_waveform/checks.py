@@ -52,7 +52,7 @@ def check_schema(schema: PartSchema, config: WaveformConfig) -> None:
         raise DataError(
             f"Waveforms need the attribute 'sample_ns', one sampling period in ns; found {period!r}.",
             where=f"{where}, attributes",
-            fix="Give it in the reader's options. Channels of another period belong into a part of their own.",
+            fix="Give it in the reader's options. Channels of another period make a part of their own.",
         )
 
 
@@ -86,5 +86,5 @@ def check_evenness(tables: RaggedTables, sample_ns: float) -> None:
             f"{int(traces.columns['channel'][first])} and {int(traces.columns['channel'][row])} are "
             f"{(zero[row] - zero[first]) / sample_ns:.1f} ticks apart from what their times say.",
             where=f"event {int(event[row])} of the batch read, columns time_ns and start_tick",
-            fix="Resample the channels to one period, or put those of another period into a part of their own.",
+            fix="Resample the channels to one period, or make another part of those with another.",
         )

@@ -60,7 +60,9 @@ def shared_noise(
         size = member_of.bincount()
         order = member_of.argsort(stable=True)
         rank = torch.empty_like(order)
-        rank[order] = torch.arange(len(order), device=order.device) - (size.cumsum(0) - size)[member_of[order]]
+        rank[order] = (
+            torch.arange(len(order), device=order.device) - (size.cumsum(0) - size)[member_of[order]]
+        )
         rows = traces.offsets[some, None] + torch.arange(length, device=some.device)
         protect = max_pool1d(loud[rows].float(), 2 * PROTECT_TICKS + 1, 1, PROTECT_TICKS) > 0
         quiet_KL = usable[rows] & ~protect

@@ -16,8 +16,9 @@ class WaveformConfig(BaseModel):
     """What is subtracted: ``pedestal_adc`` as the data has it, or the median of each trace; the median, too,
     where the data has none."""
     noise_samples: int | None = Field(default=512, ge=16)
-    """Traces of so many samples or more tell their noise themselves: 1.4826 times the median distance from
-    the pedestal (MAD). None for zero-suppressed data, whose regions are signal."""
+    """Traces of so many samples or more tell their noise themselves: the spread of samples within three
+    standard deviations, by the median distance from the pedestal (MAD). None for zero-suppressed data, whose
+    regions are signal."""
     noise_adc: float | None = Field(default=None, gt=0)
     """Noise (standard deviation, ADC) of the other traces; by default the schema's attribute ``noise_adc``,
     or else 1."""

@@ -38,7 +38,9 @@ class Hints(nn.Module):
         of_unit[known] = reduced
         of_unit = of_unit.flatten(1)
         # Where each unit is among the visible ones; -1 for hidden ones and for those that are not there.
-        row = torch.cat(((visible.cumsum(0) - 1).where(visible, -1), visible.new_full((1,), -1, dtype=torch.int64)))
+        row = torch.cat(
+            ((visible.cumsum(0) - 1).where(visible, -1), visible.new_full((1,), -1, dtype=torch.int64))
+        )
         around = row[windows.around[~visible]]
         hint = reduced.new_zeros(len(around), self.towards[0].out_features)
         for direction, network in enumerate(self.towards):

@@ -14,7 +14,7 @@ from hepfm_waveform import augment
 from hepfm_waveform.checks import check_evenness, check_schema
 from hepfm_waveform.config import WaveformConfig
 from hepfm_waveform.decoder import PatchDecoder, hidden_samples
-from hepfm_waveform.prepare import compress, noises, pedestals, prepare, saturated
+from hepfm_waveform.prepare import compress, ends_of, noises, pedestals, prepare, saturated
 from hepfm_waveform.rebuild import tables_of
 from hepfm_waveform.tokenizer import PatchTokenizer
 from hepfm_waveform.traces import Traces
@@ -35,6 +35,7 @@ class Waveform:
         self.config = config
         self.schema = schema
         self.sample_ns = float(schema.attributes["sample_ns"])
+        self.ends = ends_of(config, schema.attributes)
         self.n_positions: int = 3 if config.geometry == "channel" else 4
 
     def select(self, tables: RaggedTables) -> Mapping[str, Any]:
@@ -57,9 +58,8 @@ class Waveform:
             noise, _ = noises(traces, height, config, attributes)
             changed = changed + augment.alike_noise(draws, traces, height, noise, config.noise)
         adc = pedestal + changed
-        ends = config.adc_range or attributes.get("adc_range")
-        if ends is not None:  # the digitiser clips, and what it has clipped stays so
-            adc = adc.clamp(*ends).where(~saturated(traces.adc, config, attributes), traces.adc)
+        # The digitiser clips, and what it has clipped stays so.
+        adc = adc.clamp(*self.ends).where(~saturated(traces.adc, self.ends), traces.adc)
         lost = augment.lost(draws, traces, config.drop_channels)
         columns = {**table.columns}
         ticks = augment.shift(draws, config.shift_ticks)[traces.event]
@@ -77,13 +77,13 @@ class Waveform:
     def units(self, tables: RaggedTables) -> Units:
         """The windows of each event that hold a known sample, in order of plane, channel and time.
 
-        Positions are, for the geometry ``channel``, the number of the window, of the channel and of the plane;
-        for ``position`` the number of the window, and x, y, z in pitches.
+        Positions are, for the geometry ``channel``, the numbers of window, channel and plane; for ``position``
+        the number of the window, and x, y, z in pitches.
         """
         config = self.config
         prepared = prepare(tables, config, self.schema.attributes)
         windows = windows_of(
-            prepared, tables["traces"], tables["samples"].offsets, patch=config.patch
+            prepared, tables["traces"], tables["samples"].offsets, patch=config.patch, ends=self.ends
         )
         if config.suppress_noise is not None:
             height = compress(torch.tensor(config.suppress_noise))

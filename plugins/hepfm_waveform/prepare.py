@@ -7,6 +7,7 @@ Legend: K traces, N samples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 
 from hepfm.api import RaggedTables
-from hepfm.nn.ragged import segment_max
+from hepfm.nn.ragged import segment_max, segment_sum
 from hepfm_waveform.coherent import shared_noise
 from hepfm_waveform.config import WaveformConfig
 from hepfm_waveform.medians import segment_median
@@ -22,6 +23,9 @@ from hepfm_waveform.traces import Traces
 
 SIGMA_OF_MAD = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
+
+QUIET_NOISE = 3.0
+"""Samples further from the pedestal than so many times the noise by MAD are left out of its estimate."""
 
 DEAD_SAMPLES = 16
 """A trace of so many samples or more that are all equal is dead: noise would show in fewer."""
@@ -33,17 +37,15 @@ class Prepared:
 
     Attributes:
         traces: The traces.
-        value: ``(N,)`` float32, see `compress`; 0 where a sample is not known.
+        height: ``(N,)`` float32 above the pedestal, in units of the noise; 0 where a sample is not known.
         known: ``(N,)`` bool: not NaN, not infinite, not of a dead trace.
-        clipped: ``(N,)`` bool: at an end of the digitiser's range; the truth lies beyond.
         pedestal_adc: ``(K,)`` float32.
         noise_adc: ``(K,)`` float32, standard deviation.
     """
 
     traces: Traces
-    value: torch.Tensor
+    height: torch.Tensor
     known: torch.Tensor
-    clipped: torch.Tensor
     pedestal_adc: torch.Tensor
     noise_adc: torch.Tensor
 
@@ -59,12 +61,12 @@ def expand(value: torch.Tensor) -> torch.Tensor:
 
 
 def prepare(tables: RaggedTables, config: WaveformConfig, attributes: Mapping[str, Any]) -> Prepared:
-    """Subtracts pedestals and, if asked for, coherent noise; divides by the noise; compresses.
+    """Subtracts pedestals and, if asked for, coherent noise; divides by the noise.
 
     Args:
         tables: ``samples`` and ``traces``, torch.
         config: What to do.
-        attributes: The schema's: ``noise_adc`` and ``adc_range`` where the configuration says nothing.
+        attributes: The schema's: ``noise_adc`` where the configuration says nothing.
     """
     traces = Traces.of(tables)
     known = traces.adc.isfinite() & ~traces.at_samples(_dead(traces))
@@ -77,12 +79,10 @@ def prepare(tables: RaggedTables, config: WaveformConfig, attributes: Mapping[st
         shared = shared_noise(traces, height.detach(), noise, quiet, channels=config.coherent_channels)
         height = height - shared
         noise, _ = noises(traces, height.where(known, torch.nan), config, attributes)
-    value = compress(height / traces.at_samples(noise)).where(known, 0.0)
     return Prepared(
         traces=traces,
-        value=value,
+        height=(height / traces.at_samples(noise)).where(known, 0.0),
         known=known,
-        clipped=known & saturated(traces.adc, config, attributes),
         pedestal_adc=pedestal,
         noise_adc=noise,
     )
@@ -102,6 +102,9 @@ def noises(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """``(K,)`` float32 noise in ADC, and ``(K,)`` bool: whether the trace told it.
 
+    The median distance from the pedestal (MAD) says where signals begin; the noise is the spread of what lies
+    below. The median alone would not do: of whole counts it is 1 for a noise of 1, and for one of 2.
+
     Args:
         traces: The traces.
         height: ``(N,)`` above the pedestal, NaN where not known.
@@ -115,17 +118,23 @@ def noises(
     measured = traces.offsets.diff() >= config.noise_samples
     if bool(measured.any()):
         mad = segment_median(height.abs(), traces.offsets).nan_to_num(0.0)
-        noise = (SIGMA_OF_MAD * mad).clamp_min(config.noise_floor_adc).where(measured, noise)
+        most = QUIET_NOISE * SIGMA_OF_MAD * (mad + config.noise_floor_adc)  # digitised, it may be that low
+        quiet = height.abs() <= traces.at_samples(most)
+        square = segment_sum(height.square().where(quiet, 0.0), traces.offsets)
+        spread = (square / segment_sum(quiet.float(), traces.offsets).clamp_min(1.0)).sqrt()
+        noise = spread.clamp_min(config.noise_floor_adc).where(measured, noise)
     return noise, measured
 
 
-def saturated(adc: torch.Tensor, config: WaveformConfig, attributes: Mapping[str, Any]) -> torch.Tensor:
-    """``(N,)`` bool: counts at an end of the digitiser's range, or beyond."""
-    ends = config.adc_range or attributes.get("adc_range")
-    if ends is None:
-        return torch.zeros_like(adc, dtype=torch.bool)
-    low, high = ends
-    return (adc <= low) | (adc >= high)
+def ends_of(config: WaveformConfig, attributes: Mapping[str, Any]) -> tuple[float, float]:
+    """Lowest and highest count of the digitiser; infinite where they are not told."""
+    low, high = config.adc_range or attributes.get("adc_range") or (-math.inf, math.inf)
+    return float(low), float(high)
+
+
+def saturated(adc: torch.Tensor, ends: tuple[float, float]) -> torch.Tensor:
+    """Bool of the shape of the counts: those at an end of the digitiser's range, or beyond."""
+    return (adc <= ends[0]) | (adc >= ends[1])
 
 
 @torch.no_grad()

@@ -38,7 +38,7 @@ class SampleLayer(nn.Module):
         self.around = nn.Conv1d(width, width, 5, padding=2)
         self.out = nn.Conv1d(width, width, 1)
 
-    def forward(self, x_VCP: torch.Tensor) -> torch.Tensor:  # noqa: N803
+    def forward(self, x_VCP: torch.Tensor) -> torch.Tensor:
         update: torch.Tensor = self.out(nn.functional.gelu(self.around(self.norm(x_VCP))))
         return x_VCP + update
 
@@ -68,9 +68,7 @@ class PatchTokenizer(nn.Module):
         """``(V, d_model)`` of the visible patches, and their samples: see `hepfm.api.Tokenizer`."""
         windows: Windows = units.payload
         known = windows.known[visible]
-        given_VCP = torch.stack(
-            (windows.value[visible], known.float(), windows.clipped[visible].float()), 1
-        )
+        given_VCP = torch.stack((windows.value[visible], known.float(), windows.clipped[visible].float()), 1)
         x_VCP = self.lift(given_VCP)
         for layer in self.layers:
             x_VCP = layer(x_VCP)
@@ -90,8 +88,8 @@ class PatchTokenizer(nn.Module):
     def rows(self, units: Units, values: torch.Tensor) -> Ragged:
         """Each row has the values of its sample; zeros where it is not known, or in no window."""
         windows: Windows = units.payload
+        if not len(values):
+            return Ragged(values.new_zeros(len(windows.slot), values.shape[1]), windows.row_offsets)
         point = (windows.known.flatten().long().cumsum(0) - 1)[windows.slot.clamp_min(0)]
         there = (windows.slot >= 0)[:, None]
-        if not len(values):
-            return Ragged(values.new_zeros(len(there), values.shape[1]), windows.row_offsets)
         return Ragged(values.index_select(0, point).where(there, 0.0), windows.row_offsets)

@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 
 from hepfm.api import RaggedTable
 from hepfm.nn.ragged import offsets_of
-from hepfm_waveform.prepare import Prepared
+from hepfm_waveform.prepare import Prepared, compress, saturated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,14 @@ _OF_UNITS = (
 )
 
 
-def windows_of(prepared: Prepared, traces: RaggedTable, row_offsets: torch.Tensor, *, patch: int) -> Windows:
+def windows_of(
+    prepared: Prepared,
+    traces: RaggedTable,
+    row_offsets: torch.Tensor,
+    *,
+    patch: int,
+    ends: tuple[float, float],
+) -> Windows:
     """Cuts prepared samples into windows. A place that a channel has twice holds the mean of the two.
 
     Args:
@@ -111,6 +118,7 @@ def windows_of(prepared: Prepared, traces: RaggedTable, row_offsets: torch.Tenso
         traces: The table that they are of.
         row_offsets: ``(B+1,)`` samples of each event.
         patch: Samples of a window.
+        ends: Of the digitiser's range.
     """
     of = prepared.traces
     device = of.channel.device
@@ -144,14 +152,15 @@ def windows_of(prepared: Prepared, traces: RaggedTable, row_offsets: torch.Tenso
     rows = prepared.known.nonzero()[:, 0]
     at, size = slot[rows], n_units * patch
     count = torch.bincount(at, minlength=size)
-    both = torch.stack((prepared.value, of.adc), 1)[rows]
-    value, adc = (both.new_zeros(size, 2).index_add(0, at, both) / count.clamp_min(1)[:, None]).unbind(1)
-    clipped = torch.bincount(at, weights=prepared.clipped[rows].float(), minlength=size) > 0
+    both = torch.stack((prepared.height, of.adc), 1)[rows]
+    mean = both.new_zeros(size, 2).index_add(0, at, both) / count.clamp_min(1)[:, None]
+    height, adc = mean.view(n_units, patch, 2).unbind(2)
+    known = (count > 0).view(n_units, patch)
     return Windows(
-        value=value.view(n_units, patch),
-        adc=adc.view(n_units, patch),
-        known=(count > 0).view(n_units, patch),
-        clipped=clipped.view(n_units, patch),
+        value=compress(height),
+        adc=adc,
+        known=known,
+        clipped=known & saturated(adc, ends),
         event=event,
         plane=plane,
         channel=channel,

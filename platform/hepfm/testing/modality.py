@@ -444,7 +444,9 @@ def augmentation_belongs_to_events(subject: _Subject) -> None:
             assert _same(values, again[name].columns[column]), f"{where}: a second call gives another variant"
             for row, event_id in enumerate(ids):
                 alone = subject.modality.augment(subject.tables([subject.events[row]]), draws_of([event_id]))
-                assert _same(table[column][row], alone[name][column][0]), f"{where}: event {row} alone differs"
+                assert _same(table[column][row], alone[name][column][0]), (
+                    f"{where}: event {row} alone differs"
+                )
     nothing = subject.modality.augment(subject.tables([subject.nothing]), draws_of([1]))
     assert int(nothing[subject.schema.primary].offsets[-1]) == 0, "a variant of an empty event has rows"
 
