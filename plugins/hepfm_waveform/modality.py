@@ -77,8 +77,8 @@ class Waveform:
     def units(self, tables: RaggedTables) -> Units:
         """The windows of each event that hold a known sample, in order of plane, channel and time.
 
-        Positions are, for the geometry ``channel``, the numbers of window, channel and plane; for ``position``
-        the number of the window, and x, y, z in pitches.
+        Positions are, for the geometry ``channel``, the numbers of window, channel and plane; for
+        ``position`` the number of the window, and x, y, z in pitches.
         """
         config = self.config
         prepared = prepare(tables, config, self.schema.attributes)
