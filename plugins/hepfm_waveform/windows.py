@@ -111,7 +111,9 @@ def windows_of(
     patch: int,
     ends: tuple[float, float],
 ) -> Windows:
-    """Cuts prepared samples into windows. A place that a channel has twice holds the mean of the two.
+    """Cuts prepared samples into windows. A place that a channel has twice holds the sum of the heights.
+
+    Two pieces of one channel at one time come from simulations that keep what particles add apart.
 
     Args:
         prepared: The samples.
@@ -153,8 +155,9 @@ def windows_of(
     at, size = slot[rows], n_units * patch
     count = torch.bincount(at, minlength=size)
     both = torch.stack((prepared.height, of.adc), 1)[rows]
-    mean = both.new_zeros(size, 2).index_add(0, at, both) / count.clamp_min(1)[:, None]
-    height, adc = mean.view(n_units, patch, 2).unbind(2)
+    height, adc = both.new_zeros(size, 2).index_add(0, at, both).view(n_units, patch, 2).unbind(2)
+    pedestal = prepared.pedestal_adc[trace_of_unit]
+    adc = adc - (count - 1).clamp_min(0).view(n_units, patch) * pedestal[:, None]
     known = (count > 0).view(n_units, patch)
     return Windows(
         value=compress(height),
@@ -166,7 +169,7 @@ def windows_of(
         channel=channel,
         window=window_of_unit,
         trace=trace_of_unit,
-        pedestal_adc=prepared.pedestal_adc[trace_of_unit],
+        pedestal_adc=pedestal,
         noise_adc=prepared.noise_adc[trace_of_unit],
         slot=slot,
         offsets=offsets_of(torch.bincount(event, minlength=len(traces))),
