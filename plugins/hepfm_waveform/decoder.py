@@ -109,11 +109,13 @@ class PatchDecoder(nn.Module):
     def observe(self, target: Target) -> None:
         """Adds up samples, active ones, and their heights, of each plane."""
         truth: HiddenSamples = target.payload
-        plane, active = self._plane(truth), truth.active.double()
-        self.samples += torch.bincount(plane, minlength=len(self.samples))
-        self.active += torch.bincount(plane, weights=active, minlength=len(self.samples))
-        weights = active * truth.value.double()
-        self.value_sum += torch.bincount(plane, weights=weights, minlength=len(self.samples))
+        # As products: a weighted count on CUDA adds in an order that changes from run to run.
+        planes = torch.arange(len(self.samples), device=truth.plane.device)
+        of_plane = (self._plane(truth) == planes[:, None]).double()
+        active = truth.active.double()
+        self.samples += of_plane.sum(1)
+        self.active += of_plane @ active
+        self.value_sum += of_plane @ (active * truth.value.double())
 
     def baseline(self, target: Target) -> dict[str, torch.Tensor]:
         """The sums for each plane's rate of activity (Jeffreys' estimate) and its mean height."""
