@@ -56,7 +56,7 @@ def alike_noise(
     index = torch.arange(len(event), device=event.device) - first_sample[event]
     added = torch.zeros_like(height)
     lengths = traces.offsets.diff()
-    for length in lengths.unique().tolist():
+    for length in sorted(set(lengths.tolist())):
         if length < 2:
             continue
         some = (lengths == length).nonzero()[:, 0]

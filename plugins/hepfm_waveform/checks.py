@@ -76,15 +76,15 @@ def check_evenness(tables: RaggedTables, sample_ns: float) -> None:
     if "time_ns" not in traces.columns or not len(n_samples):
         return
     zero = traces.columns["time_ns"] - traces.columns["start_tick"].astype(np.float64) * sample_ns
-    event = np.repeat(np.arange(len(traces)), traces.lengths)
-    off = np.abs(zero - zero[traces.offsets[:-1].clip(max=len(zero) - 1)][event]) > 1.5 * sample_ns
+    of_event = np.repeat(np.arange(len(traces)), traces.lengths)
+    off = np.abs(zero - zero[traces.offsets[:-1].clip(max=len(zero) - 1)][of_event]) > 1.5 * sample_ns
     if off.any():
         row = int(off.argmax())
-        first = int(traces.offsets[event[row]])
+        first = int(traces.offsets[of_event[row]])
         raise DataError(
             f"Uneven sampling: by their ticks and the period of {sample_ns:g} ns the traces of channels "
             f"{int(traces.columns['channel'][first])} and {int(traces.columns['channel'][row])} are "
             f"{(zero[row] - zero[first]) / sample_ns:.1f} ticks apart from what their times say.",
-            where=f"event {int(event[row])} of the batch read, columns time_ns and start_tick",
+            where=f"event {int(of_event[row])} of the batch read, columns time_ns and start_tick",
             fix="Resample the channels to one period, or make another part of those with another.",
         )

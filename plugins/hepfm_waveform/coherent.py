@@ -52,11 +52,11 @@ def shared_noise(
     )
     shared = torch.zeros_like(height)
     loud = (height.abs() > PROTECT_NOISE * traces.at_samples(noise_adc)) & usable
-    for length in lengths.unique().tolist():
+    for length in sorted(set(lengths.tolist())):
         some = (lengths == length).nonzero()[:, 0]
         if not length:
             continue
-        _, member_of = group[some].unique(dim=0, return_inverse=True)
+        _, member_of = torch.unique(group[some], dim=0, return_inverse=True)
         size = member_of.bincount()
         order = member_of.argsort(stable=True)
         rank = torch.empty_like(order)

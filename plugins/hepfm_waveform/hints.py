@@ -27,6 +27,7 @@ class Hints(nn.Module):
 
     def __init__(self, point_width: int, d_model: int, *, patch: int, width: int = 4) -> None:
         super().__init__()
+        self.d_model = d_model
         self.reduce = linear(point_width, width)
         self.towards = nn.ModuleList(linear(patch * width, d_model) for _ in range(DIRECTIONS))
 
@@ -42,7 +43,7 @@ class Hints(nn.Module):
             ((visible.cumsum(0) - 1).where(visible, -1), visible.new_full((1,), -1, dtype=torch.int64))
         )
         around = row[windows.around[~visible]]
-        hint = reduced.new_zeros(len(around), self.towards[0].out_features)
+        hint: torch.Tensor = reduced.new_zeros(len(around), self.d_model)
         for direction, network in enumerate(self.towards):
             asks = (around[:, direction] >= 0).nonzero()[:, 0]
             hint = hint.index_add(0, asks, network(of_unit[around[asks, direction]]))

@@ -91,7 +91,7 @@ def prepare(tables: RaggedTables, config: WaveformConfig, attributes: Mapping[st
 def pedestals(traces: Traces, tables: RaggedTables, config: WaveformConfig) -> torch.Tensor:
     """``(K,)`` float32: as stored, or the median; 0 for a trace of which nothing is known."""
     stored = tables["traces"].columns.get("pedestal_adc")
-    if config.pedestal == "stored" and stored is not None:
+    if config.pedestal == "stored" and isinstance(stored, torch.Tensor):
         return stored.float()
     return segment_median(traces.adc, traces.offsets).nan_to_num(0.0)
 

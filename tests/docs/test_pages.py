@@ -103,6 +103,10 @@ def test_the_page_on_lartpc_events_works(follow):
     assert follow("docs/lartpc.md") == 3
 
 
+def test_the_page_on_waveforms_works(follow):
+    assert follow("docs/waveforms.md") >= 1
+
+
 def test_the_readme_shows_what_the_quickstart_shows(pages):
     quickstart = (ROOT / "docs" / "quickstart.md").read_text()
     readme = (ROOT / "README.md").read_text()
