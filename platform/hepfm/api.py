@@ -366,11 +366,14 @@ class Units:
         positions: ``(U, P)`` float32, in the modality's own unit of length between neighbouring units.
         offsets: ``(B+1,)`` int64.
         payload: The modality's own: what its tokenizer and decoder need.
+        groups: Name to ``(U,)`` int64: which units of an event belong together and can be hidden as one,
+            e.g. `channel`, `plane`.
     """
 
     positions: torch.Tensor
     offsets: torch.Tensor
     payload: Any
+    groups: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

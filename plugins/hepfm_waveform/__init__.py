@@ -14,6 +14,17 @@ HEPFM_API = (1, 0)
 
 
 @api.hookimpl
+def hepfm_modalities() -> list[api.ModalitySpec]:
+    return [
+        api.ModalitySpec(
+            name="waveform",
+            target="hepfm_waveform.modality:Waveform",
+            summary="Samples of channels over time, cut into patches: charge and light.",
+        )
+    ]
+
+
+@api.hookimpl
 def hepfm_readers() -> list[api.ReaderSpec]:
     hdf5 = (".h5", ".hdf5")
     return [
@@ -69,5 +80,20 @@ def hepfm_displays() -> list[api.DisplaySpec]:
             name="waveform",
             target="hepfm_waveform.display:panels",
             summary="Planes of many channels as pictures over time, few channels as curves.",
+        )
+    ]
+
+
+@api.hookimpl
+def hepfm_recipes() -> list[api.RecipeSpec]:
+    return [
+        api.RecipeSpec(
+            name=f"waveform/{name}",
+            target=f"hepfm_waveform:recipes/{name}.yaml",
+            summary=summary,
+        )
+        for name, summary in (
+            ("masked-tiny", "Masked pretraining on simulated wire charge in minutes on two cores."),
+            ("masked-tiny-light", "Masked pretraining on simulated light in minutes on two cores."),
         )
     ]

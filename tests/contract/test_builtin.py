@@ -24,6 +24,7 @@ from hepfm_image3d.modality import Image3D, Image3DConfig
 from hepfm_image3d.pilarnet import PilarnetReader
 from hepfm_image3d.schema import image3d_schema
 from hepfm_lartpc.generator import LartpcGenerator
+from hepfm_waveform.modality import Waveform, WaveformConfig
 
 GRID = (96, 96, 96)
 TINY = TransformerConfig(d_model=48, n_layers=2, n_heads=3, drop_path=0.2)
@@ -62,6 +63,65 @@ def test_image3d(options):
     modality_contract(image(**options), [s.parts["lar"] for s in tracks(4)], content=("energy_mev",))
 
 
+def waveform(**options):
+    """Regions of few ticks, with a stored pedestal and a noise that is told: nothing is estimated."""
+    traces = {
+        "channel": api.Column(dtype="int32"),
+        "plane": api.Column(dtype="int8", vocabulary="plane"),
+        "start_tick": api.Column(dtype="int32"),
+        "n_samples": api.Column(dtype="int32", lengths_of="samples"),
+        "time_ns": api.Column(dtype="float64"),
+        "pedestal_adc": api.Column(dtype="float32"),
+        "position_mm": api.Column(dtype="float32", shape=(3,)),
+    }
+    schema = api.PartSchema(
+        kind="waveform",
+        primary="samples",
+        tables={"samples": {"adc": api.Column(dtype="float32")}, "traces": traces},
+        vocabularies={"plane": tuple(api.ClassName(value=k, name=name) for k, name in enumerate("UVW"))},
+        attributes={"sample_ns": 500.0, "noise_adc": 2.0},
+    )
+    small = {"sample_width": 4, "sample_layers": 1, "point_width": 6}
+    return Waveform(WaveformConfig(**{**small, "patch": 16, **options}), schema)
+
+
+def regions(count):
+    """Events of pulses on noise: a few regions of each of twelve channels in three planes, some of which touch."""
+    rng = np.random.default_rng(6)
+    samples = []
+    for i in range(count):
+        channel = np.sort(rng.integers(0, 12, 20)).astype(np.int32)
+        length, start = rng.integers(1, 60, 20).astype(np.int32), rng.integers(0, 9, 20) * 60
+        at = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length + length // 2, length)
+        height = np.repeat(rng.choice([-60.0, 40.0, 90.0], 20), length) * np.exp(-at * at / 18.0)
+        traces = {
+            "channel": channel,
+            "plane": (channel // 4).astype(np.int8),
+            "start_tick": start.astype(np.int32),
+            "n_samples": length,
+            "time_ns": start * 500.0 - 8e3,
+            "pedestal_adc": np.full(20, 300.0, np.float32),
+            "position_mm": np.outer(channel, (1.0, 7.0, -3.0)).astype(np.float32),
+        }
+        adc = (300.0 + height + rng.normal(0, 2.0, len(height))).astype(np.float32)
+        samples.append(
+            api.Sample(event_id=200 + i, parts={"lar": {"samples": {"adc": adc}, "traces": traces}})
+        )
+    return samples
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"geometry": "position", "sample_layers": 0},
+        {"patch": 50, "noise": 0.5, "drop_channels": 0.3, "adc_range": (250.0, 380.0)},
+    ],
+)
+def test_waveform(options):
+    modality_contract(waveform(**options), [s.parts["lar"] for s in regions(4)], content=("adc",))
+
+
 @pytest.mark.parametrize("drop_path", [0.0, 0.3])
 def test_transformer(drop_path):
     backbone_contract(Transformer, TINY.model_copy(update={"drop_path": drop_path}))
@@ -81,6 +141,16 @@ def test_masked(options):
         modalities={"lar": image()},
         backbone=Transformer(TINY, n_positions=3),
         samples=tracks(4),
+    )
+
+
+def test_masked_waveform():
+    objective_contract(
+        Masked,
+        MaskedConfig(decoder_layers=1, decoder_heads=3),
+        modalities={"lar": waveform(drop_channels=0.2, noise=0.3)},
+        backbone=Transformer(TINY, n_positions=3),
+        samples=regions(4),
     )
 
 

@@ -111,6 +111,10 @@ def test_the_page_on_structured_data_works(follow):
     assert follow("docs/structured.md") >= 3
 
 
+def test_the_page_on_waveforms_works(follow):
+    assert follow("docs/waveforms.md") >= 1
+
+
 def test_the_readme_shows_what_the_quickstart_shows(pages):
     quickstart = (ROOT / "docs" / "quickstart.md").read_text()
     readme = (ROOT / "README.md").read_text()

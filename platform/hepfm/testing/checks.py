@@ -113,12 +113,28 @@ def empty_event(schema: PartSchema) -> Tables:
     }
 
 
-def shuffled(event: Tables, purpose: str) -> tuple[Tables, dict[str, Any]]:
-    """The event with the rows of each table in another order, and the order of each table."""
-    orders = {
-        table: np.random.default_rng(stable_id(purpose, table)).permutation(len(next(iter(columns.values()))))
-        for table, columns in event.items()
+def shuffled(event: Tables, purpose: str, schema: PartSchema) -> tuple[Tables, dict[str, Any]]:
+    """The event with the rows of each table in another order, and the order of each table.
+
+    Rows of a nested table stay in order within the run that they are in, and move with it.
+    """
+    parents = {
+        column.lengths_of: (table, name)
+        for table, columns in schema.tables.items()
+        for name, column in columns.items()
+        if column.lengths_of
     }
+
+    def order(table: str) -> Any:
+        if table not in parents:
+            rows = len(next(iter(event[table].values())))
+            return np.random.default_rng(stable_id(purpose, table)).permutation(rows)
+        parent, name = parents[table]
+        ends = np.cumsum(event[parent][name], dtype=np.int64)
+        runs = np.split(np.arange(ends[-1] if len(ends) else 0), ends[:-1])
+        return np.concatenate([runs[row] for row in order(parent)]) if len(ends) else ends
+
+    orders = {table: order(table) for table in event}
     moved = {t: {name: values[orders[t]] for name, values in columns.items()} for t, columns in event.items()}
     return moved, orders
 
