@@ -34,7 +34,7 @@ def one(units, part, event):
 
 
 def test_the_loss_is_that_of_its_definition(pairs) -> None:
-    encoder, objective = make(pairs)
+    encoder, objective = make(pairs, temperature=0.1)
     batch = pairs.events(LACKING, group=GROUP)
     plan = pairs.plan(objective, batch)
     sums, baseline = objective(encoder, plan), objective.baseline(plan)
@@ -42,7 +42,7 @@ def test_the_loss_is_that_of_its_definition(pairs) -> None:
     for side, part in enumerate(pairs.parts):
         for event in range(len(batch)):
             mean = encoder(plan.payload.units, one(plan.payload.units, part, event)).x.mean(0)
-            vectors[part, event] = normalize(objective.project[side](mean), dim=0).double()
+            vectors[part, event] = normalize(objective.project[side](mean), dim=0).detach().double()
     match = chance = logs = found = 0.0
     for group in ([0, 1, 3], [5, 6]):  # those of each group that have both parts
         for event in group:
@@ -85,12 +85,12 @@ def test_without_two_events_to_compare_there_is_no_loss(pairs, lacking) -> None:
 
 
 def test_light_is_found_by_charge_in_events_that_it_was_not_trained_on(pairs) -> None:
-    encoder, objective = make(pairs)
+    encoder, objective = make(pairs, temperature=0.05)
     optimiser = torch.optim.Adam([*encoder.parameters(), *objective.parameters()], lr=3e-3)
     for step in range(60):
         plan = pairs.plan(objective, pairs.events([BOTH] * 16, seed=step))
         optimiser.zero_grad()
-        objective(encoder, plan)["match"].backward()
+        (objective(encoder, plan)["match"] / 16).backward()
         optimiser.step()
     plan = pairs.plan(objective, pairs.events([BOTH] * 160, seed=1000, group=[i // 16 for i in range(160)]))
     with torch.no_grad():

@@ -94,9 +94,9 @@ def test_hidden_units_do_not_reach_the_prediction(pairs) -> None:
 
 def test_it_learns_what_the_visible_units_tell_of_hidden_ones(pairs) -> None:
     """Better than zeros, and than any constant; and the encodings of events stay apart."""
-    encoder, objective = make(pairs, momentum=0.98)
-    optimiser = torch.optim.AdamW([*encoder.parameters(), *objective.parameters()], lr=2e-3)
-    steps = 80
+    encoder, objective = make(pairs, momentum=0.99)
+    optimiser = torch.optim.AdamW([*encoder.parameters(), *objective.parameters()], lr=1e-3)
+    steps = 60
     for step in range(1, steps + 1):
         plan = pairs.plan(objective, pairs.events([""] * 16, seed=step))
         optimiser.zero_grad()
@@ -112,7 +112,7 @@ def test_it_learns_what_the_visible_units_tell_of_hidden_ones(pairs) -> None:
     for part in pairs.parts:
         target = hidden_targets(objective.teacher.copy, plan, part)
         constant = (target - target.mean(0)).square().mean(1).sum().item()
-        assert sums[f"{part}/error"] < 0.9 * constant
+        assert sums[f"{part}/error"] < 0.8 * constant
         assert constant > 0.05 * len(target), "the encodings have become one"
         assert objective.figures()[f"{part}/effective_rank"] > 2
 

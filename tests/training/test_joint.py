@@ -62,11 +62,10 @@ def make_joint(make_run, tmp_path):
             data__train=str(tmp_path / "train.h5"),
             data__val=str(tmp_path / "val.h5"),
             data__parts=dict.fromkeys(PARTS, image),
-            data__batch_cost=1500,
             data__micro_batch_cost=500,
             train__validate_events=16,
             objective=objective,
-            **changes,
+            **{"data__batch_cost": 1500, **changes},
         )
 
     return make
@@ -89,8 +88,7 @@ FIGURES = {
 }
 
 
-@pytest.mark.parametrize("stage", [0, 2, 3])
-@pytest.mark.parametrize("name", ["jepa", "contrastive"])
+@pytest.mark.parametrize(("name", "stage"), [("jepa", 0), ("jepa", 3), ("contrastive", 2)])
 def test_a_resumed_run_is_bitwise_the_run_without_a_stop(make_joint, figures, monkeypatch, name, stage):
     zero = {"deepspeed__zero_optimization": {"stage": stage}}
     golden, request = make_joint(OBJECTIVES[name], **zero)
@@ -108,7 +106,7 @@ def test_a_resumed_run_is_bitwise_the_run_without_a_stop(make_joint, figures, mo
     assert broken.json()["weights_sha256"] == golden.json()["weights_sha256"]
 
 
-@pytest.mark.parametrize("stage", [0, 3])
+@pytest.mark.parametrize("stage", [1, 3])
 def test_the_teacher_is_in_the_checkpoint_and_has_followed(make_joint, stage):
     runs = []
     for momentum in (0.0, 1.0):

@@ -45,7 +45,7 @@ class ContrastiveConfig(BaseModel):
     """Events that are compared with one another. A micro-batch holds whole groups: give it room for one."""
     width: int = Field(default=128, gt=0)
     """Width of what is compared."""
-    temperature: float = Field(default=0.1, gt=COLDEST, lt=HOTTEST)
+    temperature: float = Field(default=0.07, gt=COLDEST, lt=HOTTEST)
     """By what similarities are divided, at first; it is learned, between 0.01 and 1."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -254,7 +255,7 @@ def marginals_add_up(subject: _Subject) -> None:
 
 def _sorted(values: Tensor) -> Tensor:
     """The rows in an order of their own, so that two sets of rows can be compared."""
-    rows = values.reshape(len(values), -1).double()
+    rows = values.reshape(len(values), math.prod(values.shape[1:])).double()
     for column in reversed(range(rows.shape[1])):
         rows = rows[rows[:, column].argsort(stable=True)]
     return rows
