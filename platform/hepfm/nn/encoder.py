@@ -98,5 +98,5 @@ class Encoder(nn.Module):
         """No tokens, of as many events as the parts that are there have."""
         like = next(iter(units.values()))
         nothing = like.positions.new_empty(0, self.d_model + self.n_positions)
-        x, positions = nothing.split((self.d_model, self.n_positions), 1)
+        x, positions = torch.split(nothing, [self.d_model, self.n_positions], 1)
         return x, positions, torch.zeros_like(like.offsets)

@@ -55,15 +55,17 @@ def hidden_groups(
     """
     event = event_index(offsets)
     lots = _lots(group & ((1 << 63) - 1), event, draws, purpose)
-    _, run, size = lots.unique(return_inverse=True, return_counts=True)
+    _, run, size = torch.unique(lots, return_inverse=True, return_counts=True)
     end, first = size.cumsum(0), offsets[:-1][event]
     begins, ends = (end - size)[run] - first, end[run] - first
-    return (begins < _budget(offsets, share)[event]) & (ends < offsets.diff()[event])
+    hidden: torch.Tensor = (begins < _budget(offsets, share)[event]) & (ends < offsets.diff()[event])
+    return hidden
 
 
 def _lots(index: torch.Tensor, event: torch.Tensor, draws: Draws, purpose: str) -> torch.Tensor:
     """``(U,)`` int64, ascending with the event, and within an event in random order of the index."""
-    return (event << 40) | (draws.uniform(f"{purpose}/hide", event, index) * (1 << 40)).long()
+    lot: torch.Tensor = (draws.uniform(f"{purpose}/hide", event, index) * (1 << 40)).long()
+    return (event << 40) | lot
 
 
 def _budget(offsets: torch.Tensor, share: float) -> torch.Tensor:

@@ -30,8 +30,8 @@ def teacher_is_kept(subject: Any) -> None:
     other.load_state_dict(after)
     batch = subject.batch(subject.samples)
     plan = module.plan(batch, draws_of(batch.event_ids.tolist()))
-    sums = [each(subject.encoder, plan) for each in (module, other)]
-    assert_sums_close(*reversed(sums), "an objective with the saved state of another")
+    wanted, found = (each(subject.encoder, plan) for each in (module, other))
+    assert_sums_close(found, wanted, "an objective with the saved state of another")
 
 
 def figures_add_up(subject: Any) -> None:
