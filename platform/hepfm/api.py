@@ -11,7 +11,7 @@ units, T tokens, D model width, P position axes, W and F widths.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
@@ -247,12 +247,15 @@ class Batch:
         cost: ``(B,)`` int64, rows of the primary tables as stored, before any cut.
         parts: Part name to its input tables.
         labels: Part name to its label tables, row for row with ``parts`` where a table is in both.
+        group: ``(B,)`` int64, the same for events that an objective compares with one another
+            (`Comparing`); None where it looks at each by itself.
     """
 
     event_ids: Any
     cost: Any
     parts: Mapping[str, RaggedTables]
     labels: Mapping[str, RaggedTables] = field(default_factory=dict)
+    group: Any = None
 
     def __len__(self) -> int:
         return len(self.event_ids)
@@ -573,7 +576,8 @@ class Objective(Protocol):
     """A ``torch.nn.Module``: a self-supervised loss over any modality that offers what it needs.
 
     Attributes:
-        weights: Loss term to its weight. The loss is the sum over terms of weight * sum / global count.
+        weights: Loss term to its weight. The loss is the sum over terms of weight * sum / global count. A
+            term of weight 0 is a figure that is logged beside it.
     """
 
     Config: ClassVar[type[BaseModel]]
@@ -594,13 +598,60 @@ class Objective(Protocol):
         """Adds a plan's targets to the marginals (buffers that ranks add up, see `marginals`)."""
 
     def marginals(self) -> list[torch.Tensor]:
-        """The buffers that `observe` adds to."""
+        """The buffers that `observe` adds to; none where `baseline` needs nothing of the data."""
 
     def baseline(self, plan: Plan) -> dict[str, torch.Tensor]:
         """The sums with the training set's marginals as the prediction: without learning."""
 
     def reconstruct(self, encoder: Any, plan: Plan) -> dict[str, Reconstruction]:
-        """What was visible, hidden and predicted of each part, for displays."""
+        """What was visible, hidden and predicted of each part, for displays; empty if it hides nothing."""
+
+
+@runtime_checkable
+class Comparing(Protocol):
+    """What an `Objective` has besides if its loss compares events with one another.
+
+    Attributes:
+        group_events: Events in a group. Groups are successive events of a global batch; dealing keeps each in
+            one micro-batch, so that the loss is the same at any number of ranks and micro-batches.
+    """
+
+    group_events: int
+
+
+@runtime_checkable
+class Taught(Protocol):
+    """What an `Objective` has besides if its targets come from a teacher that follows the model.
+
+    The teacher lies in the objective's persistent buffers, so that checkpoints hold it.
+    """
+
+    def begin(self, encoder: Any) -> None:
+        """Makes the teacher, of an encoder with initial weights; called once, before anything else."""
+
+    def follow(self, weights: Iterable[tuple[str, torch.Tensor]], *, step: int, steps: int) -> None:
+        """Moves the teacher, after a step that was taken. All ranks call it, and go through all the weights.
+
+        Args:
+            weights: Name (``encoder...``, ``objective...``) and value of each parameter, one after the other;
+                whole where ranks hold shards, and there only until the next one is asked for.
+            step: The step's number, from 1.
+            steps: Of the whole run.
+        """
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """What an `Objective` has besides if a validation has figures that are no sum over events."""
+
+    def watched(self) -> list[torch.Tensor]:
+        """The buffers that a forward pass in evaluation adds to: sums, which ranks add up.
+
+        They are zeroed before a validation, and need not be saved.
+        """
+
+    def figures(self) -> dict[str, float]:
+        """The figures, of what the buffers hold."""
 
 
 class Head(Protocol):

@@ -41,7 +41,17 @@ def hepfm_objectives() -> list[api.ObjectiveSpec]:
             name="masked",
             target="hepfm.objectives.masked:Masked",
             summary="Hide a share of the units, predict them from the rest.",
-        )
+        ),
+        api.ObjectiveSpec(
+            name="jepa",
+            target="hepfm.objectives.jepa:Jepa",
+            summary="Hide a share of the units, predict what a slow copy of the encoder makes of them.",
+        ),
+        api.ObjectiveSpec(
+            name="contrastive",
+            target="hepfm.objectives.contrastive:Contrastive",
+            summary="Tell which of several events' light belongs to which charge, or any two parts.",
+        ),
     ]
 
 

@@ -149,6 +149,15 @@ def decoded(curve):
     return tuple(np.frombuffer(base64.b64decode(curve[axis]["bdata"]), curve[axis]["dtype"]) for axis in "xy")
 
 
+def test_a_run_that_saw_truth_is_told_from_one_that_did_not(hepfm, out, runs):
+    make(out, "shown", 3, pretrain={"saw_truth": True})
+    make(out, "honest", 3, pretrain={"saw_truth": False})
+    done = hepfm("shown", "honest", "first")
+    assert cells(done.stdout, "saw truth") == ["yes"]
+    assert json.loads(hepfm("shown", "honest", "--json").stdout)["runs"][0]["saw_truth"] is True
+    assert "saw truth" not in hepfm("honest", "first").stdout
+
+
 def test_a_run_may_stand_beside_itself(hepfm, runs):
     done = hepfm("first", runs["first"].path)
     assert done.returncode == 0

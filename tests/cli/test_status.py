@@ -31,6 +31,20 @@ def test_a_run_that_is_a_job_is_shown_once():
     ]
 
 
+def test_runs_that_saw_truth_are_told():
+    runs = [
+        {"name": name, "status": "running", "saw_truth": name != "clean"}
+        for name in ("first", "shown", "clean")
+    ]
+    runs += [{"name": f"old-{i}", "status": "done", "saw_truth": i == 0} for i in range(3)]
+    assert _lines(found([job()], runs), Path("runs"))[1:] == [
+        "Job     running first   step 3 of 90, saw truth",
+        "Run     running shown   saw truth",
+        "Run     running clean",
+        "Runs    3 done; 1 of them saw truth",
+    ]
+
+
 def test_what_was_started_again_is_told():
     (line,) = _lines(found([job(retries=1, restarts=2)], []), Path("runs"))[1:]
     assert line.endswith("step 3 of 90, training started again 1 time, workers started again 2 times")

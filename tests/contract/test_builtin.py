@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from hepfm import api
 from hepfm.nn.ssm import Ssm, SsmConfig
 from hepfm.nn.transformer import Transformer, TransformerConfig
+from hepfm.objectives.contrastive import Contrastive, ContrastiveConfig
+from hepfm.objectives.jepa import Jepa, JepaConfig
 from hepfm.objectives.masked import Masked, MaskedConfig
 from hepfm.readers.pack import pack
 from hepfm.readers.store import StoreReader
@@ -151,6 +155,41 @@ def test_masked_waveform():
         modalities={"lar": waveform(drop_channels=0.2, noise=0.3)},
         backbone=Transformer(TINY, n_positions=3),
         samples=regions(4),
+    )
+
+
+def pairs(count):
+    """Events of two parts; every fourth lacks one."""
+    here, there = tracks(count), tracks(2 * count)[count:]
+    return [
+        replace(
+            one,
+            parts={
+                name: event.parts["lar"]
+                for name, event in (("lar", one), ("light", other))
+                if i % 8 != {"lar": 3, "light": 7}[name]
+            },
+        )
+        for i, (one, other) in enumerate(zip(here, there, strict=True))
+    ]
+
+
+OBJECTIVES = {
+    "masked": (Masked, MaskedConfig(decoder_layers=1, decoder_heads=3, whole={"lar": 0.5, "light": 0.5})),
+    "jepa": (Jepa, JepaConfig(decoder_layers=1, decoder_heads=3, parts={"light": {"hide": 0.3}})),
+    "contrastive": (Contrastive, ContrastiveConfig(width=16)),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_objectives_of_two_parts(name):
+    objective, config = OBJECTIVES[name]
+    objective_contract(
+        objective,
+        config,
+        modalities={"lar": image(), "light": image()},
+        backbone=Transformer(TINY, n_positions=3),
+        samples=pairs(8),
     )
 
 

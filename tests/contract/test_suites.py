@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import threading
 from dataclasses import replace
@@ -12,6 +13,10 @@ import torch
 
 from hepfm import api
 from hepfm.errors import DataError
+from hepfm.nn.teacher import Teacher
+from hepfm.objectives.contrastive import Contrastive
+from hepfm.objectives.jepa import Jepa
+from hepfm.objectives.spread import Spread
 from hepfm.readers.pack import pack
 from hepfm.readers.store import StoreReader
 from hepfm.readers.writer import StoreWriter
@@ -327,6 +332,97 @@ def test_the_rule_that_an_objective_breaks_is_named(calo, monkeypatch, case):
     broken(calo, monkeypatch, "HideLayers", method, change)
     with pytest.raises(AssertionError, match=re.escape(rule)):
         check_objective(calo)
+
+
+def check_other(calo, objective, config=None):
+    """The contract of an objective over two calorimeters."""
+    modalities = {part: calo.Calo(calo.Calo.Config(), calo.SCHEMA) for part in ("near", "far")}
+    torch.manual_seed(3)
+    backbone = calo.DeepSets(calo.DeepSets.Config(), n_positions=1)
+    near, far = calo.showers(4), calo.showers(8)[4:]
+    samples = [
+        api.Sample(event_id=50 + i, parts={"near": one, "far": other})
+        for i, (one, other) in enumerate(zip(near, far, strict=True))
+    ]
+    objective_contract(objective, config, modalities=modalities, backbone=backbone, samples=samples)
+
+
+def follows_nobody(follow, self, weights, keep):
+    return None
+
+
+def watching_always(add, self, vectors):
+    add(self, vectors)
+    self.count += 1
+
+
+def spread_of_the_last(add, self, vectors):
+    for buffer in self.buffers():
+        buffer.zero_()
+    add(self, vectors)
+
+
+def mean_over_compared(forward, self, encoder, plan):
+    sums = forward(self, encoder, plan)
+    return {**sums, "match": sums["match"] / max(1, plan.counts["match"])}
+
+
+def strangers_too(plan, self, batch, draws, *, augment=True):
+    return plan(self, replace(batch, group=None), draws, augment=augment)
+
+
+def hides_and_does_not_tell(plan, self, batch, draws, *, augment=True):
+    made = plan(self, batch, draws, augment=augment)
+    kept = draws.per_event("kept", 1)[made.payload.rows, 0] < 0.7
+    rows, group, size = (getattr(made.payload, name)[kept] for name in ("rows", "group", "size"))
+    payload = replace(made.payload, rows=rows, group=group, size=size)
+    return replace(made, counts=dict.fromkeys(made.counts, len(rows)), payload=payload)
+
+
+OTHERS = {
+    "teacher stands still": (Jepa, Teacher, "follow", follows_nobody, "A teacher follows the weights"),
+    "figures of the last batch": (Jepa, Spread, "add", spread_of_the_last, "however its events are batched"),
+    "figures count calls": (Jepa, Spread, "add", watching_always, "however its events are batched"),
+    "mean": (Contrastive, Contrastive, "forward", mean_over_compared, "those of its parts together"),
+    "groups": (Contrastive, Contrastive, "plan", strangers_too, "those of its parts together"),
+    "masks untold": (Contrastive, Contrastive, "plan", hides_and_does_not_tell, "draws no masks"),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_the_rule_that_an_objective_with_more_to_it_breaks_is_named(calo, monkeypatch, case):
+    objective, owner, method, change, rule = OTHERS[case]
+    original = getattr(owner, method)
+    check_other(calo, objective)
+    monkeypatch.setattr(owner, method, lambda self, *a, **k: change(original, self, *a, **k))
+    with pytest.raises(AssertionError, match=re.escape(rule)):
+        check_other(calo, objective)
+
+
+def test_a_teacher_that_is_trained_or_not_saved_is_named(calo):
+    class Trained(Jepa):
+        def begin(self, encoder):
+            super().begin(encoder)
+            self.teacher.copy = copy.deepcopy(encoder)
+
+        def follow(self, weights, *, step, steps):
+            own = {f"encoder.{name}": p for name, p in self.teacher.copy.named_parameters()}
+            with torch.no_grad():
+                for name, value in weights:
+                    if name in own:
+                        own[name].lerp_(value, 0.5)
+
+    with pytest.raises(AssertionError, match="the teacher is trained"):
+        check_other(calo, Trained)
+
+    class Hidden(Jepa):
+        def begin(self, encoder):
+            super().begin(encoder)
+            for part in self.teacher.modules():
+                part._non_persistent_buffers_set.update(part._buffers)
+
+    with pytest.raises(AssertionError, match="nothing that is saved of the objective follows"):
+        check_other(calo, Hidden)
 
 
 @pytest.fixture

@@ -69,3 +69,24 @@ def test_a_budget_far_below_an_event_makes_no_empty_rounds() -> None:
     dealt = deal(np.array([1000, 900, 800]), world=2, micro_batch_cost=1)
     assert [len(rank) for rank in dealt] == [2, 2]
     assert sorted(row for rank in dealt for rows in rank for row in rows.tolist()) == [0, 1, 2]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    costs=st.lists(st.integers(0, 60), max_size=40).map(lambda c: np.array(c, np.int64)),
+    world=st.integers(1, 5),
+    budget=st.integers(1, 300),
+    together=st.integers(1, 7),
+)
+def test_groups_stay_in_one_micro_batch(costs, world, budget, together):
+    dealt = deal(costs, world, budget, together=together)
+    assert len({len(rank) for rank in dealt}) == 1
+    micros = [micro for rank in dealt for micro in rank]
+    assert sorted(row for micro in micros for row in micro.tolist()) == list(range(len(costs)))
+    at = {row: i for i, micro in enumerate(micros) for row in micro.tolist()}
+    for start in range(0, len(costs), together):
+        assert len({at[row] for row in range(start, min(start + together, len(costs)))}) == 1
+    weights = np.maximum(costs, 1)
+    for micro in micros:
+        assert np.all(np.diff(micro) > 0)
+        assert len(set(micro // together)) <= 1 or weights[micro].sum() <= budget

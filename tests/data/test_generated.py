@@ -10,6 +10,7 @@ import pytest
 
 from hepfm.data.generator import GeneratedEvents
 from hepfm.data.loader import Loader, validation_batches
+from hepfm.data.order import Cursor, Order
 from hepfm.data.simulate import plan, simulate
 from hepfm.data.source import check_apart, open_source
 from hepfm.errors import DataError, RecipeError
@@ -200,3 +201,28 @@ def test_it_pickles_small_and_costs_no_memory_for_its_length():
 def test_a_part_that_the_generator_does_not_make_is_refused():
     with pytest.raises(RecipeError, match="makes no part 'image2d'"):
         drawn(parts={"image2d": Part(kind="image3d")})
+
+
+@pytest.mark.parametrize("world", [1, 3])
+def test_groups_of_generated_events_are_dealt_and_cut_whole(world):
+    source = drawn()
+    ids = source.event_ids().view(np.int64)
+    order = Order(source.costs, 5, 10)
+    indices, _ = order.batch(Cursor())
+    wanted = {frozenset(ids[indices[i : i + 4]].tolist()) for i in range(0, 10, 4)}
+    found = set()
+    for rank in range(world):
+        batches = source.share(
+            indices, None, rank=rank, world=world, micro_batch_cost=100, labels=False, together=4
+        )
+        for batch in batches:
+            groups = {int(g): frozenset(batch.event_ids[batch.group == g].tolist()) for g in batch.group}
+            assert not found & set(groups.values())
+            found |= set(groups.values())
+    assert found == wanted
+    validated = [
+        frozenset(batch.event_ids[batch.group == g].tolist())
+        for batch in validation_batches(source, micro_batch_cost=100, batch_events=6, events=21, together=4)
+        for g in set(batch.group.tolist())
+    ]
+    assert set(validated) == {frozenset(ids[i : min(i + 4, 21)].tolist()) for i in range(0, 21, 4)}

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from hepfm.data.loader import Loader, validation_batches
+from hepfm.data.order import Cursor, Order
 from hepfm.data.tensors import Parcel, map_arrays, to_device, to_torch
 from hepfm.errors import DataError
 
@@ -194,3 +195,46 @@ def test_read_only_arrays_become_tensors_of_their_own(source):
     batch = source.read([1])
     frozen = map_arrays(batch, lambda a: np.frombuffer(a.tobytes(), a.dtype).reshape(a.shape))
     assert flat(to_torch(frozen)) == flat(to_torch(batch))
+
+
+def groups_of(batches):
+    """The sets of events that say that they belong together."""
+    found = {}
+    for i, batch in enumerate(batches):
+        assert (batch.group is None) == (not len(batch)) or len(batch.group) == len(batch)
+        for event_id, group in zip(batch.event_ids.tolist(), batch.group.tolist(), strict=True):
+            found.setdefault((i, group), set()).add(event_id)
+    return {frozenset(events) for events in found.values()}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_groups_are_the_same_at_any_number_of_ranks_and_micro_batches(source, workers):
+    """And they are successive events of the global batch, whatever order they are read in."""
+    order = Order(source.costs, 5, 90)
+    ids = source.event_ids().view(np.int64)
+    cursor = Cursor()
+    options = {"seed": 5, "batch_cost": 90, "together": 3, "workers": workers}
+    loaders = [
+        [iter(Loader(source, rank=r, world=world, micro_batch_cost=budget, **options)) for r in range(world)]
+        for world, budget in ((1, 10**9), (1, 20), (2, 40))
+    ]
+    for _ in range(8):
+        indices, cursor = order.batch(cursor)
+        wanted = {frozenset(ids[indices[i : i + 3]].tolist()) for i in range(0, len(indices), 3)}
+        for ranks in loaders:
+            assert groups_of([b for rank in ranks for b in next(rank).micro_batches if len(b)]) == wanted
+    for ranks in loaders:
+        for rank in ranks:
+            rank.close()
+
+
+def test_validation_has_groups_of_successive_events(source):
+    ids = source.event_ids().view(np.int64)
+    wanted = {frozenset(ids[i : i + 4].tolist()) for i in range(0, len(source), 4)}
+    for world in (1, 3):
+        batches = [
+            batch
+            for rank in range(world)
+            for batch in validation_batches(source, rank=rank, world=world, micro_batch_cost=60, together=4)
+        ]
+        assert groups_of([batch for batch in batches if len(batch)]) == wanted

@@ -95,6 +95,10 @@ def test_the_recipes_page_works(follow):
     assert follow("docs/recipes.md") >= 3
 
 
+def test_the_page_on_objectives_works(follow):
+    assert follow("docs/objectives.md") == 2
+
+
 def test_the_page_on_simulating_works(follow):
     assert follow("docs/simulate.md") == 4
 

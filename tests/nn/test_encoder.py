@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from hepfm.api import Ragged, Units
 from hepfm.nn.encoder import Encoder
-from hepfm.nn.ragged import event_index, offsets_of
+from hepfm.nn.ragged import event_index, offsets_of, pack_parts
+from hepfm.nn.rotary import rotate, rotations
 from hepfm.nn.transformer import Transformer, TransformerConfig
 from hepfm.random import Draws
 
@@ -51,8 +52,8 @@ def units_of(lengths: list[int], n_positions: int, seed: int) -> Units:
 def encoder() -> Encoder:
     torch.manual_seed(0)
     backbone = Transformer(TransformerConfig(d_model=24, n_layers=2, n_heads=2, drop_path=0.2), n_positions=3)
-    modality = SimpleNamespace(tokenizer=PointTokenizer)
-    return Encoder({"image": modality, "trace": modality}, backbone)
+    image, trace = (SimpleNamespace(tokenizer=PointTokenizer, n_positions=n) for n in (3, 1))
+    return Encoder({"image": image, "trace": trace}, backbone)
 
 
 UNITS = {"image": units_of([5, 0, 3, 0], 3, 1), "trace": units_of([2, 4, 0, 0], 1, 2)}
@@ -125,3 +126,38 @@ def test_no_events_reach_every_parameter(encoder: Encoder) -> None:
     draws = Draws(seed=0, epoch=0, event_ids=torch.empty(0, dtype=torch.int64))
     encoder(empty, draws=draws).x.sum().backward()
     assert [name for name, p in encoder.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize("part", ["image", "trace"])
+def test_a_part_that_is_left_out_is_one_that_all_events_lack(encoder: Encoder, part: str) -> None:
+    empty = {"image": units_of([0] * 4, 3, 0), "trace": units_of([0] * 4, 1, 0)}
+    alone, wanted = encoder({part: UNITS[part]}), encoder({**empty, part: UNITS[part]})
+    assert torch.equal(alone.x, wanted.x)
+    assert torch.equal(alone.positions, wanted.positions)
+    assert torch.equal(alone.part, wanted.part)
+    points = encoder.points({part: UNITS[part]})
+    assert list(points) == [part]
+    assert torch.equal(points[part].values, encoder.points({**empty, part: UNITS[part]})[part].values)
+
+
+def test_places_of_different_parts_are_not_neighbours() -> None:
+    """Attention that starts local looks at its own part, also where another's tokens have the same numbers."""
+    torch.manual_seed(0)
+    backbone = Transformer(TransformerConfig(d_model=64, n_layers=1, n_heads=2), n_positions=3)
+    attention = backbone.blocks[0].attention
+    with torch.no_grad():
+        attention.qkv.weight.zero_()
+    grid = torch.cartesian_prod(*[torch.arange(0.0, 24.0, 4)] * 3)
+    offsets = torch.tensor([0, len(grid)])
+    tokens = pack_parts(
+        [
+            (grid.new_zeros(len(grid), 64), grid, offsets),
+            (grid.new_zeros(36, 64), grid[::6, :2], offsets // 6),
+        ]
+    )
+    q, k = attention.qkv.bias.view(3, 2, 32)[:2].expand(len(tokens.x), -1, -1, -1).unbind(1)
+    turn = rotations(tokens.positions, 32)
+    scores = torch.einsum("qhc,khc->hqk", rotate(q, turn), rotate(k, turn)) / 32**0.5
+    share = scores[-1].softmax(-1)[tokens.part == 0][:, tokens.part == 1].sum(-1)
+    assert share.max() < 0.01
+    assert scores[-1].softmax(-1)[tokens.part == 0].diagonal().min() > 0.5

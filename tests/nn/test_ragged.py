@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hepfm.nn.ragged import (
+    APART,
     event_index,
     offsets_of,
     pack_parts,
@@ -88,9 +89,10 @@ def test_pack_parts_keeps_events_together_and_unpack_undoes_it(lengths: list[tup
         a, b = tokens.offsets[event], tokens.offsets[event + 1]
         own = [(x[o[event] : o[event + 1]], p[o[event] : o[event + 1]]) for x, p, o in parts]
         assert torch.equal(tokens.x[a:b], torch.cat([x for x, _ in own]))
-        assert torch.equal(tokens.positions[a:b, 0], torch.cat([p[:, 0] for _, p in own]))
+        placed = torch.cat([p[:, 0] + i * APART for i, (_, p) in enumerate(own)])
+        assert torch.equal(tokens.positions[a:b, 0], placed)
         assert tokens.part[a:b].tolist() == [i for i, (x, _) in enumerate(own) for _ in x]
-    assert not tokens.positions[tokens.part == 1, 1:].any()
+    assert (tokens.positions[tokens.part == 1, 1:] == APART).all()
     for (x, _, offsets), back in zip(parts, unpack(tokens, 3), strict=True):
         assert torch.equal(back.values, x)
         assert torch.equal(back.offsets, offsets)

@@ -14,7 +14,8 @@ from hepfm.api import Batch, RaggedTable, Units
 from hepfm.errors import RecipeError
 from hepfm.nn.encoder import Encoder
 from hepfm.nn.transformer import Transformer, TransformerConfig
-from hepfm.objectives.masked import Masked, MaskedConfig, hidden_units
+from hepfm.objectives.hiding import hidden_units
+from hepfm.objectives.masked import Masked, MaskedConfig
 from hepfm.random import Draws
 from hepfm_image3d.modality import Image3D, Image3DConfig
 from hepfm_image3d.schema import image3d_schema
@@ -102,7 +103,8 @@ def test_blocks_are_hidden_whole() -> None:
     assert share_of_neighbours(4.0) > 0.8
 
 
-def make_model(*, parts=("charge",), **options):
+def make_model(*, parts=("charge",), parts_=None, **options):
+    options |= {"parts": parts_} if parts_ else {}
     torch.manual_seed(0)
     schema = image3d_schema(voxels=("voxel", "energy_mev"), grid=GRID)
     modalities = {part: Image3D(Image3DConfig(voxel_width=8, point_width=16), schema) for part in parts}
@@ -294,3 +296,58 @@ def test_options_that_cannot_be_are_refused() -> None:
         make_model(decoder_width=33)
     with pytest.raises(ValueError, match="hide"):
         MaskedConfig(hide=1.0)
+
+
+def test_a_part_that_is_hidden_as_a_whole_is_predicted_from_the_others() -> None:
+    """Charge is all of light's voxels: seen alone, it tells their energy, which no marginal does."""
+    parts = ("charge", "light")
+    encoder, objective = make_model(
+        parts=parts, parts_={"charge": {"hide": 0}}, whole={"light": 1.0}, weights={"light": 3.0}
+    )
+    assert objective.weights["light/energy"] == 3 * objective.weights["charge/energy"]
+    rng = np.random.default_rng(0)
+
+    def events(n):
+        voxel = np.tile(np.stack((np.full(24, 20), np.full(24, 20), 2 * np.arange(24)), -1), (n, 1))
+        energy = np.repeat(rng.uniform(0.5, 3, n), 24).astype(np.float32)
+        columns = {"voxel": torch.from_numpy(voxel.astype(np.uint16)), "energy_mev": torch.from_numpy(energy)}
+        tables = {"voxels": RaggedTable(columns, torch.arange(n + 1) * 24)}
+        ids = torch.from_numpy(rng.integers(0, 2**40, n))
+        return Batch(event_ids=ids, cost=torch.full((n,), 48), parts=dict.fromkeys(parts, tables))
+
+    optimiser = torch.optim.Adam([*encoder.parameters(), *objective.parameters()], lr=3e-3)
+    for _ in range(80):
+        plan = plan_of(objective, events(16), augment=False)
+        assert not any(n for term, n in plan.counts.items() if term.startswith("charge/"))
+        assert not plan.payload["light"].visible.any()
+        objective.observe(plan)
+        optimiser.zero_grad()
+        (objective(encoder, plan)["light/energy"] / plan.counts["light/energy"]).backward()
+        optimiser.step()
+    plan = plan_of(objective, events(100), augment=False)
+    with torch.no_grad():
+        sums, baseline = objective(encoder, plan), objective.baseline(plan)
+    assert sums["light/energy"] < 0.5 * baseline["light/energy"]
+
+
+def test_events_that_lack_a_part_count_in_the_others() -> None:
+    encoder, objective = make_model(parts=("charge", "light"), whole={"charge": 0.5, "light": 0.5})
+    both, alone = make_batch([90, 60], [1, 2], parts=("charge", "light")), make_batch([90, 60], [1, 2])
+    nothing = {"voxels": take_none(both.parts["light"]["voxels"])}
+    lacking = Batch(
+        event_ids=both.event_ids, cost=both.cost, parts={"charge": alone.parts["charge"], "light": nothing}
+    )
+    plan = plan_of(objective, lacking)
+    sums = objective(encoder, plan)
+    assert plan.counts["charge/energy"] > 0
+    assert plan.counts["light/energy"] == 0 == sums["light/energy"]
+    assert all(plan.payload["charge"].visible[a:b].any() for a, b in events_of(plan.payload["charge"].units))
+
+
+def take_none(table):
+    columns = {name: torch.from_numpy(column.numpy()[:0]) for name, column in table.columns.items()}
+    return RaggedTable(columns, torch.zeros_like(table.offsets))
+
+
+def events_of(units):
+    return zip(units.offsets[:-1].tolist(), units.offsets[1:].tolist(), strict=True)

@@ -84,15 +84,16 @@ def _cluster(services: Services, states_of: list[dict[str, Any]]) -> dict[str, A
 
 
 def _runs(out: Path) -> list[dict[str, Any]]:
-    """The name and status of each run in the folder, the newest first."""
+    """Name and status of each run in the folder, and whether it was shown truth; the newest first."""
     from hepfm.tracking.runs import RunDir
 
     runs = [RunDir(path.parent) for path in out.glob("*/run.json")]
-    found = []
+    found: list[tuple[str, dict[str, Any]]] = []
     for run in runs:
         with suppress(OSError, ValueError, KeyError):  # being made or removed
             content = run.json()
-            about = {"name": run.name, "status": _run_status(run, content["status"])}
+            about: dict[str, Any] = {"name": run.name, "status": _run_status(run, content["status"])}
+            about["saw_truth"] = bool((content.get("pretrain") or {}).get("saw_truth"))
             found.append((content["created"], about))
     return [about for _, about in sorted(found, key=lambda each: each[0], reverse=True)]
 
@@ -122,14 +123,25 @@ def _lines(found: dict[str, Any], out: Path) -> list[str]:
         lines.append(line)
     if not lines:
         lines.append(f"No services run for {found['out']}; hepfm up{option} starts them.")
-    lines += [f"{'Job':<8}{job['status']:<8}{job['name']}   {_progress(job)}" for job in found["jobs"]]
+    told = {run["name"] for run in found["runs"] if run.get("saw_truth")}
+    lines += [
+        f"{'Job':<8}{job['status']:<8}{job['name']}   {_progress(job)}"
+        + ", saw truth" * (job["name"] in told)
+        for job in found["jobs"]
+    ]
     lines += [f"{'Program':<16}{command}" for command in found["programs"]]
     jobs = {job["name"] for job in found["jobs"]}
     runs = [run for run in found["runs"] if run["name"] not in jobs]
     others = Counter(run["status"] for run in runs if run["status"] != "running")
-    lines += [f"{'Run':<8}{'running':<8}{run['name']}" for run in runs if run["status"] == "running"]
+    lines += [
+        f"{'Run':<8}{'running':<8}{run['name']}" + "   saw truth" * (run["name"] in told)
+        for run in runs
+        if run["status"] == "running"
+    ]
     if others:
-        lines.append("Runs    " + ", ".join(f"{count} {status}" for status, count in sorted(others.items())))
+        ended = [run["name"] for run in runs if run["status"] != "running" and run["name"] in told]
+        said = [f"{count} {status}" for status, count in sorted(others.items())]
+        lines.append("Runs    " + ", ".join(said) + (f"; {len(ended)} of them saw truth" if ended else ""))
     return lines
 
 

@@ -15,21 +15,31 @@ import numpy as np
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 
-def deal(costs: np.ndarray[Any, Any], world: int, micro_batch_cost: int) -> list[list[Rows]]:
+def deal(
+    costs: np.ndarray[Any, Any], world: int, micro_batch_cost: int, *, together: int = 1
+) -> list[list[Rows]]:
     """Which events of a global batch each rank computes, and in which of its micro-batches.
 
     All ranks have the same number of micro-batches; some may be empty. A micro-batch stays within its
-    budget unless it holds a single event that is larger. An event without rows counts as 1.
+    budget unless it holds a single event, or group, that is larger. An event without rows counts as 1.
 
     Args:
         costs: ``(B,)`` stored rows of each event of the global batch.
         world: Number of ranks.
         micro_batch_cost: Budget of a micro-batch, in stored rows.
+        together: Events of a group, which stay in one micro-batch: groups are successive ones, the last one
+            what is left.
 
     Returns:
         For each rank, for each of its micro-batches, the rows ``(n,)`` of ``costs``, ascending.
     """
     weights = np.maximum(np.asarray(costs, np.int64), 1)
+    if together > 1 and len(weights):
+        groups = np.add.reduceat(weights, np.arange(0, len(weights), together))
+        return [
+            [_members(micro, together, len(weights)) for micro in rank]
+            for rank in deal(groups, world, micro_batch_cost)
+        ]
     longest_first = np.argsort(-weights, kind="stable")
     ranks = _lightest_first(longest_first.tolist(), weights, world)
     loads = [int(weights[rows].sum()) for rows in ranks]
@@ -41,6 +51,12 @@ def deal(costs: np.ndarray[Any, Any], world: int, micro_batch_cost: int) -> list
             return [[np.sort(np.asarray(rows, np.int64)) for rows in rank] for rank in dealt]
         # One event a micro-batch always fits. Growing by an eighth keeps the search short for many.
         n_micro += max(1, n_micro // 8)
+
+
+def _members(groups: Rows, size: int, n_events: int) -> Rows:
+    """The events of groups, ascending."""
+    rows = (groups[:, None] * size + np.arange(size)).ravel()
+    return rows[rows < n_events]
 
 
 def _lightest_first(rows: Sequence[int], weights: np.ndarray[Any, Any], bins: int) -> list[list[int]]:

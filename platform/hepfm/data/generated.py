@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -96,13 +97,27 @@ class GeneratorSource:
         return cut_rows(batch, self.modalities, self.parts, lambda row: self.place(int(indices[row])))
 
     def share(
-        self, indices: Any, costs: Any, *, rank: int, world: int, micro_batch_cost: int, labels: bool
+        self,
+        indices: Any,
+        costs: Any,
+        *,
+        rank: int,
+        world: int,
+        micro_batch_cost: int,
+        labels: bool,
+        together: int = 1,
     ) -> list[Batch]:
         """A rank's micro-batches of a global batch; ranks may have different numbers of them.
 
-        Every ``world``-th event is this rank's. It makes them, and cuts them by what they cost.
+        Every ``world``-th event, or group of ``together`` successive ones, is this rank's. It makes them, and
+        cuts them by what they cost; groups stay whole, and `Batch.group` tells them apart.
         """
         del costs  # of one each
-        batch = self.read(np.sort(indices[rank::world]), labels=labels)
-        (dealt,) = deal(batch.cost, 1, micro_batch_cost)
+        if together == 1:
+            batch = self.read(np.sort(indices[rank::world]), labels=labels)
+        else:
+            group = np.arange(len(indices)) // together
+            mine = group % world == rank
+            batch = replace(self.read(indices[mine], labels=labels), group=group[mine])
+        (dealt,) = deal(batch.cost, 1, micro_batch_cost, together=together)
         return [batch] if len(dealt) == 1 else [take(batch, rows) for rows in dealt]

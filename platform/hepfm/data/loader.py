@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
@@ -66,9 +66,11 @@ class _Share(torch.utils.data.Dataset[Any]):
     Errors for people are returned, not raised: torch would bury their message in a traceback's text.
     """
 
-    def __init__(self, source: Source, rank: int, world: int, micro_batch_cost: int, *, labels: bool) -> None:
+    def __init__(
+        self, source: Source, rank: int, world: int, micro_batch_cost: int, *, labels: bool, together: int
+    ) -> None:
         self._source, self._rank, self._world = source, rank, world
-        self._micro_batch_cost, self._labels = micro_batch_cost, labels
+        self._micro_batch_cost, self._labels, self._together = micro_batch_cost, labels, together
 
     def __getitem__(self, planned: _Planned) -> Parcel | HepfmError:
         try:
@@ -85,6 +87,7 @@ class _Share(torch.utils.data.Dataset[Any]):
             world=self._world,
             micro_batch_cost=self._micro_batch_cost,
             labels=self._labels,
+            together=self._together,
         )
 
 
@@ -103,6 +106,7 @@ class Loader:
         workers: Background processes that read; 0 reads in the foreground.
         start: The cursor of the last step that was done, or the beginning.
         labels: Whether labels are read too.
+        together: Events of a group, see `hepfm.data.deal.deal`.
         most: The largest of all ranks' numbers; asked once a step where a generator makes the events.
 
     Raises:
@@ -121,6 +125,7 @@ class Loader:
         workers: int = 0,
         start: Cursor = Cursor(),  # noqa: B008  frozen
         labels: bool = False,
+        together: int = 1,
         most: Callable[[int], int] = int,
     ) -> None:
         if len(source) < world:
@@ -130,7 +135,7 @@ class Loader:
                 fix="train with fewer workers or more events.",
             )
         self._order = Order(source.costs, seed, batch_cost)
-        self._share = _Share(source, rank, world, micro_batch_cost, labels=labels)
+        self._share = _Share(source, rank, world, micro_batch_cost, labels=labels, together=together)
         self._start = start
         self._workers = workers
         self._source, self._most = source, most
@@ -255,6 +260,7 @@ def validation_batches(
     batch_events: int = 32,
     events: int | None = None,
     labels: bool = False,
+    together: int = 1,
     most: Callable[[int], int] = int,
 ) -> Iterator[Batch]:
     """One rank's torch batches of all validation events, each event once; as many batches on every rank.
@@ -267,20 +273,24 @@ def validation_batches(
         batch_events: Events that all ranks together have in memory at once, where a generator makes them.
         events: Only the first so many events.
         labels: Whether labels are read too.
+        together: Events of a group, see `hepfm.data.deal.deal`.
         most: The largest of all ranks' numbers; asked where a generator makes the events.
     """
     costs = source.costs[:events]
     if not isinstance(source, GeneratorSource):
-        for rows in deal(costs, world, micro_batch_cost)[rank]:
-            yield to_torch(source.read(rows, labels=labels))
+        for rows in deal(costs, world, micro_batch_cost, together=together)[rank]:
+            batch = source.read(rows, labels=labels)
+            yield to_torch(batch if together == 1 else replace(batch, group=rows // together))
         return
-    for start in range(0, len(costs), batch_events):
+    at_once = -(-batch_events // together) * together  # whole groups
+    for start in range(0, len(costs), at_once):
         share = source.share(
-            np.arange(start, min(start + batch_events, len(costs))),
+            np.arange(start, min(start + at_once, len(costs))),
             costs,
             rank=rank,
             world=world,
             micro_batch_cost=micro_batch_cost,
             labels=labels,
+            together=together,
         )
         yield from _padded(list(map(to_torch, share)), source, most)

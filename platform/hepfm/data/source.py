@@ -173,14 +173,27 @@ class EventSource:
         return cut_rows(batch, self.modalities, self.parts, lambda row: self.place(int(indices[row])))
 
     def share(
-        self, indices: Any, costs: Any, *, rank: int, world: int, micro_batch_cost: int, labels: bool
+        self,
+        indices: Any,
+        costs: Any,
+        *,
+        rank: int,
+        world: int,
+        micro_batch_cost: int,
+        labels: bool,
+        together: int = 1,
     ) -> list[Batch]:
         """A rank's micro-batches of a global batch, as many on every rank, events in the order of files.
 
         The global batch has events ``indices (B,)`` with these ``costs (B,)``; the budget is in stored rows.
+        Groups of ``together`` successive ones stay in one micro-batch, whose `Batch.group` tells them apart.
         """
-        dealt = deal(costs, world, micro_batch_cost)[rank]
-        return [self.read(np.sort(indices[rows]), labels=labels) for rows in dealt]
+        share = []
+        for rows in deal(costs, world, micro_batch_cost, together=together)[rank]:
+            in_files = rows[np.argsort(indices[rows], kind="stable")]
+            batch = self.read(indices[in_files], labels=labels)
+            share.append(batch if together == 1 else replace(batch, group=in_files // together))
+        return share
 
     def _read_file(self, file: int, indices: np.ndarray[Any, Any], *, labels: bool) -> Batch:
         reader = self._reader(file)

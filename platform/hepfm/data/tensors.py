@@ -29,6 +29,7 @@ def map_arrays(batch: Batch, change: Callable[[Any], Any]) -> Batch:
         cost=change(batch.cost),
         parts=tables(batch.parts),
         labels=tables(batch.labels),
+        group=None if batch.group is None else change(batch.group),
     )
 
 

@@ -29,6 +29,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.parts = tuple(modalities)
         self.d_model = backbone.d_model
+        self.n_positions = max(modality.n_positions for modality in modalities.values())
         self.tokenizers: Iterable[Any] = nn.ModuleList(m.tokenizer(self.d_model) for m in modalities.values())
         self.part_embedding = nn.Embedding(len(self.parts), self.d_model)
         nn.init.trunc_normal_(self.part_embedding.weight, std=0.02)
@@ -45,13 +46,17 @@ class Encoder(nn.Module):
         """Encoded tokens of the visible units, ``x (T, W)``: events in order, in each one the parts in order.
 
         Args:
-            units: Part name to its units, for every part (without rows where an event lacks it).
+            units: Part name to its units (without rows where an event lacks it). A part that is left out is
+                one that all events lack; in training every part must be there, or ranks would differ.
             visible: Part name to a bool mask ``(U,)`` of the units seen; of a part not named, all.
             draws: The events' random numbers for drop-path; None switches it off.
             layers: Layers whose outputs are concatenated (W = len(layers) * D); none for the output (W = D).
         """
         packed, points = [], {}
         for part, tokenizer in zip(self.parts, self.tokenizers, strict=True):
+            if part not in units:
+                packed.append(self._absent(units))
+                continue
             of_part = units[part]
             seen = visible.get(part) if visible else None
             if seen is None:
@@ -72,7 +77,7 @@ class Encoder(nn.Module):
         )
 
     def points(self, units: Mapping[str, Units], *, layers: Sequence[int] = ()) -> dict[str, Ragged]:
-        """Features of each row of each part's primary table, ``(N, W + point_width)``, none hidden.
+        """Features of each row of each given part's primary table, ``(N, W + point_width)``, none hidden.
 
         The tokens' values at the row, of the layers asked for (W as above), beside what the point itself is.
         """
@@ -81,8 +86,17 @@ class Encoder(nn.Module):
         for part, tokenizer, tokens in zip(
             self.parts, self.tokenizers, unpack(encoded, len(self.parts)), strict=True
         ):
+            if part not in units:
+                continue
             points, output = encoded.points[part], tokens.values[:, -self.d_model :]
             read = tokens.values[:, : -self.d_model] if layers else output
             values = torch.cat((tokenizer.spread(points, read), tokenizer.features(points, output)), 1)
             features[part] = tokenizer.rows(units[part], values)
         return features
+
+    def _absent(self, units: Mapping[str, Units]) -> tuple[Tensor, Tensor, Tensor]:
+        """No tokens, of as many events as the parts that are there have."""
+        like = next(iter(units.values()))
+        nothing = like.positions.new_empty(0, self.d_model + self.n_positions)
+        x, positions = torch.split(nothing, [self.d_model, self.n_positions], 1)
+        return x, positions, torch.zeros_like(like.offsets)

@@ -120,6 +120,7 @@ def take(batch: Batch, rows: Any) -> Batch:
         cost=batch.cost[rows],
         parts=gather(batch.parts),
         labels=gather(batch.labels),
+        group=None if batch.group is None else batch.group[rows],
     )
 
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hepfm.api import Backbone, Batch, Modality, Plan, Reconstruction, Sample
+from hepfm.api import (
+    Backbone,
+    Batch,
+    Comparing,
+    Modality,
+    Plan,
+    Reconstruction,
+    Sample,
+    Taught,
+)
 from hepfm.nn.encoder import Encoder
 from hepfm.testing.checks import (
     added,
@@ -22,6 +32,7 @@ from hepfm.testing.checks import (
     run_checks,
     total,
 )
+from hepfm.testing.teaching import figures_add_up, teacher_is_kept
 
 
 def objective_contract(
@@ -34,22 +45,32 @@ def objective_contract(
 ) -> None:
     """Checks an objective's class against the contract of `hepfm.api.Objective`.
 
+    And against those of `hepfm.api.Comparing`, `Taught` and `Watched`, where it has what they name.
+
     Args:
         objective: The class.
         config: Its configuration; by default ``objective.Config()``.
         modalities: Part name to its modality.
         backbone: A small one, for an encoder.
-        samples: Three events or more of these parts, with several units each.
+        samples: Three events or more of these parts, with several units each; four for one that compares.
 
     Raises:
         AssertionError: Names each rule that is broken.
     """
     assert len(samples) >= 3, "the contract needs three events or more"
     torch.manual_seed(0)
-    module = objective(
-        config if config is not None else objective.Config(), modalities=modalities, d_model=backbone.d_model
-    )
-    subject = _Subject(module, Encoder(modalities, backbone), modalities, tuple(samples))
+    options = config if config is not None else objective.Config()
+    encoder = Encoder(modalities, backbone)
+
+    def make() -> Any:
+        module = objective(options, modalities=modalities, d_model=backbone.d_model)
+        if isinstance(module, Taught):
+            module.begin(encoder)
+        return module
+
+    subject = _Subject(make(), encoder, modalities, tuple(samples), make)
+    if subject.together > 1:
+        assert len(samples) >= 4, "the contract needs four events or more of an objective that compares"
     run_checks("objective", CHECKS, subject)
 
 
@@ -59,9 +80,20 @@ class _Subject:
     encoder: Any
     modalities: Mapping[str, Modality]
     samples: tuple[Sample, ...]
+    make: Callable[[], Any]
+
+    @property
+    def together(self) -> int:
+        """Events that must not be parted: here pairs, of an objective that compares."""
+        return 2 if isinstance(self.module, Comparing) else 1
 
     def batch(self, samples: Sequence[Sample]) -> Batch:
-        return batch_of(samples, {part: modality.schema for part, modality in self.modalities.items()})
+        batch = batch_of(samples, {part: modality.schema for part, modality in self.modalities.items()})
+        if self.together == 1:
+            return batch
+        # Pairs of events that hold something; others are of the pair that is being filled.
+        held = (batch.cost > 0).long()
+        return replace(batch, group=(held.cumsum(0) - held) // self.together)
 
     def plan(self, samples: Sequence[Sample], *, epoch: int = 0, augment: bool = True) -> Plan:
         batch = self.batch(samples)
@@ -117,7 +149,8 @@ def sums_fit_counts(subject: _Subject) -> None:
 def micro_batches_add_up(subject: _Subject) -> None:
     """Counts and sums of a batch are those of its parts together, to 1e-5, however it is cut."""
     whole, counts = subject.sums(subject.samples), subject.plan(subject.samples).counts
-    for cut in (1, len(subject.samples) // 2):
+    n, size = len(subject.samples), subject.together
+    for cut in {size, n // 2 // size * size}:
         parts = [subject.samples[:cut], subject.samples[cut:], ()]
         split_counts = added([subject.plan(part).counts for part in parts])
         assert split_counts == dict(counts), f"counts {split_counts} in parts, {dict(counts)} together"
@@ -133,7 +166,14 @@ def masks_belong_to_events(subject: _Subject) -> None:
 
 
 def epochs_differ(subject: _Subject) -> None:
-    """Another epoch hides something else; the same epoch the same."""
+    """Another epoch hides something else; the same epoch the same. One that hides nothing draws no masks."""
+    if not subject.shown(subject.samples):
+        plans = [subject.plan(subject.samples, epoch=epoch, augment=False) for epoch in (0, 1)]
+        first, other = (subject.module.eval()(subject.encoder.eval(), plan) for plan in plans)
+        for module in (subject.module, subject.encoder):
+            module.train()
+        assert_sums_close(other, first, "nothing is shown as hidden, but another epoch has another loss")
+        return
     first, again, other = (subject.shown(subject.samples, epoch=e, augment=False) for e in (0, 0, 1))
     for part, shown in first.items():
         for row in range(len(subject.samples)):
@@ -149,7 +189,8 @@ def augmentation_can_be_off(subject: _Subject) -> None:
     """With ``augment=False`` visible and hidden rows are rows of the event as it is."""
     batch = subject.batch(subject.samples)
     shown = subject.shown(subject.samples, augment=False)
-    for part, modality in subject.modalities.items():
+    for part in shown:
+        modality = subject.modalities[part]
         units = modality.units(batch.parts[part])
         every = torch.ones(len(units.positions), dtype=torch.bool)
         whole = modality.visible_tables(units, every)[modality.schema.primary]
@@ -185,9 +226,11 @@ def parameters_learn(subject: _Subject) -> None:
 
 
 def marginals_add_up(subject: _Subject) -> None:
-    """What ``observe`` gathers adds up over batches, and gives a finite baseline of the same terms."""
+    """What ``observe`` gathers adds up over batches, and gives a finite baseline of the same terms.
+
+    Without marginals, what is observed changes no baseline, which adds up over batches itself.
+    """
     buffers = subject.module.marginals()
-    assert buffers, "no marginals: the baseline has nothing to predict with"
     start = [buffer.clone() for buffer in buffers]
 
     def gathered(*parts: Sequence[Sample]) -> list[Tensor]:
@@ -197,20 +240,22 @@ def marginals_add_up(subject: _Subject) -> None:
             subject.module.observe(subject.plan(part))
         return [buffer.clone() - value for buffer, value in zip(buffers, start, strict=True)]
 
-    first, rest = subject.samples[:1], subject.samples[1:]
+    first, rest = subject.samples[: subject.together], subject.samples[subject.together :]
     apart = [a + b for a, b in zip(gathered(first), gathered(rest), strict=True)]
     for one, both in zip(apart, gathered(first, rest), strict=True):
         assert_close(one, both, "marginals of two ranks together")
-    assert any(bool(buffer.any()) for buffer in buffers), "observing leaves the marginals at zero"
+    assert not buffers or any(bool(b.any()) for b in buffers), "observing leaves the marginals at zero"
     plan = subject.plan(subject.samples)
     sums = subject.module.baseline(plan)
     assert set(sums) == set(plan.counts), f"baseline terms {sorted(sums)}"
     assert all(bool(torch.isfinite(value)) for value in sums.values()), f"the baseline is not finite: {sums}"
+    parts = [subject.module.baseline(subject.plan(part)) for part in (first, rest)]
+    assert_sums_close(added(parts), sums, "the baseline of two batches together")
 
 
 def _sorted(values: Tensor) -> Tensor:
     """The rows in an order of their own, so that two sets of rows can be compared."""
-    rows = values.reshape(len(values), -1).double()
+    rows = values.reshape(len(values), math.prod(values.shape[1:])).double()
     for column in reversed(range(rows.shape[1])):
         rows = rows[rows[:, column].argsort(stable=True)]
     return rows
@@ -243,4 +288,6 @@ CHECKS = (
     empty_events_change_nothing,
     parameters_learn,
     marginals_add_up,
+    teacher_is_kept,
+    figures_add_up,
 )

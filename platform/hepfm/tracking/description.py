@@ -51,6 +51,7 @@ def describe(
         own["mlflow.source.git.commit"] = made_with["code"].removesuffix("-dirty")
     if dataset:
         own["hepfm.data_digest"] = dataset["digest"]
+    own |= {f"pretrain.{key}": str(said).lower() for key, said in content.get("pretrain", {}).items()}
     if parent := content.get("parent"):
         own["hepfm.parent"] = parent
         folder = run.path.parent / parent

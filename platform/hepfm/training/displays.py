@@ -36,7 +36,7 @@ def draw(session: Session) -> list[Path]:
     with torch.autocast(ranks.device.type, torch.bfloat16, enabled=module.precision == "bf16"):
         parts = module.objective.reconstruct(module.encoder, plan)
     module.train()
-    if ranks.rank > 0:
+    if ranks.rank > 0 or not parts:
         return []
     try:
         return _files(session, parts, batch.event_ids.tolist())

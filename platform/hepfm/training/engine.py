@@ -143,8 +143,8 @@ class Engine:
             persistent[0].partition(persistent)  # what is whole already would not be gathered again
             persistent[0].all_gather(persistent)
 
-    def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """All parameters (float32) and persistent buffers, on rank 0; all ranks go through them.
+    def whole_parameters(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """All parameters, float32, on every rank; all ranks go through them.
 
         Yields:
             Name and tensor, not copied: at ZeRO 3 it is there until the next one is asked for.
@@ -152,10 +152,13 @@ class Engine:
         for name, parameter in self.module.named_parameters():
             whole = deepspeed.zero.GatheredParameters([parameter]) if self.stage == 3 else nullcontext()
             with whole:
-                if self.ranks.rank == 0:
-                    yield name, parameter.detach()
+                yield name, parameter.detach()
                 if self.stage == 3 and parameter.is_cuda:
                     torch.cuda.current_stream().synchronize()  # a copy may still be under way
+
+    def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """All parameters and persistent buffers, on rank 0, as `whole_parameters` gives them."""
+        yield from (each for each in self.whole_parameters() if self.ranks.rank == 0)
         if self.ranks.rank == 0:
             saved = self.module.state_dict().keys()
             yield from ((name, buffer) for name, buffer in self.module.named_buffers() if name in saved)

@@ -9,7 +9,7 @@ from contextlib import closing
 import psutil
 import torch
 
-from hepfm.api import Batch
+from hepfm.api import Batch, Comparing, Taught
 from hepfm.data.generated import GeneratorSource
 from hepfm.data.loader import Loader, Step, validation_batches
 from hepfm.data.source import Source
@@ -83,6 +83,7 @@ def _loader(session: Session) -> Loader:
         world=session.ranks.world,
         workers=session.recipe.cluster.loader_workers,
         start=session.state.cursor,
+        together=_together(session),
         most=session.ranks.most,
     )
 
@@ -96,8 +97,15 @@ def _each_once(session: Session, source: Source, events: int | None) -> Iterator
         micro_batch_cost=session.recipe.data.micro_batch_cost,
         batch_events=session.recipe.data.batch_events,
         events=events,
+        together=_together(session),
         most=session.ranks.most,
     )
+
+
+def _together(session: Session) -> int:
+    """Events that must stay in one micro-batch."""
+    objective = session.engine.module.objective
+    return objective.group_events if isinstance(objective, Comparing) else 1
 
 
 def _step(session: Session, steps: Iterator[Step]) -> str | None:
@@ -127,6 +135,8 @@ def _step(session: Session, steps: Iterator[Step]) -> str | None:
     if result.taken and session.ema is not None:
         session.ema.update()
         state.averaged = session.ema.updates
+    if result.taken and isinstance(objective, Taught):
+        objective.follow(session.engine.whole_parameters(), step=state.step, steps=recipe.train.steps)
     seconds = time.perf_counter() - started
     state.count(taken=result.taken, loss=result.loss, seconds=seconds)
     session.record(
@@ -167,7 +177,7 @@ def _validate(session: Session) -> None:
         files = displays.draw(session)
     state.val_loss, state.val_loss_baseline, state.validated = result.loss, result.baseline, state.step
     figures = {"val/loss": result.loss, "val/loss_baseline": result.baseline}
-    figures |= {f"val/{term}": value for term, value in result.terms.items()}
+    figures |= {f"val/{name}": value for name, value in {**result.terms, **result.figures}.items()}
     session.record(figures)
     for path in files:
         assert session.recorder is not None  # rank 0 alone draws

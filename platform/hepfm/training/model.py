@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from hepfm.api import Modality, Plan
+from hepfm.api import Modality, Plan, Taught
 from hepfm.nn.encoder import Encoder
 from hepfm.recipe.components import config_of
 from hepfm.recipe.schema import Recipe
@@ -74,7 +74,10 @@ def build(recipe: Recipe, modalities: Mapping[str, Modality], precision: Precisi
     backbone = cls(config, n_positions=max(modality.n_positions for modality in modalities.values()))
     encoder = Encoder(modalities, backbone)
     cls, config = config_of("objective", recipe.objective)
-    return PretrainModule(encoder, cls(config, modalities=modalities, d_model=backbone.d_model), precision)
+    objective = cls(config, modalities=modalities, d_model=backbone.d_model)
+    if isinstance(objective, Taught):
+        objective.begin(encoder)
+    return PretrainModule(encoder, objective, precision)
 
 
 def resolve_precision(asked: str, device: torch.device) -> Precision:

@@ -42,7 +42,12 @@ _STATE = f"{checkpoint.ENGINE}/state.json"
 
 
 def describe(
-    recipe: Recipe, schemas: Mapping[str, PartSchema], digests: Mapping[str, str], precision: str
+    recipe: Recipe,
+    schemas: Mapping[str, PartSchema],
+    digests: Mapping[str, str],
+    precision: str,
+    *,
+    before: Path | None = None,
 ) -> dict[str, Any]:
     """The content of ``model.json``, but for the step.
 
@@ -51,7 +56,11 @@ def describe(
         schemas: Part name to its schema, with the units of its columns.
         digests: Of the data of each split.
         precision: Of matrix products.
+        before: The checkpoint that the run goes on from; what its weights saw, these have seen.
     """
+    saw_truth = any(schemas[name].attributes.get("truth") for name in recipe.data.parts)
+    if before is not None:
+        saw_truth |= bool(checkpoint.read_json(before / "model.json").get("pretrain", {}).get("saw_truth"))
     return {
         "hepfm": __version__,
         "recipe": recipe.model_dump(mode="json"),
@@ -59,6 +68,7 @@ def describe(
         "data_digests": dict(digests),
         "plugins": plugins_of(recipe),
         "precision": precision,
+        "pretrain": {"saw_truth": saw_truth},
     }
 
 

@@ -57,7 +57,7 @@ def start(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) 
         ema=Ema(engine.local_parameters(), recipe.train.ema_decay) if recipe.train.ema_decay else None,
         train=train,
         val=val,
-        about=snapshot.describe(recipe, train.parts, digests, precision),
+        about=snapshot.describe(recipe, train.parts, digests, precision, before=folder),
         saver=Saver(run.checkpoints, ranks),
         deadline=None if limit is None else time.monotonic() + 60 * limit,
     )
@@ -103,6 +103,7 @@ def _describe_run(session: Session) -> None:
         effective=effective,
         data_digest=session.train.digest,
         plugins=session.about["plugins"],
+        pretrain=session.about["pretrain"],
         code=code_version(),
     )
     _log.info(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
-from hepfm.api import Batch, Plan
+from hepfm.api import Batch, Plan, Watched
 from hepfm.data.tensors import to_device
 from hepfm.random import Draws
 from hepfm.training.model import PretrainModule
@@ -23,11 +23,13 @@ class Validation:
         loss: Sum over terms of weight * sum / count.
         terms: Of each term that had predictions, sum / count.
         baseline: The loss with the training set's marginals as prediction: what learning nothing gets.
+        figures: What the objective says besides (`hepfm.api.Watched`).
     """
 
     loss: float
     terms: Mapping[str, float]
     baseline: float
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 def validation_plan(module: PretrainModule, batch: Batch, seed: int, device: torch.device) -> Plan:
@@ -51,6 +53,9 @@ def validate(module: PretrainModule, batches: Iterable[Batch], seed: int, ranks:
     weights: Mapping[str, float] = module.objective.weights
     counts, sums, baselines = (dict.fromkeys(weights, 0.0) for _ in range(3))
     encoded = module.tokens
+    watched = module.objective if isinstance(module.objective, Watched) else None
+    for buffer in watched.watched() if watched else ():
+        buffer.zero_()
     module.eval()
     for batch in batches:
         ranks.arrive()
@@ -63,6 +68,8 @@ def validate(module: PretrainModule, batches: Iterable[Batch], seed: int, ranks:
             baselines[term] += float(baseline[term])
     module.train()
     module.tokens = encoded  # throughput is that of training
+    if watched:
+        ranks.add_up(watched.watched())
     total = ranks.sum([*counts.values(), *sums.values(), *baselines.values()])
     n = len(weights)
     means = [
@@ -74,4 +81,5 @@ def validate(module: PretrainModule, batches: Iterable[Batch], seed: int, ranks:
         loss=sum(weights[term] * mean for term, mean, _ in means) if means else math.nan,
         terms={term: mean for term, mean, _ in means},
         baseline=sum(weights[term] * mean for term, _, mean in means) if means else math.nan,
+        figures=watched.figures() if watched else {},
     )
