@@ -110,9 +110,7 @@ def _refused(address: str, why: str, where: str) -> RecipeError:
             fix="install the same versions of Python and Ray here and there",
         )
     if "token" in why.lower():
-        given = os.environ.get("RAY_AUTH_TOKEN_PATH") or (
-            os.environ.get("RAY_AUTH_TOKEN") and "RAY_AUTH_TOKEN"
-        )
+        given = os.environ.get("RAY_AUTH_TOKEN_PATH") or ("RAY_AUTH_TOKEN" in os.environ and "RAY_AUTH_TOKEN")
         return RecipeError(
             f"The Ray cluster at '{address}' does not take the token of {given}."
             if given
