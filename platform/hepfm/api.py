@@ -169,7 +169,8 @@ class PartSchema:
         primary: The table whose length is the event's cost, and whose rows per-point tasks label.
         tables: Table name to column name to `Column`.
         vocabularies: Class vocabularies, by name.
-        attributes: What else belongs to the part, as JSON (voxel size in mm, grid, origin, detector).
+        attributes: What else belongs to the part, as JSON (voxel size in mm, grid, origin, detector). ``truth:
+            true`` marks truth; with ``nan: missing`` NaN is what is not known, and elsewhere a defect.
     """
 
     kind: str
@@ -366,11 +367,14 @@ class Units:
         positions: ``(U, P)`` float32, in the modality's own unit of length between neighbouring units.
         offsets: ``(B+1,)`` int64.
         payload: The modality's own: what its tokenizer and decoder need.
+        groups: Name to ``(U,)`` int64: which units of an event belong together and can be hidden as one,
+            e.g. `channel`, `plane`.
     """
 
     positions: torch.Tensor
     offsets: torch.Tensor
     payload: Any
+    groups: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -518,6 +522,30 @@ class Modality(Protocol):
 
     def decoder(self, d_model: int) -> Any:
         """A new `Decoder` module."""
+
+
+@runtime_checkable
+class Ordered(Protocol):
+    """What a `Modality` has besides if its units can be predicted one after the other.
+
+    Attributes:
+        ordered: Whether the packed order of units is one to predict along. Then a unit's token is of that unit
+            alone, and its target is all that there is to know of it.
+    """
+
+    ordered: bool
+
+
+@runtime_checkable
+class Causal(Protocol):
+    """What a `Backbone` has besides if it can look back only, and an `Objective` that needs one which does.
+
+    Attributes:
+        causal: Of a backbone, set to True: each token sees itself and those before it in its event alone. Of an
+            objective's class: True.
+    """
+
+    causal: bool
 
 
 @runtime_checkable

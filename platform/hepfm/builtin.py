@@ -36,7 +36,12 @@ def hepfm_objectives() -> list[api.ObjectiveSpec]:
             name="masked",
             target="hepfm.objectives.masked:Masked",
             summary="Hide a share of the units, predict them from the rest.",
-        )
+        ),
+        api.ObjectiveSpec(
+            name="autoregressive",
+            target="hepfm.objectives.autoregressive:Autoregressive",
+            summary="Predict each unit from those before it, and where an event ends.",
+        ),
     ]
 
 

@@ -8,6 +8,17 @@ HEPFM_API = (1, 0)
 
 
 @api.hookimpl
+def hepfm_modalities() -> list[api.ModalitySpec]:
+    return [
+        api.ModalitySpec(
+            name="structured",
+            target="hepfm_structured.modality:Structured",
+            summary="Rows of numbers: particles, jets, hits, event records.",
+        )
+    ]
+
+
+@api.hookimpl
 def hepfm_readers() -> list[api.ReaderSpec]:
     hdf5 = (".h5", ".hdf5")
     return [

@@ -49,7 +49,8 @@ def objective_contract(
     module = objective(
         config if config is not None else objective.Config(), modalities=modalities, d_model=backbone.d_model
     )
-    subject = _Subject(module, Encoder(modalities, backbone), modalities, tuple(samples))
+    encoder = Encoder(modalities, backbone, causal=getattr(objective, "causal", False))
+    subject = _Subject(module, encoder, modalities, tuple(samples))
     run_checks("objective", CHECKS, subject)
 
 
