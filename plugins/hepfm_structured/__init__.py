@@ -80,3 +80,18 @@ def hepfm_displays() -> list[api.DisplaySpec]:
             summary="Where objects are, and a line for each, below the one that made it.",
         )
     ]
+
+
+@api.hookimpl
+def hepfm_recipes() -> list[api.RecipeSpec]:
+    return [
+        api.RecipeSpec(
+            name=f"structured/{name}",
+            target=f"hepfm_structured:recipes/{name}.yaml",
+            summary=summary,
+        )
+        for name, summary in (
+            ("masked-tiny", "Masked pretraining on simulated particle records in minutes on two cores."),
+            ("autoregressive-tiny", "Each particle from those before it, on simulated records, in minutes."),
+        )
+    ]

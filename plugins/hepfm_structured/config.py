@@ -25,7 +25,8 @@ class StructuredConfig(BaseModel):
     the first that are there of deta and dphi, etarel and phirel, eta and phi, x, y and z, start_mm, x and y; []
     for none: then all is predicted."""
     pitch: Positive | None = None
-    """Distance of neighbours, in the unit of the place's columns; by default 10 mm, a pixel, 0.05 else."""
+    """Distance of neighbours, in the unit of the place's columns; by default 50 mm, a pixel, 0.3 of eta and phi,
+    0.05 else (within a jet). Twenty to a hundred of them should be an event's extent."""
     order: str | None = None
     """Column by which objects are ordered, descending; ``stored`` for their order in the file. By default the
     attribute ``order`` of the data, or else the first momentum or energy."""

@@ -22,7 +22,8 @@ _PLACES = (
     ("start_mm",),
     ("x", "y"),
 )
-_PITCH = {"mm": 10.0, "cm": 1.0, "m": 0.01, "um": 1e4}
+_WITHIN_A_JET, _WITHIN_AN_EVENT = 0.05, 0.3
+_PITCH = {"mm": 50.0, "cm": 5.0, "m": 0.05}
 
 
 def place_of(config: StructuredConfig, slots: Sequence[Slot]) -> tuple[str, ...]:
@@ -59,8 +60,10 @@ def pitch_of(config: StructuredConfig, schema: PartSchema, place: Sequence[str])
         return config.pitch
     if "grid" in schema.attributes:
         return 1.0
+    if tuple(place) == ("eta", "phi"):
+        return _WITHIN_AN_EVENT
     unit = schema.tables[schema.primary][place[0]].unit if place else ""
-    return _PITCH.get(unit, 0.05)
+    return _PITCH.get(unit, _WITHIN_A_JET)
 
 
 def axes(place: Sequence[str], slots: Sequence[Slot]) -> list[tuple[Slot, str]]:

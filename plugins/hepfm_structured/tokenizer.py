@@ -27,8 +27,8 @@ TURNS = (1, 2, 4)
 class Lift(nn.Module):
     """What is known of rows, as vectors: linear in features of each number, and a vector for each class.
 
-    The vectors of classes begin at zero, as do those for what is missing: one that training never showed adds
-    nothing.
+    The vector for a class without a name begins at zero, as do those for what is missing: what training never
+    showed adds nothing.
     """
 
     def __init__(self, slots: Sequence[Slot], d_model: int) -> None:
@@ -44,7 +44,9 @@ class Lift(nn.Module):
         self.features = linear(width, d_model) if width else None
         self.of_class = nn.Embedding(sum(sizes), d_model) if sizes else None
         if self.of_class is not None:
-            nn.init.zeros_(self.of_class.weight)
+            nn.init.trunc_normal_(self.of_class.weight, std=0.5)
+            with torch.no_grad():
+                self.of_class.weight[self.first] = 0
 
     def forward(self, value: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
         """``(N, D)`` of values ``(N, S)`` on the map, where they are shown ``(N, S)`` bool."""
