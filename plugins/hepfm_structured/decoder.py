@@ -1,7 +1,7 @@
 """What is predicted of hidden units: each of their numbers, as a distribution over bins.
 
-A cross-entropy for all kinds of fields: in nats, so that terms can be compared and added, and blind to nothing
-that a distribution can be (several peaks, edges, a mass at one value).
+A cross-entropy for all kinds of fields: in nats, so that terms can be compared and added, and blind to
+nothing that a distribution can be (several peaks, edges, a mass at one value).
 
 Legend: H hidden units, S slots, L bins of all slots.
 """
@@ -82,7 +82,7 @@ class FieldDecoder(nn.Module):
         self.register_buffer("count", torch.zeros(sum(self.sizes), dtype=torch.float64))
 
     def hints(self, units: Units, visible: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        """``(H, d_model)``: what the visible fields of its row say of a hidden one; zeros for whole objects."""
+        """``(H, d_model)``: what visible fields of its row say of a hidden one; zeros for whole objects."""
         records: Records = units.payload
         if self.same_row is None:
             return points.new_zeros(int((~visible).sum()), self.width)
@@ -99,11 +99,13 @@ class FieldDecoder(nn.Module):
     def loss(self, prediction: torch.Tensor, target: Target) -> dict[str, torch.Tensor]:
         """The sum of each column's cross-entropy over the hidden numbers that are known."""
         truth: HiddenNumbers = target.payload
-        logits = prediction.split(self.sizes, 1)
+        logits = torch.split(prediction, self.sizes, 1)
         return {
             term: torch.stack(
                 [
-                    cross_entropy(logits[i][truth.asked[:, i]], truth.bin[truth.asked[:, i], i], reduction="sum")
+                    cross_entropy(
+                        logits[i][truth.asked[:, i]], truth.bin[truth.asked[:, i], i], reduction="sum"
+                    )
                     for i in mine
                 ]
             ).sum()
@@ -123,19 +125,21 @@ class FieldDecoder(nn.Module):
     def baseline(self, target: Target) -> dict[str, torch.Tensor]:
         """The sums for how often each bin was seen (Jeffreys' estimate)."""
         truth: HiddenNumbers = target.payload
-        rates = [((n + 0.5) / (n + 0.5).sum()).log() for n in self.count.split(self.sizes)]
+        rates = [((n + 0.5) / (n + 0.5).sum()).log() for n in torch.split(self.count, self.sizes)]
         return {
             term: -torch.stack(
                 [rates[i].index_select(0, truth.bin[truth.asked[:, i], i]).sum() for i in mine]
-            ).sum().float()
+            )
+            .sum()
+            .float()
             for term, mine in self._asked()
         }
 
     def tables(self, prediction: torch.Tensor, units: Units, hidden: torch.Tensor) -> RaggedTables:
-        """The rows of hidden units with the median of each number that is asked for, or the likeliest class."""
+        """The rows of hidden units, with the median of each number or the likeliest class."""
         predicted = torch.full((len(prediction), len(self.slots)), torch.inf, dtype=torch.float64)
         predicted = predicted.to(prediction.device)
-        logits, asked = prediction.split(self.sizes, 1), dict(self._asked())
+        logits, asked = torch.split(prediction, self.sizes, 1), dict(self._asked())
         for i in [i for mine in asked.values() for i in mine]:
             slot = self.slots[i]
             if slot.kind in {"continuous", "positive"}:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import torch
 
 from hepfm.api import PartSchema
-from hepfm.errors import RecipeError
 from hepfm_structured.config import StructuredConfig
 from hepfm_structured.slots import OBJECT, Slot, check_names
 
@@ -28,7 +27,9 @@ _PITCH = {"mm": 50.0, "cm": 5.0, "m": 0.05}
 
 def place_of(config: StructuredConfig, slots: Sequence[Slot]) -> tuple[str, ...]:
     """The columns that say where an object is. `RecipeError` for one that is not there, or is a class."""
-    numbers = {slot.column: slot.kind for slot in slots if slot.table == OBJECT and slot.kind != "categorical"}
+    numbers = {
+        slot.column: slot.kind for slot in slots if slot.table == OBJECT and slot.kind != "categorical"
+    }
     if config.place is not None:
         check_names(config.place, numbers, "place")
         return tuple(config.place)

@@ -1,6 +1,6 @@
 """Rows of all tables of a batch in one list, and the units that are made of them.
 
-Legend: B events, R rows of both tables (records), S slots, U units, P place axes, N rows of the primary table.
+Legend: B events, R rows of both tables (records), S slots, U units, P place axes, N primary rows.
 """
 
 from __future__ import annotations
@@ -133,8 +133,6 @@ def field_numbers(slots: Sequence[Slot], place: Sequence[str]) -> list[int]:
     """For each slot the number of its column among those that make units; -1 for the place."""
     numbers: dict[str, int] = {}
     return [
-        -1
-        if slot.table == OBJECT and slot.column in place
-        else numbers.setdefault(slot.term, len(numbers))
+        -1 if slot.table == OBJECT and slot.column in place else numbers.setdefault(slot.term, len(numbers))
         for slot in slots
     ]

@@ -32,10 +32,10 @@ OBJECT, RECORD = 0, 1
 """A row of the primary table, the row of the table ``event``."""
 
 _SCALES = {
-    **{"eV": 1.0, "keV": 10.0, "MeV": 10.0, "GeV": 1.0, "TeV": 0.1},
-    **{"um": 10.0, "mm": 10.0, "cm": 1.0, "m": 0.1, "ps": 10.0, "ns": 10.0, "us": 1.0, "s": 1.0},
-    **{"": 0.1, "rad": 0.1, "deg": 5.0},
-}
+    "eV": 1.0, "keV": 10.0, "MeV": 10.0, "GeV": 1.0, "TeV": 0.1,
+    "um": 10.0, "mm": 10.0, "cm": 1.0, "m": 0.1, "ps": 10.0, "ns": 10.0, "us": 1.0, "s": 1.0,
+    "": 0.1, "rad": 0.1, "deg": 5.0,
+}  # fmt: skip
 """Typical values by unit, where the recipe gives none; 1 of another unit."""
 
 
@@ -66,7 +66,9 @@ class Slot:
 
     def pick(self, column: torch.Tensor) -> torch.Tensor:
         """``(N,)`` float64: this number of a column ``(N, ...)``."""
-        return column[(slice(None), *self.component)].double()
+        for index in self.component:
+            column = column[:, index]
+        return column.double()
 
     def encode(self, raw: torch.Tensor) -> torch.Tensor:
         """``(N,)`` float64 values on the map of numbers ``(N,)`` float64, all of them known."""

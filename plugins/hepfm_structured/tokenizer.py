@@ -92,7 +92,14 @@ class ObjectTokenizer(nn.Module):
     """
 
     def __init__(
-        self, d_model: int, *, slots: Sequence[Slot], n_place: int, n_codes: int, whole: bool, point_width: int
+        self,
+        d_model: int,
+        *,
+        slots: Sequence[Slot],
+        n_place: int,
+        n_codes: int,
+        whole: bool,
+        point_width: int,
     ) -> None:
         super().__init__()
         self.n_place, self.n_codes, self.whole, self.point_width = n_place, n_codes, whole, point_width
@@ -126,7 +133,11 @@ class ObjectTokenizer(nn.Module):
 
     def position(self, positions: torch.Tensor) -> torch.Tensor:
         """``(K, d_model)``: what kind of unit, and where."""
-        code = positions[:, -1].round().long() if self.n_codes > 1 else positions.new_zeros(len(positions)).long()
+        code = (
+            positions[:, -1].round().long()
+            if self.n_codes > 1
+            else positions.new_zeros(len(positions)).long()
+        )
         x: torch.Tensor = self.code(code)
         return x if self.place is None else x + self.place(positions[:, : self.n_place])
 
@@ -140,7 +151,7 @@ class ObjectTokenizer(nn.Module):
         return nn.functional.gelu(self.join(torch.cat((x, points.x.to(x.dtype)), 1)))
 
     def rows(self, units: Units, values: torch.Tensor) -> Ragged:
-        """Each row has the values of its unit, or the mean over those of its fields; zeros where it has none."""
+        """Each row has the values of its unit, or the mean over those of its fields; zeros if it has none."""
         records: Records = units.payload
         total = values.new_zeros(len(records.table), values.shape[1]).index_add(0, records.unit, values)
         count = torch.bincount(records.unit, minlength=len(total)).clamp_min(1)

@@ -106,7 +106,7 @@ def test_it_learns_what_follows_and_where_it_ends() -> None:
 
 
 def test_an_event_without_units_says_nothing() -> None:
-    encoder, objective = make_model()
+    _, objective = make_model()
     with_empty, without = (plan_of(objective, jets(n, seed=2)) for n in ([0, 3, 0, 2], [3, 2]))
     assert with_empty.counts == without.counts == {"jet/pt": 5, "jet/a": 5, "jet/is_last": 5}
 

@@ -98,7 +98,7 @@ def bad_value(batch: Batch, schemas: Mapping[str, PartSchema]) -> tuple[int, str
     return None
 
 
-def _not_infinite(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _not_infinite(values: np.ndarray[Any, Any]) -> Any:
     return ~np.isinf(values)
 
 

@@ -31,12 +31,14 @@ class Encoder(nn.Module):
         RecipeError: A backbone that cannot look back only.
     """
 
-    def __init__(self, modalities: Mapping[str, Modality], backbone: Backbone, *, causal: bool = False) -> None:
+    def __init__(
+        self, modalities: Mapping[str, Modality], backbone: Backbone, *, causal: bool = False
+    ) -> None:
         super().__init__()
         if causal and not isinstance(backbone, Causal):
             raise RecipeError(
-                f"The backbone {type(backbone).__name__} always sees the whole event, and this objective needs "
-                "one that looks back only.",
+                f"The backbone {type(backbone).__name__} always sees the whole event, and this objective "
+                "needs one that looks back only.",
                 where="model.backbone",
                 fix="choose the backbone transformer, or another objective",
             )

@@ -51,9 +51,7 @@ class PackedLayout:
         causal: Whether a query sees the keys up to its own number in the event only.
     """
 
-    def __init__(
-        self, offsets_q: Tensor, offsets_k: Tensor | None = None, *, causal: bool = False
-    ) -> None:
+    def __init__(self, offsets_q: Tensor, offsets_k: Tensor | None = None, *, causal: bool = False) -> None:
         assert offsets_k is None or not causal, "of a memory there is no before and after"
         self.causal = causal
         self.offsets_q = offsets_q

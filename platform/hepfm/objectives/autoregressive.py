@@ -1,7 +1,7 @@
 """The objective ``autoregressive``: predict each unit of an event from those before it, and where it ends.
 
-The encoder looks back only, so one pass predicts all units of an event at once (as language models do; of jets:
-Finke et al., arXiv:2303.07364; Birk et al., OmniJet-alpha, arXiv:2403.05618).
+The encoder looks back only, so one pass predicts all units of an event at once, as in language models (of
+jets: Finke et al., arXiv:2303.07364; Birk et al., OmniJet-alpha, arXiv:2403.05618).
 
 Legend: B events, U units of a part, D encoder width.
 """
@@ -58,8 +58,8 @@ class Course:
 class Autoregressive(nn.Module):
     """Each unit from those before it (`hepfm.api.Objective`, `hepfm.api.Causal`).
 
-    The encoded token before a unit, in packed order, says what is known of it; a learned vector stands for the
-    beginning of the part. Of several parts, the units of one see those of the parts before it. An event
+    The encoded token before a unit, in packed order, says what is known of it; a learned vector stands for
+    the beginning of the part. Of several parts, the units of one see those of the parts before it. An event
     without units of a part says nothing of that part, not even that it ends.
 
     Args:
@@ -81,8 +81,8 @@ class Autoregressive(nn.Module):
         for part, modality in modalities.items():
             if not (isinstance(modality, Ordered) and modality.ordered):
                 raise RecipeError(
-                    f"The units of part '{part}' cannot be predicted one after the other: they are in no order, "
-                    "or where they are is given and not predicted.",
+                    f"The units of part '{part}' cannot be predicted one after the other: they are in no "
+                    "order, or where they are is given and not predicted.",
                     where=f"data.parts.{part}",
                     fix="of the kind structured, say 'place: []' and 'units: objects'; or take the objective "
                     "masked",
@@ -110,7 +110,8 @@ class Autoregressive(nn.Module):
 
     def plan(self, batch: Batch, draws: Draws, *, augment: bool = True) -> Plan:
         """Augments the events and cuts them into units; of each event it draws how much a display shows."""
-        payload, counts = {}, {}
+        payload: dict[str, Course] = {}
+        counts: dict[str, int] = {}
         for part, modality in self.modalities.items():
             tables = batch.parts[part]
             units = modality.units(modality.augment(tables, draws) if augment else tables)
@@ -165,7 +166,7 @@ class Autoregressive(nn.Module):
         return self._sums(sums)
 
     def reconstruct(self, encoder: Any, plan: Plan) -> dict[str, Reconstruction]:
-        """The first units of each event, those after them, and what was predicted of each from all before it."""
+        """The first units of each event, those after them, and what all before each one said of it."""
         parts = {}
         predictions, _ = self._predict(encoder, plan, keep=lambda course: ~course.prompt)
         for part, decoder in self._decoders():
@@ -202,7 +203,9 @@ class Autoregressive(nn.Module):
             lasts.append(self.last[index](encoded.x.index_select(0, row))[:, 0])
         return predictions, lasts
 
-    def _sums(self, of_part: Callable[[int, Any, str], Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    def _sums(
+        self, of_part: Callable[[int, Any, str], Mapping[str, torch.Tensor]]
+    ) -> dict[str, torch.Tensor]:
         return {
             f"{part}/{term}": value
             for index, (part, decoder) in enumerate(self._decoders())

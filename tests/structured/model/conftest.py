@@ -103,5 +103,3 @@ def draws() -> Callable[..., Draws]:
     import torch
 
     return lambda ids, epoch=0: Draws(seed=1, epoch=epoch, event_ids=torch.as_tensor(ids))
-
-

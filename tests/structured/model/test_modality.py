@@ -186,10 +186,7 @@ def test_predictions_are_shown_in_the_columns_own_numbers(make_modality, packed,
     truth = one.target(units, hidden).payload
     decoder = one.decoder(16)
     sure = torch.cat(
-        [
-            30.0 * torch.nn.functional.one_hot(truth.bin[:, i], size)
-            for i, size in enumerate(decoder.sizes)
-        ],
+        [30.0 * torch.nn.functional.one_hot(truth.bin[:, i], size) for i, size in enumerate(decoder.sizes)],
         1,
     ).float()
     assert all(float(v) < 1e-3 for v in decoder.loss(sure, one.target(units, hidden)).values())

@@ -86,7 +86,9 @@ def test_scales_follow_units_and_the_recipe() -> None:
     assert [s.pick(numbers).tolist() for s in slots[3:6]] == [[0, 3], [1, 4], [2, 5]]
 
 
-@pytest.mark.parametrize("option", [{"leave_out": ["ptt"]}, {"scales": {"ptt": 1.0}}, {"weights": {"ptt": 1.0}}])
+@pytest.mark.parametrize(
+    "option", [{"leave_out": ["ptt"]}, {"scales": {"ptt": 1.0}}, {"weights": {"ptt": 1.0}}]
+)
 def test_a_column_that_is_not_there_is_refused(schema, option) -> None:
     with pytest.raises(RecipeError, match="no column 'ptt'") as caught:
         slots_of(schema, StructuredConfig(**option))
