@@ -18,11 +18,13 @@ from hepfm.errors import DataError, RecipeError, did_you_mean
 from hepfm_lartpc import schema, waveforms
 from hepfm_lartpc.charge.config import WireReadout
 from hepfm_lartpc.charge.drift import drift_of
+from hepfm_lartpc.charge.nest import nest_version
 from hepfm_lartpc.charge.pixels import PixelPlanes
 from hepfm_lartpc.charge.recombination import Recombination, Yields, yields
 from hepfm_lartpc.charge.wires import WirePlanes
 from hepfm_lartpc.detector import Detector, load_detector
 from hepfm_lartpc.event import Simulated
+from hepfm_lartpc.geant4 import Geant4Config, Geant4Transport, geant4_version
 from hepfm_lartpc.image import voxelise
 from hepfm_lartpc.light.simulation import LightSimulation
 from hepfm_lartpc.streams import stream
@@ -59,6 +61,9 @@ class LartpcGenerator:
         simulations that add up steps."""
         transport: TransportConfig = TransportConfig()
         """Cuts and switches of the particle transport."""
+        geant4: Geant4Config | None = None
+        """Given, Geant4 follows the particles (extra ``geant4``, and its data files), instead of our own
+        transport; an empty mapping takes its defaults."""
         recombination: Recombination = Recombination()
         """How many electrons escape, and how many photons the others make."""
 
@@ -111,6 +116,7 @@ class LartpcGenerator:
         }
         plain: dict[str, Any] = {name: model.model_dump(mode="json") for name, model in said.items()}
         plain["image_deposits"] = self.config.image_deposits
+        plain.update(self._libraries())
         digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
         for path in sorted(path for model in said.values() for path in _files(model.model_dump())):
             try:
@@ -120,6 +126,22 @@ class LartpcGenerator:
                 what = f"a file that the configuration names cannot be read: {error.strerror}"
                 raise DataError(what, where=str(path), fix="correct its path") from error
         return digest.hexdigest()
+
+    def _libraries(self) -> dict[str, Any]:
+        """What events owe to libraries that are asked for: their versions, and Geant4's data sets."""
+        used: dict[str, Any] = {}
+        if self.config.recombination.model == "nest":
+            used["nest"] = nest_version()
+        if (geant4 := self.config.geant4) is not None:
+            physics_list = geant4.physics_list if self._transport_config.nuclear else None
+            sets = Geant4Transport.needs(geant4, physics_list)
+            used["geant4"] = [
+                geant4_version(),
+                physics_list,
+                geant4.production_cut_mm,
+                *sorted(path.name for path in sets.values()),
+            ]
+        return used
 
     def event(self, index: int) -> Sample:
         """Event ``index``: its image, waveforms and truth."""
@@ -131,7 +153,9 @@ class LartpcGenerator:
         )
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Ends Geant4's process, where there is one; nothing else is held open."""
+        if isinstance(transport := self.__dict__.get("_transport"), Geant4Transport):
+            transport.close()
 
     def simulate(self, index: int) -> tuple[Simulated, Yields]:
         """Tracks and deposits of event ``index``, and the electrons and photons of each deposit."""
@@ -150,16 +174,21 @@ class LartpcGenerator:
     def _composer(self) -> Composer:
         return Composer(self._composition, self.detector.low_mm, self.detector.high_mm)
 
+    @property
+    def _transport_config(self) -> TransportConfig:
+        wanted, composition = self.config.transport, self._composition
+        switches = {
+            "nuclear": wanted.nuclear and composition.nuclear,
+            "muon_capture": wanted.muon_capture and composition.muon_capture,
+        }
+        return wanted.model_copy(update=switches)
+
     @cached_property
-    def _transport(self) -> Transport:
-        wanted = self.config.transport
-        config = wanted.model_copy(
-            update={
-                "nuclear": wanted.nuclear and self._composition.nuclear,
-                "muon_capture": wanted.muon_capture and self._composition.muon_capture,
-            }
-        )
-        return Transport(self.detector.low_mm, self.detector.high_mm, config)
+    def _transport(self) -> Transport | Geant4Transport:
+        low_mm, high_mm = self.detector.low_mm, self.detector.high_mm
+        if self.config.geant4 is not None:
+            return Geant4Transport(low_mm, high_mm, self._transport_config, self.config.geant4)
+        return Transport(low_mm, high_mm, self._transport_config)
 
     @cached_property
     def _planes(self) -> WirePlanes | PixelPlanes:

@@ -30,6 +30,7 @@ _TRUTH = ("label*", "aux_*", "gen*", "Gen*", "LHE*", "MC*", "truth*", "Truth*", 
 _SWITCHES = ("HLT_*", "L1_*", "Flag_*", "DST_*")
 _NUMBERS = {"run", "event", "lumi", "luminosityblock", "runnumber", "eventnumber", "numruns", "numensembles"}
 _LABELS = "label_"
+_MOST_NAMES = 60
 
 
 class BranchConfig(BaseModel):
@@ -104,6 +105,7 @@ def find_layout(branches: Mapping[str, Branch], config: BranchConfig, *, where: 
     Raises:
         DataError: A branch or collection that was named is not there, or none with momenta was found.
     """
+    collections: dict[str, dict[str, tuple[str, ...]]]
     if config.particles:
         collections = {"": {c: (_named(b, branches, where),) for c, b in config.particles.items()}}
         _check_one_kind(collections[""], branches, where)
@@ -112,7 +114,8 @@ def find_layout(branches: Mapping[str, Branch], config: BranchConfig, *, where: 
     used = {b for columns in collections.values() for many in columns.values() for b in many}
     scalars = [name for name, branch in branches.items() if not branch.length and name not in used]
     if config.event is None:
-        counters = {f"n{c}" for c in _prefixes(branches)} | {f"N{c}" for c in _prefixes(branches)}
+        lists = {name for name, branch in branches.items() if branch.length}
+        counters = {n + c for n in "nN" for c in lists | {_split(name)[0] for name in lists}}
         event = [s for s in scalars if s not in counters and not fits(s, _SWITCHES)]
     else:
         for pattern in config.event:
@@ -130,6 +133,13 @@ def find_layout(branches: Mapping[str, Branch], config: BranchConfig, *, where: 
 def fits(name: str, patterns: Iterable[str]) -> bool:
     """Whether a name fits one of the patterns."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def shortened(names: Iterable[str]) -> list[str]:
+    """Names for a provenance, which has to stay small: NanoAOD has thousands of branches."""
+    names = sorted(names)
+    rest = len(names) - _MOST_NAMES
+    return names if rest <= 0 else [*names[:_MOST_NAMES], f"and {rest} more"]
 
 
 def is_number_of_event(branch: str) -> bool:
@@ -151,10 +161,6 @@ def _check_one_kind(
         lists, others = ([b for b, n in lengths.items() if bool(n) == many] for many in (True, False))
         what = f"{lists[0]} is a list and {(others or lists[1:])[0]} is not, or of another length"
         raise DataError(what, where=where, fix="rows are made of branches of one shape")
-
-
-def _prefixes(branches: Mapping[str, Branch]) -> set[str]:
-    return {_split(name)[0] for name, branch in branches.items() if branch.length}
 
 
 def _split(branch: str) -> tuple[str, str]:

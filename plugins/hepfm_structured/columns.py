@@ -94,7 +94,7 @@ class Columns:
         """The schema of the part."""
         config = self._config
         particles = {c: self._field(c) for c in self._shared}
-        vocabularies = {"flag": FLAG}
+        vocabularies: dict[str, tuple[ClassName, ...]] = {"flag": FLAG}
         if len(self._objects) > 1:
             names = tuple(ClassName(value=k, name=n) for k, n in enumerate(self._objects))
             vocabularies["object"] = names
@@ -206,16 +206,17 @@ class Columns:
         polar, cartesian = set(POLAR) <= columns.keys(), set(CARTESIAN) <= columns.keys()
         if wanted == "as-is" or not (polar or cartesian):
             return columns
-        p = [columns[c] for c in CARTESIAN] if cartesian else fv.momentum_of(*(columns[c] for c in POLAR))
+        given = [columns[c] for c in (CARTESIAN if cartesian else POLAR)]
+        px, py, pz = given if cartesian else fv.momentum_of(*given)
         if wanted == "polar":
             if not polar:
-                columns |= {"pt": fv.pt_of(*p[:2]), "eta": fv.eta_of(*p), "phi": fv.phi_of(*p[:2])}
+                columns |= {"pt": fv.pt_of(px, py), "eta": fv.eta_of(px, py, pz), "phi": fv.phi_of(px, py)}
             if "mass" not in columns and "energy" in columns:
-                columns["mass"] = fv.mass_of(*p, columns["energy"])
+                columns["mass"] = fv.mass_of(px, py, pz, columns["energy"])
         else:
-            columns |= dict(zip(CARTESIAN, p, strict=True))
+            columns |= {"px": px, "py": py, "pz": pz}
             if "energy" not in columns and "mass" in columns:
-                columns["energy"] = fv.energy_of(*p, columns["mass"])
+                columns["energy"] = fv.energy_of(px, py, pz, columns["mass"])
         return columns
 
     def _merged(self, objects: list[Rows]) -> Rows:

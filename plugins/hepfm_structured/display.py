@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hepfm_structured.scatter import scatter
 from hepfm_structured.schema import EVENT
 
 _MOST_FIELDS = 6
+_MOST_LISTED = 30
 
 
 def panels(
@@ -36,7 +38,11 @@ def panels(
     shown = scatter(rows, schema, title)
     drawn = any(isinstance(panel, PointCloud) for panel in shown) or "grid" in schema.attributes
     if not (shown and drawn):
-        shown.append(_objects(rows, schema, title))
+        listed = _objects(rows, schema, title)
+        if shown and (rest := len(listed.branches) - _MOST_LISTED) > 0:  # the picture has them all
+            branches = [*listed.branches[:_MOST_LISTED], Branch(depth=0, text=f"and {rest} more")]
+            listed = replace(listed, branches=branches)
+        shown.append(listed)
     event = {**tables.get(EVENT, {}), **(labels or {}).get(EVENT, {})}
     if any(len(values) for values in event.values()):
         columns = schema.tables[EVENT]

@@ -50,11 +50,13 @@ class JetImagesReader(BlockReader):
         """Whether all that is in it are stacks of square images of one size."""
         try:
             with h5py.File(path, "r", locking="best-effort") as file:
-                shapes = [getattr(found, "shape", ()) for found in file.values()]
+                shapes: list[tuple[int, ...]] = [
+                    getattr(found, "shape", None) or () for found in file.values()
+                ]
         except safety.DAMAGE:
             return False
         sizes = {shape[1:3] for shape in shapes}
-        plain = all(len(s) == 3 or (len(s) == 4 and s[3] == 1) for s in shapes)
+        plain = all(len(s) == 3 or (len(s) == 4 and s[-1] == 1) for s in shapes)
         return bool(shapes) and plain and len(sizes) == 1 and len(set(*sizes)) == 1
 
     def __init__(self, path: Path, config: Config | None = None) -> None:
@@ -65,14 +67,14 @@ class JetImagesReader(BlockReader):
             self._names = sorted(self._handle.file())
         if not self._names:
             raise DataError("the file holds nothing", where=str(path), fix="get it again")
-        shapes = []
+        shapes: list[tuple[int, ...]] = []
         for name in self._names:
             with safety.reading(f"{path}, field {name}"):
                 ndim = getattr(self._handle.file()[name], "ndim", 0)
             if ndim not in {3, 4}:
                 what = f"wanted images (N, rows, columns) or (N, rows, columns, 1), found {ndim} axes"
                 raise DataError(what, where=f"{path}, field {name}")
-            shape = (None,) * 3 if ndim == 3 else (None, None, None, 1)
+            shape = (None, None, None, 1)[:ndim]
             shapes.append(numbers(self._handle, name, shape).shape)
         grids = {shape[1:3] for shape in shapes}
         if len(grids) > 1 or max(max(grid) for grid in grids) >= 1 << 16:

@@ -111,7 +111,7 @@ class JetnetReader(PaddedReader):
         kept = particles[real]
         columns = {name: kept[:, k] for k, name in enumerate(_PARTICLES)}
         tables = {"particles": Rows(columns, real.sum(1))}
-        event = {}
+        event: dict[str, Array] = {}
         for jets in others.values():
             event |= {name: jets[:, k] for k, name in enumerate(_JET)}
         if self._type is not None:

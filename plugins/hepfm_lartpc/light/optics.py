@@ -42,7 +42,7 @@ class SingletFraction(BaseModel):
         of = {
             "mu-": self.muon, "mu+": self.muon, "pi-": self.pion, "pi+": self.pion, "K+": self.kaon,
             "K-": self.kaon, "proton": self.proton, "deuteron": self.proton, "alpha": self.alpha,
-            "neutron": self.recoil,
+            "triton": self.proton, "He3": self.alpha, "neutron": self.recoil, "nucleus": self.recoil,
         }  # fmt: skip
         return np.array([of.get(name, self.electron) for name in species.NAMES])
 

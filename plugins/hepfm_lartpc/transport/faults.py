@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hepfm_lartpc.compiled import compiled
 from hepfm_lartpc.event import Floats, Integers
-from hepfm_lartpc.species import NAMES
+from hepfm_lartpc.species import FOLLOWED
 from hepfm_lartpc.transport.grid import HIGHEST_MEV
 
 FAULTS = (
@@ -13,7 +13,6 @@ FAULTS = (
     "has a direction that is no unit vector",
     "starts outside the argon",
 )
-_SPECIES = len(NAMES)
 
 
 @compiled
@@ -23,7 +22,7 @@ def first_fault(
     """The first primary with a fault, and which of `FAULTS`; -1 where all are sound. A NaN is a fault."""
     for p in range(len(species)):
         ux, uy, uz = direction[p, 0], direction[p, 1], direction[p, 2]
-        if not 0 <= species[p] < _SPECIES:
+        if not 0 <= species[p] < FOLLOWED:
             return p, 0
         if not 0.0 <= kinetic[p] <= HIGHEST_MEV:
             return p, 1

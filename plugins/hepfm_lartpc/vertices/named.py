@@ -17,7 +17,7 @@ _ALIASES = {
     "gamma": "photon", "electron": "e-", "positron": "e+", "muon": "mu-", "p": "proton", "n": "neutron",
     "d": "deuteron", "4He": "alpha",
 }  # fmt: skip
-SPECIES_OF_PDG = {int(pdg): species for species, pdg in enumerate(PDG) if species != NEUTRINO}
+SPECIES_OF_PDG = {int(pdg): species for species, pdg in enumerate(PDG[:NEUTRINO])}
 
 
 def species_of(particle: str | int) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
 
+from hepfm.errors import RecipeError
 from hepfm_lartpc.charge.recombination import Recombination, survival, yields
 from hepfm_lartpc.streams import stream
 
@@ -46,9 +48,38 @@ def test_both_models_agree_on_minimum_ionising_particles():
     assert box == pytest.approx(birks, rel=0.02)
 
 
-@pytest.mark.parametrize("model", ["modified-box", "birks"])
+def test_nest_gives_fast_electrons_yields_to_minimum_ionising_particles():
+    nestpy = pytest.importorskip("nestpy", reason="nestpy is not installed")
+    made = nestpy.LArNEST(nestpy.detectors.VDetector()).get_er_yields(1e5, 500.0, DENSITY)  # 100 MeV
+    fraction = survival(np.array([2.1]), 0.5, Recombination(model="nest"))[0]
+    assert fraction == pytest.approx(made.Ne * 23.6e-3 / 1e5, rel=0.01)
+    # An independent measurement: ICARUS, Birks' law.
+    assert fraction == pytest.approx(
+        survival(np.array([2.1]), 0.5, Recombination(model="birks"))[0], rel=0.05
+    )
+
+
+@pytest.mark.parametrize("kev", [30.0, 100.0, 300.0])
+def test_nest_gives_a_dense_deposit_the_yield_of_the_electron_that_loses_as_much(kev):
+    nestpy = pytest.importorskip("nestpy", reason="nestpy is not installed")
+    nest = nestpy.LArNEST(nestpy.detectors.VDetector())
+    made = nest.get_er_yields(kev, 273.0, DENSITY)
+    dedx = np.array([nest.legacy_get_let(kev) * DENSITY])
+    fraction = survival(dedx, 0.273, Recombination(model="nest"))[0]
+    assert fraction == pytest.approx(1.21 * made.Ne / (made.Ne + made.Nph), rel=2e-3)
+
+
+def test_without_nestpy_the_model_nest_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "nestpy", None)
+    with pytest.raises(RecipeError, match=r"pip install 'hepfm\[nest\]'"):
+        survival(np.array([2.1]), 0.123, Recombination(model="nest"))
+
+
+@pytest.mark.parametrize("model", ["modified-box", "birks", "nest"])
 @pytest.mark.parametrize("alpha", [0.8, 0.93, 1.0])
 def test_the_fraction_never_rises_with_the_density_and_stays_a_fraction(model, alpha):
+    if model == "nest":
+        pytest.importorskip("nestpy", reason="nestpy is not installed")
     fraction = survival(np.geomspace(1e-3, 1e6, 400), 0.5, Recombination(model=model, alpha=alpha))
     assert (np.diff(fraction) <= 1e-9).all()
     assert (fraction > 0).all()
