@@ -120,7 +120,7 @@ def _speed(step: Callable[[], None], steps: int) -> float:
 
 
 def _limit() -> float:
-    """Jets a second if its linear layers' products took all the time, at the speed of a large bf16 product."""
+    """Jets a second if the linear layers' products took all the time, at the speed of a large one."""
     a = torch.randn(1024, 1024).bfloat16()
     fastest = min(seconds(lambda: a @ a) for _ in range(10))
     width, layers, _ = SIZE.shape()

@@ -67,26 +67,27 @@ class Structured:
         """The event's record, then its objects in order; or the known fields of each, row by row.
 
         Positions are the place in pitches, and which kind of unit it is, if there are several. Groups are
-        ``object`` and ``field``.
+        ``object`` and ``field`` for single fields, ``table`` (0 objects, 1 the record) for whole objects.
         """
         records = records_of(
             tables, self.schema, self.slots, order=self.order, axes=self.axes, pitch=self.pitch
         )
         if not self.whole:
             records = by_field(records, self.slots, self.place)
-        number = torch.tensor(self.fields, device=records.own.device)
-        column = number[records.own.int().argmax(1)] if len(self.slots) else records.unit
-        code = records.table[records.unit] if self.whole else column
+        fields = torch.tensor(self.fields, device=records.own.device)
+        code = records.table[records.unit] if self.whole else fields[records.own.int().argmax(1)]
         positions = records.place[records.unit]
         if self.n_codes > 1:
             positions = torch.cat((positions, code[:, None].float()), 1)
         event = records.event[records.unit]
         n_events = len(tables[self.schema.primary])
+        first = offsets_of(torch.bincount(records.event, minlength=n_events))
+        number = records.unit - first[event]
         return Units(
             positions=positions,
             offsets=offsets_of(torch.bincount(event, minlength=n_events)),
             payload=records,
-            groups={"object": records.unit, "field": code},
+            groups={"object": number, "field": code} if not self.whole else {"table": code},
         )
 
     def target(self, units: Units, hidden: torch.Tensor) -> Target:
