@@ -108,15 +108,11 @@ def test_the_page_on_lartpc_events_works(follow):
 
 
 def test_the_page_on_waveforms_works(follow):
-    assert follow("docs/waveforms.md") >= 2
+    assert follow("docs/waveforms.md") >= 3
 
 
 def test_the_page_on_structured_data_works(follow):
     assert follow("docs/structured.md") >= 3
-
-
-def test_the_page_on_waveforms_works(follow):
-    assert follow("docs/waveforms.md") >= 1
 
 
 def test_the_readme_shows_what_the_quickstart_shows(pages):
