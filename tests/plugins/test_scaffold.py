@@ -50,7 +50,9 @@ def test_nothing_that_stands_for_a_name_is_left(plugins):
     files = [path for path in plugins.rglob("*") if path.is_file()]
     assert len(files) > 30
     for path in files:
-        assert not re.search(r"\b(NAME|MODULE|CLASS)\b", f"{path}\n{path.read_text()}"), path
+        text = path.read_text()
+        assert not re.search(r"\b(NAME|MODULE|CLASS)\b", f"{path}\n{text}"), path
+        assert all(len(line) <= 120 for line in text.splitlines()), path
 
 
 def test_plugin_list_shows_them_all(installed):

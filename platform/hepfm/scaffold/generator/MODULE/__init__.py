@@ -9,7 +9,13 @@ HEPFM_API = (1, 0)
 
 @api.hookimpl
 def hepfm_generators() -> list[api.GeneratorSpec]:
-    return [api.GeneratorSpec(name="NAME", target="MODULE.generator:CLASS", summary="Straight tracks.")]
+    return [
+        api.GeneratorSpec(
+            name="NAME",
+            target="MODULE.generator:CLASS",
+            summary="Straight tracks.",
+        )
+    ]
 
 
 @api.hookimpl

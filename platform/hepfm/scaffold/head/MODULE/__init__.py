@@ -9,4 +9,10 @@ HEPFM_API = (1, 0)
 
 @api.hookimpl
 def hepfm_heads() -> list[api.HeadSpec]:
-    return [api.HeadSpec(name="NAME", target="MODULE.head:CLASS", summary="The class of each point.")]
+    return [
+        api.HeadSpec(
+            name="NAME",
+            target="MODULE.head:CLASS",
+            summary="The class of each point.",
+        )
+    ]

@@ -11,7 +11,9 @@ HEPFM_API = (1, 0)
 def hepfm_modalities() -> list[api.ModalitySpec]:
     return [
         api.ModalitySpec(
-            name="NAME", target="MODULE.modality:CLASS", summary="Cells of a sampling calorimeter."
+            name="NAME",
+            target="MODULE.modality:CLASS",
+            summary="Cells of a sampling calorimeter.",
         )
     ]
 
@@ -20,20 +22,30 @@ def hepfm_modalities() -> list[api.ModalitySpec]:
 def hepfm_generators() -> list[api.GeneratorSpec]:
     return [
         api.GeneratorSpec(
-            name="NAME", target="MODULE.showers:Showers", summary="Showers in the cells of NAME."
+            name="NAME",
+            target="MODULE.showers:Showers",
+            summary="Showers in the cells of NAME.",
         )
     ]
 
 
 @api.hookimpl
 def hepfm_displays() -> list[api.DisplaySpec]:
-    return [api.DisplaySpec(name="NAME", target="MODULE.display:panels", summary="Cells in 3D.")]
+    return [
+        api.DisplaySpec(
+            name="NAME",
+            target="MODULE.display:panels",
+            summary="Cells in 3D.",
+        )
+    ]
 
 
 @api.hookimpl
 def hepfm_recipes() -> list[api.RecipeSpec]:
     return [
         api.RecipeSpec(
-            name="NAME/tiny", target="MODULE:recipes/tiny.yaml", summary="Masked pretraining in minutes."
+            name="NAME/tiny",
+            target="MODULE:recipes/tiny.yaml",
+            summary="Masked pretraining in minutes.",
         )
     ]

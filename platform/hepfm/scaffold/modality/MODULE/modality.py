@@ -1,6 +1,6 @@
 """The modality NAME: hits of a sampling calorimeter. A cell that was hit is a unit, and a token.
 
-Legend of shapes: B events, N hits, U cells that were hit.
+Legend of shapes: B events, N hits, U cells that were hit, F numbers of a cell.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,7 +18,7 @@ from hepfm.api import PartSchema, RaggedTable, RaggedTables, Target, Units
 from hepfm.errors import DataError
 from hepfm.nn.ragged import event_index, offsets_of, segment_sum
 from hepfm.random import Draws
-from MODULE.modules import CellDecoder, CellTokenizer
+from MODULE.modules import CONTENT, CellDecoder, CellTokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +26,12 @@ class Cells:
     """What the units carry.
 
     Attributes:
-        energy_mev: ``(U,)`` float32, sum of the cell's hits.
+        content: ``(U, F)`` float32, what is measured of each cell, as `CONTENT` says.
         unit: ``(N,)`` int64, the cell of each hit.
         hits: The hits.
     """
 
-    energy_mev: torch.Tensor
+    content: torch.Tensor
     unit: torch.Tensor
     hits: RaggedTable
 
@@ -72,8 +73,15 @@ class CLASS:
         self.cells: tuple[int, ...] = tuple(schema.attributes["cells"])
 
     def select(self, tables: RaggedTables) -> Mapping[str, Any]:
-        """Hits above the energy cut (numpy)."""
-        return {"hits": tables["hits"].columns["energy_mev"] > self.config.min_energy_mev}
+        """Hits above the energy cut (numpy). Raises `DataError` for one outside of the calorimeter."""
+        hits = tables["hits"].columns
+        if (hits["cell"] >= np.array(self.cells)).any():
+            raise DataError(
+                f"A hit lies outside of the {self.cells} cells of the calorimeter.",
+                where="table hits, column cell",
+                fix="check the attribute 'cells' of the schema",
+            )
+        return {"hits": hits["energy_mev"] > self.config.min_energy_mev}
 
     def augment(self, tables: RaggedTables, draws: Draws) -> RaggedTables:
         """Each event mirrored in rows and columns or not, its energies times one factor."""
@@ -101,18 +109,18 @@ class CLASS:
         n_cells = math.prod(self.cells)
         first = n_cells * torch.arange(len(hits) + 1, device=found.device)
         at = torch.unravel_index(found % n_cells, self.cells)
-        by_cell = offsets_of(torch.bincount(unit, minlength=len(found)))
-        energy = segment_sum(hits.columns["energy_mev"][unit.argsort(stable=True)], by_cell)
+        by_cell, order = offsets_of(torch.bincount(unit, minlength=len(found))), unit.argsort(stable=True)
+        energy = segment_sum(hits.columns["energy_mev"][order], by_cell)
         return Units(
             positions=torch.stack(at, 1).float(),
             offsets=torch.searchsorted(found, first),
-            payload=Cells(energy_mev=energy, unit=unit, hits=hits),
+            payload=Cells(content=torch.stack([energy.log1p()], 1), unit=unit, hits=hits),
         )
 
     def target(self, units: Units, hidden: torch.Tensor) -> Target:
-        """The logarithms of the hidden cells' energies."""
-        log_energy = units.payload.energy_mev[hidden].log1p()
-        return Target(counts={"energy": len(log_energy)}, payload=log_energy)
+        """What the hidden cells hold."""
+        content = units.payload.content[hidden]
+        return Target(counts=dict.fromkeys(CONTENT, len(content)), payload=content)
 
     def visible_tables(self, units: Units, visible: torch.Tensor) -> RaggedTables:
         """The hits in the cells of a mask."""
@@ -121,9 +129,9 @@ class CLASS:
         return {"hits": RaggedTable(columns, offsets_of(segment_sum(kept.long(), hits.offsets)))}
 
     def tokenizer(self, d_model: int) -> CellTokenizer:
-        """A cell's energy and place to a token."""
+        """A cell's content and place to a token."""
         return CellTokenizer(d_model)
 
     def decoder(self, d_model: int) -> CellDecoder:
-        """A decoded token to a cell's energy."""
+        """A decoded token to a cell's content."""
         return CellDecoder(d_model)
