@@ -52,7 +52,7 @@ def test_nothing_that_stands_for_a_name_is_left(plugins):
     for path in files:
         text = path.read_text()
         assert not re.search(r"\b(NAME|MODULE|CLASS)\b", f"{path}\n{text}"), path
-        assert all(len(line) <= 120 for line in text.splitlines()), path
+        assert path.suffix != ".py" or all(len(line) <= 110 for line in text.splitlines()), path
 
 
 def test_plugin_list_shows_them_all(installed):
