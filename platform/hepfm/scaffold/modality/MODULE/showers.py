@@ -44,7 +44,7 @@ class Showers:
 
     def __init__(self, config: Config, *, seed: int, parts: Collection[str] | None = None) -> None:
         self.config, self.seed = config, seed
-        self.parts: dict[str, PartSchema] = {"NAME": SCHEMA}  # the only one: there is nothing to leave out
+        self.parts: dict[str, PartSchema] = {"NAME": SCHEMA}  # the only one
 
     def digest(self) -> str:
         """Of all options."""

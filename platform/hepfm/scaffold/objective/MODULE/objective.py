@@ -1,4 +1,4 @@
-"""The objective NAME: each unit is hidden with a probability, and predicted from the mean of what is seen.
+"""The objective NAME: units are hidden at random, and predicted from the mean of what is seen.
 
 A masked autoencoder whose decoder does not attend: a hidden unit is told the mean of its event's encoded
 tokens, its place, and what points next to it say. All that it is to know of the event must pass that mean.

@@ -42,7 +42,8 @@ def samples(count):
 
 def test_it_keeps_to_the_contract():
     backbone = Transformer(Transformer.Config(d_model=32, n_layers=1, n_heads=2), n_positions=3)
-    objective_contract(CLASS, modalities={"image": image3d()}, backbone=backbone, samples=list(samples(4)))
+    modalities = {"image": image3d()}
+    objective_contract(CLASS, modalities=modalities, backbone=backbone, samples=list(samples(4)))
 
 
 def test_it_hides_its_share_of_the_units():

@@ -43,7 +43,7 @@ class CLASS:
     """
 
     class Config(BaseModel):
-        """Options: ``--option voxel_mm=5``, and ``data.reader: {name: NAME, voxel_mm: 5}`` in a recipe."""
+        """Options: ``--option voxel_mm=5``, or ``data.reader: {name: NAME, voxel_mm: 5}``."""
 
         model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
