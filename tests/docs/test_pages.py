@@ -115,6 +115,21 @@ def test_the_page_on_structured_data_works(follow):
     assert follow("docs/structured.md") >= 3
 
 
+def test_the_page_on_plugins_works(follow):
+    assert follow("docs/plugins.md") == 2
+
+
+def test_the_tutorial_on_modalities_works(follow, tmp_path):
+    # As after an editable installation: the module from where it is written, what is known of it from where pip put it.
+    path = (tmp_path / "hepfm-tilecal", tmp_path / "site", os.environ.get("PYTHONPATH"))
+    environment = {"PYTHONPATH": os.pathsep.join(map(str, filter(None, path))), "HEPFM_PLUGINS_STRICT": "1"}
+    assert follow("docs/add-a-modality.md", **environment) == 10
+    assert (tmp_path / "event.html").stat().st_size > 1000
+    schema = (tmp_path / "hepfm-tilecal" / "hepfm_tilecal" / "schema.py").read_text()
+    assert '"time_ns"' in schema
+    assert len(list(tmp_path.glob("runs/tilecal-time-*/displays/*.png"))) > 0
+
+
 def test_the_readme_shows_what_the_quickstart_shows(pages):
     quickstart = (ROOT / "docs" / "quickstart.md").read_text()
     readme = (ROOT / "README.md").read_text()
