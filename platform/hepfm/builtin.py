@@ -43,6 +43,7 @@ def hepfm_objectives() -> list[api.ObjectiveSpec]:
             summary="Hide a share of the units, predict them from the rest.",
         ),
         api.ObjectiveSpec(
+<<<<<<< HEAD
             name="jepa",
             target="hepfm.objectives.jepa:Jepa",
             summary="Hide a share of the units, predict what a slow copy of the encoder makes of them.",
@@ -51,6 +52,11 @@ def hepfm_objectives() -> list[api.ObjectiveSpec]:
             name="contrastive",
             target="hepfm.objectives.contrastive:Contrastive",
             summary="Tell which of several events' light belongs to which charge, or any two parts.",
+=======
+            name="autoregressive",
+            target="hepfm.objectives.autoregressive:Autoregressive",
+            summary="Predict each unit from those before it, and where an event ends.",
+>>>>>>> stmodel
         ),
     ]
 

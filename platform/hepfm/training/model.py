@@ -72,12 +72,16 @@ def build(recipe: Recipe, modalities: Mapping[str, Modality], precision: Precisi
     torch.manual_seed(recipe.seed)
     cls, config = config_of("backbone", recipe.model.backbone)
     backbone = cls(config, n_positions=max(modality.n_positions for modality in modalities.values()))
-    encoder = Encoder(modalities, backbone)
     cls, config = config_of("objective", recipe.objective)
+<<<<<<< HEAD
     objective = cls(config, modalities=modalities, d_model=backbone.d_model)
     if isinstance(objective, Taught):
         objective.begin(encoder)
     return PretrainModule(encoder, objective, precision)
+=======
+    encoder = Encoder(modalities, backbone, causal=getattr(cls, "causal", False))
+    return PretrainModule(encoder, cls(config, modalities=modalities, d_model=backbone.d_model), precision)
+>>>>>>> stmodel
 
 
 def resolve_precision(asked: str, device: torch.device) -> Precision:
