@@ -43,7 +43,6 @@ def hepfm_objectives() -> list[api.ObjectiveSpec]:
             summary="Hide a share of the units, predict them from the rest.",
         ),
         api.ObjectiveSpec(
-<<<<<<< HEAD
             name="jepa",
             target="hepfm.objectives.jepa:Jepa",
             summary="Hide a share of the units, predict what a slow copy of the encoder makes of them.",
@@ -52,11 +51,11 @@ def hepfm_objectives() -> list[api.ObjectiveSpec]:
             name="contrastive",
             target="hepfm.objectives.contrastive:Contrastive",
             summary="Tell which of several events' light belongs to which charge, or any two parts.",
-=======
+        ),
+        api.ObjectiveSpec(
             name="autoregressive",
             target="hepfm.objectives.autoregressive:Autoregressive",
             summary="Predict each unit from those before it, and where an event ends.",
->>>>>>> stmodel
         ),
     ]
 

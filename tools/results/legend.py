@@ -116,13 +116,18 @@ def denoised(trained: Trained, windows: dict[str, Array], out: Path) -> tuple[di
     stores = {split: store(out / f"noisy_{split}.h5", of) for split, of in noisy.items()}
     wanted = (clean["train"] / noise["train"]).reshape(-1)
 
+    standard = {split: noisy[split] / noise[split] for split in noisy}
+
     def read_out(of_train: Array, of_held: Array) -> Array:
         return regress(of_train, wanted, of_held).reshape(-1, WINDOW) * noise["held_out"]
 
+    def features(split: str, *, learned: bool) -> Array:
+        own = standard[split].reshape(-1, 1)
+        return np.concatenate((of_samples(trained, stores[split], learned=learned), own, np.arcsinh(own)), 1)
+
     learned, untrained = (
-        read_out(*(of_samples(trained, stores[split], learned=which) for split in stores)) for which in (True, False)
+        read_out(features("train", learned=which), features("held_out", learned=which)) for which in (True, False)
     )
-    standard = {split: noisy[split] / noise[split] for split in noisy}
     pulse = average_pulse(clean["train"] / noise_of(clean["train"]))
     ways = {
         "the noisy trace": noisy["held_out"],

@@ -85,7 +85,7 @@ def main(data: Path, out: Path, overrides: list[str]) -> tuple[dict[str, Any], d
     trained = pretrain("waveform/microboone-noise", out / "train.h5", out / "held_out.h5", out, overrides)
     stores = [out / f"{split}.h5" for split in events]
     frozen, untrained = (
-        [trained.pooled(store, trained=which) for store in stores] for which in (True, False)
+        [trained.pooled(store, learned=which) for store in stores] for which in (True, False)
     )
     adc = [of.adc.astype(float) for of in events.values()]
     features = {

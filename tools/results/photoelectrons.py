@@ -12,14 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from results.legend import PHYSICS, WINDOW, quiet_of, read, store, windows_of
 from results.probe import regress
 from results.pulses import BEFORE, average_pulse, matched, noise_of
 from results.statistics import interval
 from results.trained import Trained
-
-from hepfm.nn.ragged import segment_max, segment_mean
 
 Array = np.ndarray[Any, Any]
 MADE = 1500
@@ -42,18 +39,6 @@ def made(quiet: Array, pulse: Array, seed: int) -> tuple[Array, Array]:
             window[tick - BEFORE : stop] += height * noise[k] * pulse[: stop - tick + BEFORE]
             total[k] += height
     return windows, total
-
-
-@torch.no_grad()
-def pooled(trained: Trained, path: Path, *, learned: bool = True) -> Array:
-    """``(N, 2 D)``: mean and highest value over the frozen tokens of each event."""
-    encoder = (trained.module if learned else trained.untrained).encoder
-    found = []
-    for batch in trained.events(path):
-        encoded = encoder(trained.units(batch))
-        x = encoded.x.float()
-        found.append(torch.cat([pool(x, encoded.offsets) for pool in (segment_mean, segment_max)], 1).numpy())
-    return np.concatenate(found)
 
 
 def labelled(data: Path) -> tuple[Array, Array, Array]:
@@ -92,7 +77,7 @@ def counted(trained: Trained, windows: Array, data: Path, out: Path) -> tuple[di
     stores = store(out / "made.h5", learn), store(out / "asked.h5", asked)
 
     def read_out(*, learned: bool) -> Array:
-        features = [pooled(trained, path, learned=learned) for path in stores]
+        features = [trained.pooled(path, learned=learned) for path in stores]
         return regress(features[0], heights, features[1])
 
     ways: dict[str, Callable[[], Array]] = {

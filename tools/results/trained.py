@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,12 @@ from hepfm.api import Batch, Units
 from hepfm.cli.launch import new_run
 from hepfm.data.source import Source, open_source
 from hepfm.data.tensors import to_torch
-from hepfm.nn.ragged import segment_mean
+from hepfm.nn.ragged import segment_max, segment_mean
 from hepfm.recipe.load import load_recipe
 from hepfm.recipe.schema import Recipe
 from hepfm.training.model import PretrainModule, build
 from hepfm.training.request import TrainRequest
+from hepfm.training.validate import validation_plan
 from hepfm.training.weights import load_weights
 from hepfm.training.worker import train
 
@@ -55,14 +57,39 @@ class Trained:
         return {part: modality.units(batch.parts[part]) for part, modality in modalities.items()}
 
     @torch.no_grad()
-    def pooled(self, path: Path, *, trained: bool = True) -> Array:
-        """``(B, D)`` float64: the mean of the frozen encoder's tokens, of each event of a store."""
-        encoder = (self.module if trained else self.untrained).encoder
+    def pooled(self, path: Path, *, learned: bool = True) -> Array:
+        """``(B, 3 D)`` float64: mean, spread and highest value of the frozen tokens, of each event of a store.
+
+        Args:
+            path: The store.
+            learned: Whether with the weights that were learned; else with those at the start.
+        """
+        encoder = (self.module if learned else self.untrained).encoder
         found = []
         for batch in self.events(path):
             encoded = encoder(self.units(batch))
-            found.append(segment_mean(encoded.x.float(), encoded.offsets).double().numpy())
+            x, offsets = encoded.x.double(), encoded.offsets
+            mean = segment_mean(x, offsets)
+            spread = (segment_mean(x.square(), offsets) - mean.square()).clamp_min(0).sqrt()
+            found.append(torch.cat((mean, spread, segment_max(x, offsets)), 1).numpy())
         return np.concatenate(found)
+
+    @torch.no_grad()
+    def terms(self, path: Path) -> dict[str, list[float]]:
+        """Each term's mean over the hidden units of a store, and that of learning nothing, under validation's masks."""
+        objective, device = self.module.objective, torch.device("cpu")
+        sums: dict[str, Array] = {}
+        for batch in self.events(path, at_once=256):
+            plan = validation_plan(self.module, batch, self.recipe.seed, device)
+            learned, nothing = objective(self.module.encoder, plan), objective.baseline(plan)
+            for term, count in plan.counts.items():
+                found = np.array([float(learned[term]), float(nothing[term]), count])
+                sums[term] = sums.get(term, np.zeros(3)) + found
+        return {
+            term.partition("/")[2]: [round(float(value), 4) for value in found[:2] / found[2]]
+            for term, found in sums.items()
+            if found[2]
+        }
 
     @property
     def _modalities(self) -> Mapping[str, Any]:
@@ -88,12 +115,14 @@ def pretrain(name: str, train_on: Path, validate_on: Path, out: Path, overrides:
     here = ["cluster.launcher=in-process", "cluster.workers=1"]
     resolved = load_recipe(name, [*data, *here, *overrides])
     run = new_run(resolved, out)
+    begun = time.process_time()
     train(TrainRequest(recipe=resolved.recipe.model_dump(mode="json"), run_dir=str(run.path)))
-    told = run.json()
+    told, used_s = run.json(), time.process_time() - begun
     recipe = resolved.recipe
     source = open_source(str(train_on), parts=recipe.data.parts, max_event_cost=recipe.data.max_event_cost)
     module, untrained = (build(recipe, source.modalities, "fp32").eval() for _ in range(2))
-    load_weights(module, run.path / told["checkpoint"] / "model.safetensors")
+    load_weights(module, Path(told["checkpoint"]) / "model.safetensors")
+    _observe(module, source, recipe)
     figures = {
         "recipe": name,
         "steps": told["steps"],
@@ -102,6 +131,13 @@ def pretrain(name: str, train_on: Path, validate_on: Path, out: Path, overrides:
         "held_out_events": told["effective"]["val_events"],
         "validation_loss": round(float(told["val_loss"]), 4),
         "validation_loss_without_learning": round(float(told["val_loss_baseline"]), 4),
-        "training_s": round(float(told["effective_s"]), 1) if "effective_s" in told else None,
+        "processor_minutes": round(used_s / 60, 2),
     }
     return Trained(recipe=recipe, module=module, untrained=untrained, figures=figures)
+
+
+def _observe(module: PretrainModule, source: Source, recipe: Recipe) -> None:
+    """Gives the objective what learning nothing knows: how training events are on average."""
+    for first in range(0, min(len(source), recipe.train.marginal_events), 64):
+        batch = to_torch(source.read(np.arange(first, min(first + 64, len(source)))))
+        module.objective.observe(validation_plan(module, batch, recipe.seed, torch.device("cpu")))

@@ -59,9 +59,8 @@ def objective_contract(
     """
     assert len(samples) >= 3, "the contract needs three events or more"
     torch.manual_seed(0)
-<<<<<<< HEAD
     options = config if config is not None else objective.Config()
-    encoder = Encoder(modalities, backbone)
+    encoder = Encoder(modalities, backbone, causal=getattr(objective, "causal", False))
 
     def make() -> Any:
         module = objective(options, modalities=modalities, d_model=backbone.d_model)
@@ -72,13 +71,6 @@ def objective_contract(
     subject = _Subject(make(), encoder, modalities, tuple(samples), make)
     if subject.together > 1:
         assert len(samples) >= 4, "the contract needs four events or more of an objective that compares"
-=======
-    module = objective(
-        config if config is not None else objective.Config(), modalities=modalities, d_model=backbone.d_model
-    )
-    encoder = Encoder(modalities, backbone, causal=getattr(objective, "causal", False))
-    subject = _Subject(module, encoder, modalities, tuple(samples))
->>>>>>> stmodel
     run_checks("objective", CHECKS, subject)
 
 

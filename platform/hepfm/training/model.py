@@ -73,15 +73,11 @@ def build(recipe: Recipe, modalities: Mapping[str, Modality], precision: Precisi
     cls, config = config_of("backbone", recipe.model.backbone)
     backbone = cls(config, n_positions=max(modality.n_positions for modality in modalities.values()))
     cls, config = config_of("objective", recipe.objective)
-<<<<<<< HEAD
+    encoder = Encoder(modalities, backbone, causal=getattr(cls, "causal", False))
     objective = cls(config, modalities=modalities, d_model=backbone.d_model)
     if isinstance(objective, Taught):
         objective.begin(encoder)
     return PretrainModule(encoder, objective, precision)
-=======
-    encoder = Encoder(modalities, backbone, causal=getattr(cls, "causal", False))
-    return PretrainModule(encoder, cls(config, modalities=modalities, d_model=backbone.d_model), precision)
->>>>>>> stmodel
 
 
 def resolve_precision(asked: str, device: torch.device) -> Precision:
