@@ -49,7 +49,7 @@ def main() -> int:
         page = PAGES[name]
         figure, axes = panels(page.TITLES)
         checks[name] = page.draw(axes, given.data / "larndsim") if page is charge else page.draw(axes)
-        finish(figure, given.out, name)
+        finish(figure, given.out / f"validation-{name}.png")
     if set(given.only) == set(PAGES):
         content = {name: [asdict(check) for check in of] for name, of in checks.items()}
         (given.out / "validation.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

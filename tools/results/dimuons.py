@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from results.probe import regress
 from results.records import split
-from results.statistics import interval
+from results.statistics import ratio_interval
 from results.trained import pretrain
 
 from hepfm.readers.sniff import open_reader
@@ -31,15 +31,19 @@ def main(data: Path, out: Path, overrides: list[str]) -> tuple[dict[str, Any], d
     columns = [batch.parts["structured"]["event"].columns for batch in events.values()]
     mass, held = (of["M"] for of in columns)
     number = np.unique(np.stack([columns[1]["Run"], columns[1]["Event"]], 1), axis=0, return_inverse=True)[1]
-    guesses = {"the median of training": np.full(len(held), np.median(mass))}
+    wanted = np.log(held)
+    guesses = {"the mean of training": np.full(len(held), np.log(mass).mean())}
     for name, learned in (("frozen representation", True), ("the same, untrained", False)):
         of_train, of_held = (trained.pooled(path, learned=learned) for path in stores)
-        guesses[name] = np.exp(regress(of_train, np.log(mass), of_held, shrink=100.0))
+        guesses[name] = regress(of_train, np.log(mass), of_held, shrink=100.0)
+    nothing = np.square(guesses["the mean of training"] - wanted)
     off = {
-        name: interval(number.ravel(), lambda at, off=np.abs(guess / held - 1): np.median(off[at]))
-        for name, guess in guesses.items()
+        name: ratio_interval(number.ravel(), np.square(guess - wanted), nothing) for name, guess in guesses.items()
     }
     fields = trained.terms(stores[1])
-    distinct = {name: len(np.unique(np.stack([of["Run"], of["Event"]]), axis=1).T) for name, of in zip(events, columns, strict=True)}
-    figures = {**trained.figures, "distinct_events": distinct, "fields": fields, "mass_off": off}
-    return figures, {"fields": fields, "mass": held} | {"guesses": guesses}
+    distinct = {
+        name: len(np.unique(np.stack([of["Run"], of["Event"]], 1), axis=0))
+        for name, of in zip(events, columns, strict=True)
+    }
+    figures = {**trained.figures, "distinct_events": distinct, "fields": fields, "mass_error": off}
+    return figures, {"fields": fields, "mass": wanted, "guesses": guesses}

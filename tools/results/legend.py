@@ -165,4 +165,5 @@ def main(data: Path, out: Path, overrides: list[str]) -> tuple[dict[str, Any], d
     trained = pretrain("waveform/legend-light", stores["train"], stores["held_out"], out, overrides)
     noise, traces = denoised(trained, split, out)
     light, counts = counted(trained, split["train"], data, out)
-    return {**trained.figures, "denoising": noise, "photoelectrons": light}, {"traces": traces, "counts": counts}
+    figures = {**trained.figures, "denoising": noise, "photoelectrons": light}
+    return figures, {"traces": traces, "error": noise["error"], "counts": counts}

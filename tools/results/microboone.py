@@ -109,5 +109,6 @@ def main(data: Path, out: Path, overrides: list[str]) -> tuple[dict[str, Any], d
     return figures, {
         "map": ((frozen[1] - centre) / frozen[0].std(0)) @ axes.T,
         "condition": held.condition,
+        "accuracy": accuracy,
         "traces": {name: adc[1][np.flatnonzero(held.condition == k)[0]] for k, name in enumerate(CONDITIONS)},
     }

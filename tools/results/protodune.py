@@ -126,3 +126,49 @@ def compared(found: dict[str, Array], held: Guesses, n_hd: int) -> dict[str, dic
         }
         for detector, of in (("HD", of_hd), ("VD", ~of_hd))
     }
+
+
+def main(data: Path, out: Path, overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Trains twice, on hidden channels and on hidden planes. Gives figures, and what the picture shows."""
+    figures: dict[str, Any] = {}
+    shown: dict[str, Any] = {}
+    frames = prepare(data, out)
+    n_hd = sum(frame.name.startswith("ProtoDUNE-HD") for frame in frames["held_out"])
+    for by, name in (("channel", "protodune"), ("plane", "protodune-planes")):
+        stores = {split: out / f"{split}.h5" for split in frames}
+        trained = pretrain(f"waveform/{name}", stores["train"], stores["held_out"], out, overrides)
+        train, held = (guesses(trained, stores[split], frames[split], by=by) for split in frames)
+        found = errors(train, held)
+        figures[by] = {**trained.figures, "error": compared(found, held, n_hd)}
+        if by == "channel":
+            shown = {"apart": by_distance(found, held, n_hd), "pictures": pictures(frames, held)}
+    return figures, {"error": {by: of["error"] for by, of in figures.items()}, **shown}
+
+
+def by_distance(found: dict[str, Array], held: Guesses, n_hd: int) -> dict[str, Array]:
+    """Squared error over that of the planes' means in HD, by how far apart the seen channels are."""
+    edges = np.array([2, 3, 4, 5, 6, 8, 11])
+    of = (held.hidden.event < n_hd) & (held.apart >= edges[0]) & (held.apart < edges[-1])
+    group = np.searchsorted(edges, held.apart[of], "right") - 1
+    sums = {way: np.bincount(group, squared[of]) for way, squared in found.items()}
+    return {"apart": (edges[:-1] + edges[1:] - 1) / 2} | {
+        way: total / sums["nothing"] for way, total in sums.items()
+    }
+
+
+def pictures(frames: dict[str, list[Frame]], held: Guesses) -> dict[str, Array]:
+    """A piece of the first held-out window's collection plane: as measured, as seen, and with each guess."""
+    frame, hidden = frames["held_out"][0], held.hidden
+    measured = np.arcsinh(frame.adc / 200)
+    of = hidden.event == 0
+    at = np.searchsorted(frame.channel, hidden.channel[of]), hidden.tick[of]
+    seen = measured.copy()
+    seen[np.isin(frame.channel, hidden.channel[of])] = np.nan
+    filled = {"measured": measured, "seen": seen}
+    for name, guess in (("interpolated", held.without), ("model", hidden.expected)):
+        whole = np.where(np.isnan(seen), 0.0, seen)
+        whole[at] = guess[of]
+        filled[name] = whole
+    wires = np.flatnonzero(frame.columns["plane"] == 2)
+    busy = np.convolve(measured[wires].sum(1), np.ones(80), "valid").argmax()
+    return {name: values[wires[busy : busy + 80]] for name, values in filled.items()}
