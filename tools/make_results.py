@@ -44,14 +44,16 @@ def main() -> None:
     for name in given.only:
         out = given.runs / name
         out.mkdir(parents=True, exist_ok=True)
-        figures[name], shown = importlib.import_module(f"results.{name}").main(given.data, out, given.overrides)
+        figures[name], shown = importlib.import_module(f"results.{name}").main(
+            given.data, out, given.overrides
+        )
         if name in ("gibuu", "dimuons"):
             structured[name] = shown
         else:
             getattr(pictures, name)(shown, given.out)
         file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         print(name, json.dumps(figures[name], indent=1))  # noqa: T201
-    if len(structured) == 2:  # noqa: PLR2004
+    if len(structured) == 2:
         pictures.structured(structured, given.out)
 
 

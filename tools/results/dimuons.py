@@ -1,8 +1,8 @@
 # ruff: noqa: INP001
 """CMS's muon pairs: hidden fields, and the invariant mass from a representation that never saw it.
 
-The file has 2,304 pairs of 500 events: each pair several times, and in both orders. Events are held out with all of
-their pairs.
+The file has 2,304 pairs of 500 events: each pair several times, and in both orders. Events are held out with
+all of their pairs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def main(data: Path, out: Path, overrides: list[str]) -> tuple[dict[str, Any], d
         guesses[name] = regress(of_train, np.log(mass), of_held, shrink=100.0)
     nothing = np.square(guesses["the mean of training"] - wanted)
     off = {
-        name: ratio_interval(number.ravel(), np.square(guess - wanted), nothing) for name, guess in guesses.items()
+        name: ratio_interval(number.ravel(), np.square(guess - wanted), nothing)
+        for name, guess in guesses.items()
     }
     fields = trained.terms(stores[1])
     distinct = {

@@ -30,7 +30,7 @@ def process_of(batch: Batch) -> Array:
 
 
 def counted(batch: Batch) -> Array:
-    """``(B, 8)``: what a physicist would count first: hadrons of each kind, all, the energies seen and given."""
+    """``(B, 8)``: hadrons of each kind, all of them, the energy that is seen, and the neutrino's."""
     particles = batch.parts["structured"]["particles"]
     event = np.repeat(np.arange(len(batch)), particles.lengths)
     c = particles.columns

@@ -1,5 +1,5 @@
 # ruff: noqa: INP001
-"""Hidden channels without learning: between the nearest that are seen, or from the other planes' charge in time."""
+"""Hidden channels without learning: between those that are seen, or from the other planes' charge in time."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def profile(values: Array, hidden: Array) -> Array:
 def fitted(given: Array, truth: Array, plane: Array) -> dict[int, Array]:
     """For each plane the factor and offset with which a prediction has the least squared error."""
     return {
-        int(number): np.polyfit(given[plane == number], truth[plane == number], 1) for number in np.unique(plane)
+        int(number): np.polyfit(given[plane == number], truth[plane == number], 1)
+        for number in np.unique(plane)
     }
 
 

@@ -1,8 +1,8 @@
 # ruff: noqa: INP001
 """LEGEND's argon light on SiPMs: noise taken away, and photoelectrons counted, from a frozen representation.
 
-Trained on 8 of the 10 triggers of a commissioning run of 2021; two are held out. Photoelectrons are counted in
-another run, of 2023, whose hit tier says how many there are.
+Trained on 8 of the 10 triggers of a commissioning run of 2021; two are held out. Photoelectrons are counted
+in another run, of 2023, whose hit tier says how many there are.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ SCHEMA = waveform_schema(sample_ns=16.0, dtype="float32")
 
 
 def windows_of(traces: Array) -> Array:
-    """``(N, K, WINDOW)`` of traces ``(N, T)``, each window around its own median."""
+    """``(N, K, WINDOW)`` of traces ``(N, T)``, each trace around its median."""
     n = traces.shape[1] // WINDOW
-    cut = traces[:, : n * WINDOW].reshape(len(traces), n, WINDOW).astype(float)
-    around: Array = cut - np.median(cut, 2, keepdims=True)
-    return around
+    above = traces - np.median(traces, 1, keepdims=True)
+    cut: Array = above[:, : n * WINDOW].reshape(len(traces), n, WINDOW)
+    return cut
 
 
 def read(data: Path, file: str, **options: str) -> tuple[Array, Any]:
@@ -55,9 +55,9 @@ def read(data: Path, file: str, **options: str) -> tuple[Array, Any]:
 def store(path: Path, windows: Array) -> Path:
     """A store of windows ``(N, WINDOW)``, an event each."""
     samples = (
-        Frame(name=f"{path.name} {k}", adc=adc[None].astype(np.float32), channel=np.zeros(1, int), columns={}).sample(
-            "light"
-        )
+        Frame(
+            name=f"{path.name} {k}", adc=adc[None].astype(np.float32), channel=np.zeros(1, int), columns={}
+        ).sample("light")
         for k, adc in enumerate(windows)
     )
     return write(path, samples, "light", SCHEMA, source="LEGEND test data", window=WINDOW)
@@ -68,7 +68,10 @@ def of_samples(trained: Trained, path: Path, *, learned: bool = True) -> Array:
     """``(N * WINDOW, F)`` frozen features of each sample of a store's events."""
     encoder = (trained.module if learned else trained.untrained).encoder
     return np.concatenate(
-        [encoder.points(trained.units(batch))["light"].values.float().numpy() for batch in trained.events(path)]
+        [
+            encoder.points(trained.units(batch))["light"].values.float().numpy()
+            for batch in trained.events(path)
+        ]
     )
 
 
@@ -86,7 +89,7 @@ def quiet_of(windows: Array) -> list[Array]:
 
 
 def with_noise(windows: Array, quiet: list[Array], seed: int) -> Array:
-    """Windows ``(rows, channels, K, WINDOW)`` with `ADDED` times the noise of a quiet one of the same channel."""
+    """Windows ``(rows, channels, K, WINDOW)`` with `ADDED` times the noise of a quiet one of the channel."""
     rng, noisy = np.random.default_rng(seed), windows.copy()
     for row, channel, k in np.ndindex(windows.shape[:3]):
         noise = quiet[channel][rng.integers(len(quiet[channel]))]
@@ -95,13 +98,15 @@ def with_noise(windows: Array, quiet: list[Array], seed: int) -> Array:
 
 
 def around(windows: Array) -> Array:
-    """``(N * WINDOW, 2 * TAPS + 1)``: each sample with those before and after it, of windows ``(N, WINDOW)``."""
+    """``(N * WINDOW, 2 * TAPS + 1)``: each sample of ``(N, WINDOW)`` with those before and after it."""
     padded = np.pad(windows, ((0, 0), (TAPS, TAPS)))
     view = np.lib.stride_tricks.sliding_window_view(padded, 2 * TAPS + 1, axis=1)
     return view.reshape(-1, 2 * TAPS + 1)
 
 
-def denoised(trained: Trained, windows: dict[str, Array], out: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+def denoised(
+    trained: Trained, windows: dict[str, Array], out: Path
+) -> tuple[dict[str, Any], dict[str, Array]]:
     """Squared error of each way over that of the noise that was added, and the traces.
 
     Readouts and filters are fitted to training triggers; heights are in units of the noisy trace's noise.
@@ -126,12 +131,14 @@ def denoised(trained: Trained, windows: dict[str, Array], out: Path) -> tuple[di
         return np.concatenate((of_samples(trained, stores[split], learned=learned), own, np.arcsinh(own)), 1)
 
     learned, untrained = (
-        read_out(features("train", learned=which), features("held_out", learned=which)) for which in (True, False)
+        read_out(features("train", learned=which), features("held_out", learned=which))
+        for which in (True, False)
     )
     pulse = average_pulse(clean["train"] / noise_of(clean["train"]))
     ways = {
         "the noisy trace": noisy["held_out"],
-        "matched filter": np.stack([matched(trace, pulse)[0] for trace in standard["held_out"]]) * noise["held_out"],
+        "matched filter": np.stack([matched(trace, pulse)[0] for trace in standard["held_out"]])
+        * noise["held_out"],
         "best linear filter": read_out(around(standard["train"]), around(standard["held_out"])),
         "readout of the frozen representation": learned,
         "the same, untrained": untrained,

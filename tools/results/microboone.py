@@ -1,8 +1,8 @@
 # ruff: noqa: INP001
 """MicroBooNE's raw ADC: do four conditions of noise lie apart in a representation that never heard of them?
 
-An event is 1,024 ticks of one channel. Channels are trained on or held out with all that they have, and the model is
-told neither their numbers nor the size of the noise: each trace is divided by its own.
+An event is 1,024 ticks of one channel. Channels are trained on or held out with all that they have, and the
+model is told neither their numbers nor the size of the noise: each trace is divided by its own.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ CONDITIONS = ("chirping", "noisy", "misconfig", "rcrc")
 WINDOW = 1024
 TRAIN, HELD_OUT = range(22), range(24, 32)
 """Channels. Neighbours share noise, so two in between are left out."""
+SHOWN = 26
+"""Channel in the picture."""
 SCHEMA = waveform_schema(sample_ns=500.0, dtype="int16")
 
 
@@ -55,7 +57,9 @@ def prepare(data: Path, out: Path) -> dict[str, Events]:
                         place.append((condition, channel, first))
                         adc.append(frame[channel, first : first + WINDOW])
             samples = (
-                Frame(name=f"run 3493 {at}", adc=samples[None], channel=np.zeros(1, int), columns={}).sample("charge")
+                Frame(name=f"run 3493 {at}", adc=samples[None], channel=np.zeros(1, int), columns={}).sample(
+                    "charge"
+                )
                 for at, samples in zip(place, adc, strict=True)
             )
             write(out / f"{split}.h5", samples, "charge", SCHEMA, source="MicroBooNE run 3493", ticks=WINDOW)
@@ -110,5 +114,8 @@ def main(data: Path, out: Path, overrides: list[str]) -> tuple[dict[str, Any], d
         "map": ((frozen[1] - centre) / frozen[0].std(0)) @ axes.T,
         "condition": held.condition,
         "accuracy": accuracy,
-        "traces": {name: adc[1][np.flatnonzero(held.condition == k)[0]] for k, name in enumerate(CONDITIONS)},
+        "traces": {
+            name: adc[1][np.flatnonzero((held.condition == k) & (held.channel == SHOWN))[0]]
+            for k, name in enumerate(CONDITIONS)
+        },
     }

@@ -1,8 +1,8 @@
 # ruff: noqa: INP001
 """Photoelectrons of LEGEND's SiPMs, read from frozen features and compared with the hit tier.
 
-The hit tier of the ten triggers has few pulses, too few to learn from. So the readout learns from pulses of known
-height that are added to quiet windows of the commissioning run, and is then asked about real ones of the other run.
+The hit tier of the ten triggers has few pulses, too few to learn from. So the readout learns from pulses of
+known height that are added to quiet windows of the commissioning run, and is then asked about real ones.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ MADE = 1500
 HEIGHTS = (5.0, 14.0)
 """Of a photoelectron, in units of the noise: drawn for each window, since gains differ."""
 CLEAR = 0.5
-"""Photoelectrons from which on a window counts as one with light; the hit tier's smaller pulses drown in noise."""
+"""From so many photoelectrons on a window has light; the hit tier's smaller pulses drown in noise."""
 
 
 def made(quiet: Array, pulse: Array, seed: int) -> tuple[Array, Array]:
-    """Quiet windows ``(MADE, WINDOW)`` with 0 to 5 pulses, and the sums of their heights over the noise."""
+    """Quiet windows ``(MADE, WINDOW)`` with 0 to 5 pulses, and the sums of their heights over the noise then."""
     rng = np.random.default_rng(seed)
     windows = quiet[rng.integers(len(quiet), size=MADE)].copy()
     noise, total = noise_of(windows)[:, 0], np.zeros(MADE)
@@ -37,8 +37,8 @@ def made(quiet: Array, pulse: Array, seed: int) -> tuple[Array, Array]:
             tick = rng.integers(BEFORE, WINDOW - 100)
             stop = min(WINDOW, tick - BEFORE + len(pulse))
             window[tick - BEFORE : stop] += height * noise[k] * pulse[: stop - tick + BEFORE]
-            total[k] += height
-    return windows, total
+            total[k] += height * noise[k]
+    return windows, total / noise_of(windows)[:, 0]
 
 
 def labelled(data: Path) -> tuple[Array, Array, Array]:
@@ -58,7 +58,9 @@ def labelled(data: Path) -> tuple[Array, Array, Array]:
     return windows.reshape(-1, WINDOW), counts.ravel(), trigger
 
 
-def counted(trained: Trained, windows: Array, data: Path, out: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+def counted(
+    trained: Trained, windows: Array, data: Path, out: Path
+) -> tuple[dict[str, Any], dict[str, Array]]:
     """Photoelectrons of the physics run's windows, by each way, and how far they are from the hit tier.
 
     Each way has one factor, from heights to photoelectrons, which the windows with light set.
@@ -91,11 +93,10 @@ def counted(trained: Trained, windows: Array, data: Path, out: Path) -> tuple[di
         height = way() * noise
         factor = float(height[clear] @ counts[clear] / (height[clear] @ height[clear]))
         guess = guesses[name] = factor * height
+        dark = np.abs(guess - counts)[~clear]
         found[name] = {
             "correlation": interval(trigger, lambda at, g=guess: np.corrcoef(g[at], counts[at])[0, 1]),
-            "off_without_light": interval(
-                trigger[~clear], lambda at, off=np.abs(guess - counts)[~clear]: off[at].mean()
-            ),
+            "off_without_light": interval(trigger[~clear], lambda at, off=dark: off[at].mean()),
             "with_light": [round(float(value), 2) for value in guess[clear]],
         }
     figures = {"hit_tier": counts[clear].round(2).tolist(), "windows": len(counts), "ways": found}

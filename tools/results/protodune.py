@@ -1,8 +1,8 @@
 # ruff: noqa: INP001
 """ProtoDUNE-HD and -VD: what lies on hidden channels, beside interpolation and beside learning nothing.
 
-A frame of each detector is cut into windows of time. The first are trained on, both detectors together; the last
-are held out, with a window between them that neither sees.
+A frame of each detector is cut into windows of time. The first are trained on, both detectors together; the
+last are held out, with a window between them that neither sees.
 """
 
 from __future__ import annotations
@@ -33,7 +33,11 @@ DETECTORS = {
 HELD_OUT = 8
 """The windows from this one on are held out; the one before is left out."""
 SCHEMA = waveform_schema(
-    sample_ns=500.0, dtype="float32", known=("plane", "pedestal_adc"), unit="electrons", planes=("U", "V", "W")
+    sample_ns=500.0,
+    dtype="float32",
+    known=("plane", "pedestal_adc"),
+    unit="electrons",
+    planes=("U", "V", "W"),
 )
 
 

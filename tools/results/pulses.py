@@ -15,7 +15,7 @@ THRESHOLD = 4.0
 
 
 def noise_of(adc: Array) -> Array:
-    """``(N, 1)`` standard deviation of the noise of traces ``(N, T)``, by the median distance from the median."""
+    """``(N, 1)`` standard deviation of the noise of traces ``(N, T)``, by the distance from the median."""
     centre = np.median(adc, 1, keepdims=True)
     spread: Array = 1.4826 * np.median(np.abs(adc - centre), 1, keepdims=True)
     return spread
@@ -33,7 +33,12 @@ def average_pulse(adc: Array, *, height: float = 8.0) -> Array:
         last = 0
         for tick in np.flatnonzero(trace > height):
             start = tick - BEFORE
-            if tick < last or start < 0 or tick + AFTER > len(trace) or trace[tick] < trace[tick : tick + 40].max():
+            if (
+                tick < last
+                or start < 0
+                or tick + AFTER > len(trace)
+                or trace[tick] < trace[tick : tick + 40].max()
+            ):
                 continue
             if np.abs(trace[start : tick - 8]).max() < 4.0:
                 found.append(trace[start : tick + AFTER] / trace[tick])
@@ -43,9 +48,10 @@ def average_pulse(adc: Array, *, height: float = 8.0) -> Array:
 
 
 def matched(trace: Array, pulse: Array) -> tuple[Array, float]:
-    """What a matched filter makes of a trace ``(T,)`` in units of the noise: the largest pulse, then the next one.
+    """What a matched filter makes of a trace ``(T,)`` in units of the noise.
 
-    The noise is taken as white. Gives the pulses ``(T,)`` without noise, and the sum of their heights.
+    The largest pulse is found and taken away, then the next one. The noise is taken as white. Gives pulses
+    ``(T,)`` without noise, and the sum of their heights.
     """
     rest, clean, total = trace.copy(), np.zeros(len(trace) + len(pulse)), 0.0
     norm = float(pulse @ pulse)

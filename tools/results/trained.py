@@ -58,7 +58,7 @@ class Trained:
 
     @torch.no_grad()
     def pooled(self, path: Path, *, learned: bool = True) -> Array:
-        """``(B, 3 D)`` float64: mean, spread and highest value of the frozen tokens, of each event of a store.
+        """``(B, 3 D)`` float64: mean, spread and highest value of each event's frozen tokens.
 
         Args:
             path: The store.
@@ -76,7 +76,7 @@ class Trained:
 
     @torch.no_grad()
     def terms(self, path: Path) -> dict[str, list[float]]:
-        """Each term's mean over the hidden units of a store, and that of learning nothing, under validation's masks."""
+        """Each term's mean over hidden units, and that of learning nothing, under validation's masks."""
         objective, device = self.module.objective, torch.device("cpu")
         sums: dict[str, Array] = {}
         for batch in self.events(path, at_once=256):
@@ -101,7 +101,9 @@ class Trained:
         return open_source(str(path), parts=data.parts, max_event_cost=data.max_event_cost)
 
 
-def pretrain(name: str, train_on: Path, validate_on: Path, out: Path, overrides: Sequence[str] = ()) -> Trained:
+def pretrain(
+    name: str, train_on: Path, validate_on: Path, out: Path, overrides: Sequence[str] = ()
+) -> Trained:
     """Trains a named recipe, in this process.
 
     Args:

@@ -1,8 +1,8 @@
 # ruff: noqa: INP001
 """Events cut out of a frame: a window of ticks of some channels each, in the event store.
 
-One frame is too few events to learn from, and to hold some back. Windows of time (and channels) are what it has
-more of: some are trained on, others held out. They are of one moment of one detector all the same.
+One frame is too few events to learn from, and to hold some back. Windows of time (and channels) are what it
+has more of: some are trained on, others held out. They are of one moment of one detector all the same.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class Frame:
         where = f"{self.name}, ticks {first} to {stop}, channels {self.channel[at].tolist()}"
         return Frame(name=where, adc=self.adc[at, first:stop], channel=self.channel[at], columns=columns)
 
-    def sample(self, part: str, *, zero_pad: int | None = None, labels: Mapping[str, Any] | None = None) -> Sample:
+    def sample(
+        self, part: str, *, zero_pad: int | None = None, labels: Mapping[str, Any] | None = None
+    ) -> Sample:
         """The frame as an event, whose ticks are counted from its own start.
 
         Args:
