@@ -28,7 +28,7 @@ CLEAR = 0.5
 
 
 def made(quiet: Array, pulse: Array, seed: int) -> tuple[Array, Array]:
-    """Quiet windows ``(MADE, WINDOW)`` with 0 to 5 pulses, and the sums of their heights over the noise then."""
+    """Quiet windows ``(MADE, WINDOW)`` with 0 to 5 pulses, and the sums of their heights over the noise."""
     rng = np.random.default_rng(seed)
     windows = quiet[rng.integers(len(quiet), size=MADE)].copy()
     noise, total = noise_of(windows)[:, 0], np.zeros(MADE)
