@@ -12,7 +12,7 @@ RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c '$(RECENT)' 2>/dev/null && echo "$$p" && break; done)
 
-.PHONY: help pretrain test slow lint types docs reference format constraints clean
+.PHONY: help pretrain test slow lint types docs results reference format constraints clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -40,6 +40,10 @@ types: .venv/installed-test
 # make docs       build the site into site/, strictly
 docs: .venv/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# make results    train the demonstrations on real data in full: pictures and figures of docs/results.md
+results: .venv/installed-test
+	$(BIN)/python tools/make_results.py
 
 # make reference  write docs/reference/ again, after commands, settings or hooks changed
 reference: .venv/installed-test

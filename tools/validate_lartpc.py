@@ -50,7 +50,7 @@ def main() -> int:
         figure, axes = panels(page.TITLES)
         drawn = page.draw(axes, given.data / "larndsim") if page is charge else page.draw(axes)
         checks[name] = list(drawn)
-        finish(figure, given.out, name)
+        finish(figure, given.out / f"validation-{name}.png")
     if set(given.only) == set(PAGES):
         content = {name: [asdict(check) for check in of] for name, of in checks.items()}
         (given.out / "validation.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -93,5 +93,7 @@ def hepfm_recipes() -> list[api.RecipeSpec]:
         for name, summary in (
             ("masked-tiny", "Masked pretraining on simulated particle records in minutes on two cores."),
             ("autoregressive-tiny", "Each particle from those before it, on simulated records, in minutes."),
+            ("gibuu", "Hidden fields of neutrino interactions by GiBUU: a demonstration."),
+            ("dimuons", "Hidden fields of real CMS muon pairs: a demonstration."),
         )
     ]

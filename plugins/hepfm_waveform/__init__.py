@@ -95,5 +95,9 @@ def hepfm_recipes() -> list[api.RecipeSpec]:
         for name, summary in (
             ("masked-tiny", "Masked pretraining on simulated wire charge in minutes on two cores."),
             ("masked-tiny-light", "Masked pretraining on simulated light in minutes on two cores."),
+            ("protodune", "Hidden channels of real ProtoDUNE-HD and -VD frames: a demonstration."),
+            ("protodune-planes", "Hidden planes of real ProtoDUNE-HD and -VD frames: a demonstration."),
+            ("microboone-noise", "Raw noise of real MicroBooNE channels: a demonstration."),
+            ("legend-light", "Real LEGEND SiPM traces of argon light: a demonstration."),
         )
     ]

@@ -55,14 +55,13 @@ def panels(titles: list[str]) -> tuple[Figure, Panels]:
     return figure, axes
 
 
-def finish(figure: Figure, folder: Path, name: str) -> None:
-    """Legends, and the file ``validation-NAME.png``."""
+def finish(figure: Figure, file: Path) -> None:
+    """Legends, and the file, of few colours."""
     for panel in figure.axes:
         for axis in (panel.xaxis, panel.yaxis):
             axis.set_minor_formatter(NullFormatter())
         if panel.get_legend_handles_labels()[0]:
             panel.legend(fontsize=8)
-    file = folder / f"validation-{name}.png"
     figure.savefig(file)
     with Image.open(file) as picture:
         small = picture.convert("RGB").quantize(128)  # a third of the size, and nobody sees it

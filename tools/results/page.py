@@ -1,0 +1,103 @@
+# ruff: noqa: INP001
+"""The tables of docs/results.md, from the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+
+def tables(figures: Mapping[str, Any]) -> Iterator[str]:
+    """Each table of the page, as it stands there."""
+    runs = [
+        *figures["protodune"].values(),
+        *(figures[name] for name in ("microboone", "legend", "gibuu", "dimuons")),
+    ]
+    yield table(
+        [
+            "recipe",
+            "events",
+            "held out",
+            "steps",
+            "processor time [min]",
+            "validation loss",
+            "learning nothing",
+        ],
+        (
+            [
+                f"`{run['recipe']}`",
+                run["training_events"],
+                run["held_out_events"],
+                run["steps"],
+                f"{run['processor_minutes']:.1f}",
+                f"{run['validation_loss']:.3f}",
+                f"{run['validation_loss_without_learning']:.3f}",
+            ]
+            for run in runs
+        ),
+    )
+    yield table(
+        ["hidden", "detector", "rule", "rule, fitted", "model"],
+        (
+            [f"{by}s", detector, *(between(of[way]) for way in ("rule", "fitted rule", "model"))]
+            for by, run in figures["protodune"].items()
+            for detector, of in run["error"].items()
+        ),
+    )
+    accuracy = figures["microboone"]["accuracy"]
+    yield table(["features", "windows told right"], ([name, between(of)] for name, of in accuracy.items()))
+    yield table(
+        ["error over that of the added noise", "all samples", "samples of pulses"],
+        (
+            [name, between(of["all samples"]), between(of["samples of pulses"])]
+            for name, of in figures["legend"]["denoising"]["error"].items()
+        ),
+    )
+    light = figures["legend"]["photoelectrons"]
+    yield table(
+        ["photoelectrons", "of three pulses", "correlation", "mean distance without light"],
+        [
+            ["hit tier", ", ".join(f"{value:.2f}" for value in light["hit_tier"]), "", ""],
+            *(
+                [
+                    name,
+                    ", ".join(f"{value:.2f}" for value in of["with_light"]),
+                    between(of["correlation"]),
+                    between(of["off_without_light"]),
+                ]
+                for name, of in light["ways"].items()
+            ),
+        ],
+    )
+    yield table(
+        ["hidden field", "loss [nats]", "learning nothing"],
+        (
+            [f"{field} ({name})", f"{learned:.2f}", f"{nothing:.2f}"]
+            for key, name in (("gibuu", "GiBUU"), ("dimuons", "CMS"))
+            for field, (learned, nothing) in figures[key]["fields"].items()
+            if nothing > 0.1  # what always has one value teaches nothing
+        ),
+    )
+    yield table(
+        ["features", "told right", "mean over processes"],
+        (
+            [name, between(of["right"]), between(of["mean over processes"])]
+            for name, of in figures["gibuu"]["accuracy"].items()
+        ),
+    )
+    error = figures["dimuons"]["mass_error"]
+    yield table(
+        ["features", "squared error of log(mass)"], ([name, between(of)] for name, of in error.items())
+    )
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table of Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+
+
+def between(figure: Sequence[float]) -> str:
+    """A figure with the ends of its interval, to three digits."""
+    value, low, high = figure
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
