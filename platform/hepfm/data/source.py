@@ -298,8 +298,8 @@ def check_apart(train: Source, val: Source) -> None:
             raise DataError(
                 "Validation events begin with records of a file that training events begin with too, so "
                 "validation would flatter; another seed does not help.",
-                where=f"generator {val.events.generator}, records from {part[0]:g} to {part[1]:g} of the file",
-                fix="give each a part of its own (share: [0, 0.9] and share: [0.9, 1]), or a file.",
+                where=f"generator {val.events.generator}, {part[0]:g} to {part[1]:g} of the file",
+                fix="give each a part of its own (share: [0, 0.9] and [0.9, 1]), or a file of its own.",
             )
         return
     train_ids, val_ids = train.event_ids(), val.event_ids()
