@@ -327,6 +327,14 @@ class Generator(Protocol):
         Config: A pydantic model. Its fields are options of ``hepfm simulate`` and of
             recipes, explained by their docstrings. `GENERATOR_KEYS` are taken.
         parts: Part name to schema, of the parts that were asked for.
+
+    It may have these beside, which are asked for where they are there:
+
+    - ``doubts``: sentences about what is odd in its configuration and may yet be meant; told as warnings.
+    - ``records()``: what events take from files, as the digest of each file to the part of it, two numbers
+      from 0 to 1. Training and validation may have no part in common.
+    - ``counts()``: what was left out or changed in this process since it was made, as words to numbers
+      (particles that were skipped, say). They are told at the end, and kept in provenance.
     """
 
     Config: ClassVar[type[BaseModel]]

@@ -14,6 +14,8 @@ from hepfm.errors import DataError
 _MOST_LINES = 24
 _MOST_CELLS = (4096, 16384)
 """Channels and ticks of a picture. Pixels are many more channels, nearly all of them without a sample."""
+_MOST_HIT_CELLS = (200, 300)
+"""The same for hits, which stand alone: a cell of a point's size can be seen."""
 _SPARSE = 4
 """Numbers for each channel, above which a picture would be of gaps: they are those of boards."""
 _WAVEFORM = 100
@@ -108,7 +110,8 @@ def _picture(
         channels, axis = rank.reshape(-1), Axis("channels in order of number")
     low, first = int(channels.min()), int(starts.min())
     spans = int(channels.max()) - low + 1, int((starts + sizes).max()) - first
-    tall, wide = (max(1, -(-span // most)) for span, most in zip(spans, _MOST_CELLS, strict=True))
+    most = _MOST_CELLS if sizes.max() >= _WAVEFORM or len(numbers) == spans[0] else _MOST_HIT_CELLS
+    tall, wide = (max(1, -(-span // cells)) for span, cells in zip(spans, most, strict=True))
     grid = np.full((-(-spans[0] // tall), -(-spans[1] // wide)), np.nan, np.float32)
     cells: list[Array] = []
     values: list[Array] = []

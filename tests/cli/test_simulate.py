@@ -144,6 +144,8 @@ def test_json_says_what_was_made(tmp_path):
     ("words", "kind", "why"),
     [
         (("--events", 0), int, "greater than or equal to 1"),
+        (("--first", 99999999999999999999), int, "less than or equal to 4611"),
+        (("--seed", 2**63), int, "less than or equal to 4611"),
         (("--grid", 4), RecipeError, "grid is 4; wanted: 8 or more"),
         (("--grid", "wide"), int, "a valid integer"),
         (("--set", "grd=16"), RecipeError, "did you mean 'grid'"),
@@ -212,6 +214,20 @@ def test_a_second_simulation_into_one_folder_is_refused_and_the_first_one_named(
         pass
 
 
+def test_ctrl_c_ends_it_with_a_word_on_how_it_goes_on(tmp_path, process):
+    out = tmp_path / "out"
+    begun = process("tracks", "--events", 4000, "--shard-events", 40, "--workers", 0, "--out", out)
+    deadline = time.monotonic() + 60
+    while not list(out.glob("*.h5")) and time.monotonic() < deadline and begun.poll() is None:
+        time.sleep(0.01)
+    begun.send_signal(signal.SIGINT)
+    stderr = begun.communicate(timeout=60)[1]
+    assert begun.returncode == 130, stderr
+    assert "the same command goes on" in stderr
+    assert "Traceback" not in stderr
+    assert 0 < len(list(out.glob("*.h5"))) < 100
+
+
 @pytest.mark.parametrize(
     ("words", "env", "where"),
     [
@@ -234,6 +250,16 @@ def test_without_ray_its_address_is_not_looked_at(tmp_path, monkeypatch):
     for name, words in (("one", ()), ("none", ("--workers", 0, "--shard-events", 2))):
         run("tracks", "--events", 5, "--grid", 16, "--out", tmp_path / name, *words)
         assert len(ids_of(tmp_path / name)) == 5
+
+
+def test_a_failed_run_does_not_block_its_own_mending(tmp_path):
+    words = ("tracks", "--events", 60, "--grid", 16, "--workers", 0, "--out", tmp_path / "out")
+    run(*words, "--fail-at", 0, "--shard-events", 60, fails=PluginError)
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == 0, result.exception
+    assert "nothing was finished" in result.stderr
+    assert ids_of(tmp_path / "out") == wanted_ids(0, 60, grid=16)
+    assert len(list((tmp_path / "out").glob("*.h5"))) == 4  # of 16, so that a kill loses no more
 
 
 def test_a_full_disk_is_said_and_the_same_command_goes_on(tmp_path, process):

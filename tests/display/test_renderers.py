@@ -6,16 +6,19 @@ import base64
 import gzip
 import json
 import re
+from itertools import combinations
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from plotly.offline import get_plotlyjs
 
 from hepfm.api import ClassName
 from hepfm.display.html import write_html
 from hepfm.display.panels import Axis, Branch, Heatmap, Line, Lines, PointCloud, Tree
-from hepfm.display.png import write_png
+from hepfm.display.png import _column_lines, _draw_tree, write_png
 from hepfm.display.scene import cells
 
 WORDS = (
@@ -200,5 +203,20 @@ def test_a_picture_without_values_has_a_scale():
 def test_the_png_has_a_place_for_each_panel(tmp_path):
     write_png([*two_panels(), *flat_panels()], tmp_path / "event.png", "an event")
     height, width, _ = imread(tmp_path / "event.png").shape
-    assert width == pytest.approx(4 * 6 * 110, abs=2)  # four in a row, five in two
-    assert height == pytest.approx((2 * 5.2 + 0.4) * 110, abs=2)
+    assert width == pytest.approx(4 * 6 * 110, abs=2)  # four in a row
+    tree = 0.15 * (2 + 3)  # two lines below them, and their title
+    assert height == pytest.approx((5.2 + tree + 0.4) * 110, abs=2)
+
+
+@pytest.mark.parametrize(("lines", "width"), [(3, 8.0), (61, 12.0), (60, 24.0), (200, 24.0)])
+def test_the_lines_of_a_tree_neither_overlap_nor_leave_the_picture(lines, width):
+    texts = [f"gamma, interaction {k}, momentum " + "(0.01234, -1.2345) " * (k % 9) for k in range(lines)]
+    tree = Tree(title="truth", branches=[Branch(depth=k % 8, text=text) for k, text in enumerate(texts)])
+    figure = Figure(figsize=(width, 0.15 * _column_lines(tree, width)), dpi=110)
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    _draw_tree(axes, tree, width)
+    boxes = [text.get_window_extent(canvas.get_renderer()) for text in axes.texts]
+    assert len(boxes) == min(lines, 61)
+    assert all(box.x0 >= 0 and box.x1 <= width * 110 for box in boxes)
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))

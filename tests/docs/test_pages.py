@@ -100,11 +100,11 @@ def test_the_page_on_objectives_works(follow):
 
 
 def test_the_page_on_simulating_works(follow):
-    assert follow("docs/simulate.md") == 4
+    assert follow("docs/simulate.md") == 5
 
 
 def test_the_page_on_lartpc_events_works(follow):
-    assert follow("docs/lartpc.md") == 4
+    assert follow("docs/lartpc.md") == 5
 
 
 def test_the_page_on_waveforms_works(follow):

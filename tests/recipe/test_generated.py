@@ -109,6 +109,7 @@ def test_the_name_of_a_file_beside_the_recipe_is_a_path(tmp_path, monkeypatch):
 def test_settings_without_effect_are_named():
     warnings = " ".join(from_dict(tree(batch_cost=99)).warnings)
     assert "data.batch_cost: no effect on events of a generator" in warnings
+    assert from_dict(tree(batch_cost=99, batch_events=8)).warnings == ()
     assert "each rank computes its whole share" not in " ".join(
         from_dict(tree(micro_batch_cost=10**6)).warnings
     )

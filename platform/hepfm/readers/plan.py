@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,24 +70,47 @@ def claimed(folder: Path, work: Work) -> Iterator[None]:
                     folder.rmdir()
 
 
-def agree(folder: Path, work: Work, wanted: Mapping[str, Any]) -> None:
+def planned(folder: Path, work: Work) -> dict[str, Any] | None:
+    """The plan that is in a folder; None where there is none. `DataError` for one that is no JSON."""
+    path = folder / work.file
+    if not path.exists():
+        return None
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"the {work.name}'s plan makes no sense ({error})", where=str(path)) from error
+
+
+def agree(
+    folder: Path, work: Work, wanted: Mapping[str, Any], *, say: Callable[[str], None] = lambda _: None
+) -> None:
     """Puts the plan into an empty folder, or compares it with the one that is there.
+
+    Another plan of which no shard was finished makes room; what it had begun goes.
 
     Args:
         folder: Of shards; made where it is missing.
         work: What fills it.
         wanted: All that decides what is written, as JSON.
+        say: Told in a sentence of a plan that made room.
 
     Raises:
         DataError: The folder holds something else, or cannot be made; or its plan is no JSON.
     """
     wanted = json.loads(json.dumps(wanted))
     path = folder / work.file
-    if path.exists():
-        try:
-            there = dict(json.loads(path.read_text()))
-        except (ValueError, TypeError) as error:
-            raise DataError(f"the {work.name}'s plan makes no sense ({error})", where=str(path)) from error
+    there = planned(folder, work)
+    if (
+        there is not None
+        and there != wanted
+        and {entry.name for entry in folder.iterdir()} <= _begun(folder, work)
+    ):
+        for begun in folder.glob(f"*{PARTIAL}"):
+            begun.unlink()
+        path.unlink()
+        say(f"{folder} held a {work.name} of which nothing was finished; it gives way to this one")
+        there = None
+    if there is not None:
         if other := sorted(key for key in {*there, *wanted} if there.get(key) != wanted.get(key)):
             what = f"the folder holds the result of another {work.name}: other {', '.join(other)}"
             raise DataError(what, where=str(path), fix="give another folder, or remove this one")
@@ -96,6 +119,11 @@ def agree(folder: Path, work: Work, wanted: Mapping[str, Any]) -> None:
     aside = path.with_name(work.file + PARTIAL)
     aside.write_text(json.dumps(wanted, indent=2) + "\n")
     aside.replace(path)
+
+
+def _begun(folder: Path, work: Work) -> set[str]:
+    """Names of what lies in a folder whose work has finished nothing."""
+    return {work.file, _LOCK, *(path.name for path in folder.glob(f"*{PARTIAL}"))}
 
 
 def _make(folder: Path, work: Work) -> None:

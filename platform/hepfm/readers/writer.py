@@ -182,6 +182,13 @@ class StoreWriter:
             else {**before, "appended": [*before.get("appended", ()), self.provenance]}
         )
 
+    def remark(self, said: Mapping[str, Any]) -> None:
+        """Adds to the provenance of the file that is written what is known after its last event."""
+        self.provenance = {**self.provenance, **said}
+        if self._file is not None:
+            whole = {**json.loads(self._file.attrs["provenance"]), **said}
+            self._file.attrs["provenance"] = layout.text(json.dumps(whole, sort_keys=True))
+
     def _keep_complete_blocks(self, file: h5py.File) -> list[tuple[int, str]]:
         kept: list[tuple[int, str]] = []
         for name in sorted(file.get("blocks", ())):

@@ -127,9 +127,12 @@ def _open_data(recipe: Recipe) -> tuple[Source, Source | None]:
         max_event_cost=recipe.data.max_event_cost,
     )
     train = open_split(recipe.data.train)
-    if recipe.data.val is None:
+    val = None if recipe.data.val is None else open_split(recipe.data.val)
+    drawn = [source for source in (train, val) if isinstance(source, GeneratorSource)]
+    for doubt in dict.fromkeys(doubt for source in drawn for doubt in source.events.doubts):
+        _log.warning("%s", doubt)
+    if val is None:
         return train, None
-    val = open_split(recipe.data.val)
     if different := schema_differences(train.parts, val.parts):
         raise DataError(
             "Training and validation data describe a part differently.",
