@@ -22,6 +22,7 @@ ROWS = {
     3: ("row03_balance", 20),
     4: ("row04_tokenizer", 20),
     5: ("row05_attention", 60),
+    7: ("row07_jets", 60),
     8: ("row08_state_space", 150),
     10: ("row10_overhead", 600),
     11: ("row11_first_step", 900),

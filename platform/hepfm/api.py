@@ -170,6 +170,7 @@ class PartSchema:
         tables: Table name to column name to `Column`.
         vocabularies: Class vocabularies, by name.
         attributes: What else belongs to the part, as JSON (voxel size in mm, grid, origin, detector).
+            ``truth: true`` marks truth; with ``nan: missing`` NaN is what is not known, elsewhere a defect.
     """
 
     kind: str
@@ -524,6 +525,30 @@ class Modality(Protocol):
 
     def decoder(self, d_model: int) -> Any:
         """A new `Decoder` module."""
+
+
+@runtime_checkable
+class Ordered(Protocol):
+    """What a `Modality` has besides if its units can be predicted one after the other.
+
+    Attributes:
+        ordered: Whether the packed order of units is one to predict along. Then a unit's token is of that
+            unit alone, and its target is all that there is to know of it.
+    """
+
+    ordered: bool
+
+
+@runtime_checkable
+class Causal(Protocol):
+    """What a `Backbone` has besides if it can look back only, and an `Objective` that needs one which does.
+
+    Attributes:
+        causal: Of a backbone, set to True: each token sees itself and those before it in its event alone. Of
+            an objective's class: True.
+    """
+
+    causal: bool
 
 
 @runtime_checkable

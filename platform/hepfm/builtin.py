@@ -52,6 +52,11 @@ def hepfm_objectives() -> list[api.ObjectiveSpec]:
             target="hepfm.objectives.contrastive:Contrastive",
             summary="Tell which of several events' light belongs to which charge, or any two parts.",
         ),
+        api.ObjectiveSpec(
+            name="autoregressive",
+            target="hepfm.objectives.autoregressive:Autoregressive",
+            summary="Predict each unit from those before it, and where an event ends.",
+        ),
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -103,7 +103,9 @@ class LartpcGenerator:
         return waveforms.light_schema(self._photon_detectors, name) if part == "light" else schema.truth(name)
 
     def digest(self) -> str:
-        """Of the configuration with all its defaults, the detector's content, and the files they name.
+        """Of the configuration with all its defaults, the detector's numbers, and the bytes of their files.
+
+        What events do not depend on is left out: where files lie, and what a detector says about itself.
 
         Raises:
             DataError: A file cannot be read.
@@ -114,18 +116,12 @@ class LartpcGenerator:
             "transport": self.config.transport,
             "recombination": self.config.recombination,
         }
-        plain: dict[str, Any] = {name: model.model_dump(mode="json") for name, model in said.items()}
+        plain: dict[str, Any] = {name: _contents(model.model_dump()) for name, model in said.items()}
         plain["image_deposits"] = self.config.image_deposits
         plain.update(self._libraries())
-        digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
-        for path in sorted(path for model in said.values() for path in _files(model.model_dump())):
-            try:
-                with path.open("rb") as file:
-                    digest.update(hashlib.file_digest(file, "sha256").digest())
-            except OSError as error:
-                what = f"a file that the configuration names cannot be read: {error.strerror}"
-                raise DataError(what, where=str(path), fix="correct its path") from error
-        return digest.hexdigest()
+        for about in ("name", "summary", "sources"):
+            del plain["detector"][about]
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
     def _libraries(self) -> dict[str, Any]:
         """What events owe to libraries that are asked for: their versions, and Geant4's data sets."""
@@ -240,16 +236,20 @@ class LartpcGenerator:
         return waveforms.light_tables(light, detectors)
 
 
-def _files(content: Any) -> Iterator[Path]:
-    """The files that a configuration names, wherever it does."""
-    if isinstance(content, Path):
-        yield content
-    elif isinstance(content, dict):
-        for value in content.values():
-            yield from _files(value)
-    elif isinstance(content, list | tuple):
-        for value in content:
-            yield from _files(value)
+def _contents(content: Any) -> Any:
+    """A configuration with the digests of the files that it names in place of their paths."""
+    if isinstance(content, dict):
+        return {key: _contents(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_contents(value) for value in content]
+    if not isinstance(content, Path):
+        return content
+    try:
+        with content.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        what = f"a file that the configuration names cannot be read: {error.strerror}"
+        raise DataError(what, where=str(content), fix="correct its path") from error
 
 
 class _Event:

@@ -8,6 +8,17 @@ HEPFM_API = (1, 0)
 
 
 @api.hookimpl
+def hepfm_modalities() -> list[api.ModalitySpec]:
+    return [
+        api.ModalitySpec(
+            name="structured",
+            target="hepfm_structured.modality:Structured",
+            summary="Rows of numbers: particles, jets, hits, event records.",
+        )
+    ]
+
+
+@api.hookimpl
 def hepfm_readers() -> list[api.ReaderSpec]:
     hdf5 = (".h5", ".hdf5")
     return [
@@ -67,5 +78,20 @@ def hepfm_displays() -> list[api.DisplaySpec]:
             name="structured",
             target="hepfm_structured.display:panels",
             summary="Where objects are, and a line for each, below the one that made it.",
+        )
+    ]
+
+
+@api.hookimpl
+def hepfm_recipes() -> list[api.RecipeSpec]:
+    return [
+        api.RecipeSpec(
+            name=f"structured/{name}",
+            target=f"hepfm_structured:recipes/{name}.yaml",
+            summary=summary,
+        )
+        for name, summary in (
+            ("masked-tiny", "Masked pretraining on simulated particle records in minutes on two cores."),
+            ("autoregressive-tiny", "Each particle from those before it, on simulated records, in minutes."),
         )
     ]

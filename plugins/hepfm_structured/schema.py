@@ -7,6 +7,8 @@ being ``{"kind": ...}`` with
 - ``positive``: 0 or more, over orders of magnitude (energies, momenta): for a logarithmic scale;
 - ``periodic``: an angle; ``period`` says after what it repeats;
 - ``categorical``: one of a few classes; ``vocabulary`` names them.
+
+The attribute ``nan: missing`` says that NaN is what is not known, and no defect.
 """
 
 from __future__ import annotations
@@ -132,6 +134,7 @@ def part_schema(
                 if t in {primary, EVENT}
             },
             **({"order": order} if order else {}),
+            "nan": "missing",
             **attributes,
         },
     )

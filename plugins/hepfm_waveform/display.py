@@ -9,6 +9,7 @@ import numpy as np
 
 from hepfm.api import PartSchema, Tables
 from hepfm.display.panels import Axis, Heatmap, Line, Lines, Panel
+from hepfm.errors import DataError
 
 _MOST_LINES = 24
 _MOST_CELLS = (4096, 16384)
@@ -39,16 +40,27 @@ def panels(
         schema: Attribute ``sample_ns``; vocabulary ``plane``; unit of ``adc``.
         labels: Not drawn.
         title: What the tables are.
+
+    Raises:
+        DataError: The part has no ``sample_ns``.
     """
     traces = tables["traces"]
     adc = np.asarray(tables["samples"]["adc"], np.float32)
     ends = np.cumsum(traces["n_samples"])
     plane = np.asarray(traces.get("plane", np.zeros(len(ends), np.int8)))
     names = {entry.value: entry.name for entry in schema.vocabularies.get("plane", ())}
+    if "sample_ns" not in schema.attributes:
+        raise DataError(
+            "The part does not say how long its samples are.",
+            where=f"{title or 'waveforms'}, attribute sample_ns",
+            fix="have what writes the part give it, in ns: attributes={'sample_ns': 500.0}",
+        )
     tick_us = float(schema.attributes["sample_ns"]) / _NS_A_US
     zero_us = 0.0  # time of tick 0
-    if len(ends) and "time_ns" in traces:
-        zero_us = float(traces["time_ns"][0]) / _NS_A_US - float(traces["start_tick"][0]) * tick_us
+    known = np.flatnonzero(np.isfinite(traces.get("time_ns", ())))
+    if len(known):
+        first = known[0]
+        zero_us = float(traces["time_ns"][first]) / _NS_A_US - float(traces["start_tick"][first]) * tick_us
     unit = schema.tables["samples"]["adc"].unit or "ADC"
     height = Axis("above pedestal" if "pedestal_adc" in traces else "above median", unit)
     shown: list[Panel] = []

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from hepfm.cli.simulate import app
 from hepfm.data.generator import GeneratedEvents
 from hepfm.errors import DataError, PluginError, RecipeError
+from hepfm.readers.plan import SIMULATION, claimed
 from hepfm.readers.store import StoreReader
 
 pytestmark = pytest.mark.usefixtures("tracks_plugin")
@@ -188,6 +189,51 @@ def test_a_killed_simulation_goes_on(tmp_path, process):
     after = {path.name: path.stat().st_mtime_ns for path in out.glob("*.h5")}
     assert before.items() <= after.items(), "finished shards were written again"
     assert list(StoreReader(out).check()) == []
+
+
+def test_a_second_simulation_into_one_folder_is_refused_and_the_first_one_named(tmp_path, process):
+    out = tmp_path / "out"
+    words = ("tracks", "--events", 4000, "--shard-events", 40, "--workers", 0, "--out", out, "--grid", 32)
+    first = process(*words)
+    deadline = time.monotonic() + 60
+    while not list(out.glob("*.h5")) and time.monotonic() < deadline and first.poll() is None:
+        time.sleep(0.002)
+    first.send_signal(signal.SIGSTOP)
+    try:
+        refused = run(*words, fails=DataError)
+        assert "another process fills this folder with a simulation" in refused.what
+        assert f'"pid": {first.pid}' in refused.where
+    finally:
+        first.kill()
+        first.communicate()
+    before = len(list(out.glob("*.h5")))
+    assert 0 < before < 100, "the stop came at no useful moment"
+    with claimed(out, SIMULATION):  # the dead let go
+        pass
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "where"),
+    [
+        (("--address", "127.0.0.1:9"), "", "--address"),
+        (("--address", "127.0.0.1:9", "--events", 1), "", "--address"),
+        (("--shard-events", 2), "127.0.0.1:9", "RAY_ADDRESS"),
+        (("--workers", 1), "127.0.0.1:9", "RAY_ADDRESS"),
+    ],
+)
+def test_a_ray_that_is_not_there_is_refused_before_anything_is_made(tmp_path, monkeypatch, words, env, where):
+    monkeypatch.setenv("RAY_ADDRESS", env)
+    refused = run("tracks", "--events", 5, "--out", tmp_path / "out", *words, fails=RecipeError)
+    assert refused.what == "No Ray cluster answers at '127.0.0.1:9': nothing listens there."
+    assert refused.where == where
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_ray_its_address_is_not_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    for name, words in (("one", ()), ("none", ("--workers", 0, "--shard-events", 2))):
+        run("tracks", "--events", 5, "--grid", 16, "--out", tmp_path / name, *words)
+        assert len(ids_of(tmp_path / name)) == 5
 
 
 def test_a_full_disk_is_said_and_the_same_command_goes_on(tmp_path, process):

@@ -166,12 +166,30 @@ def test_a_large_picture_keeps_what_is_farthest_from_zero():
     values = np.random.default_rng(1).normal(0, 1, (700, 5000))
     values[321, 1234], values[555, 4999] = 90.0, -80.0
     values[:, 3000:3010] = np.nan
-    drawn, _ = cells(heatmap(values))
+    drawn = cells(heatmap(values))[0].values
     assert drawn.shape == (350, 1000)
     assert drawn[321 // 2, 1234 // 5] == 90
     assert drawn[555 // 2, 4999 // 5] == -80
     assert np.isnan(drawn[:, 600:602]).all()
     assert not np.isnan(drawn[:, :600]).any()
+
+
+@pytest.mark.parametrize("shape", [(700, 5000), (701, 5003), (1023, 1025), (512, 1024)])
+def test_each_cell_of_a_large_picture_lies_over_what_it_was_made_of(shape):
+    """A spot is drawn within a cell's size of where it is, also where cells do not come out even."""
+    for row, column in ((0, 0), (shape[0] - 1, shape[1] - 1), (shape[0] - 2, shape[1] - 7)):
+        values = np.zeros(shape)
+        values[row, column] = 1.0
+        panel = heatmap(values)
+        drawn, _ = cells(panel)
+        ((k, m),) = np.argwhere(drawn.values == 1.0)
+        for at, place, n, count, new, old in (
+            (k, row, shape[0], drawn.values.shape[0], drawn.y_edges, panel.y_edges),
+            (m, column, shape[1], drawn.values.shape[1], drawn.x_edges, panel.x_edges),
+        ):
+            middle = old[0] + (place + 0.5) * (old[1] - old[0]) / n
+            size = (new[1] - new[0]) / count
+            assert new[0] + at * size < middle < new[0] + (at + 1) * size
 
 
 def test_a_picture_without_values_has_a_scale():

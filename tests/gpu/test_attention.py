@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from hepfm.nn.attention import packed_attention
+from hepfm.nn.layout import PackedLayout
 from hepfm.nn.ragged import offsets_of, segment_max, segment_mean, segment_sum
 from hepfm.nn.rotary import rotate, rotations
 
@@ -23,8 +24,12 @@ LENGTHS = {
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.03)])
-@pytest.mark.parametrize("case", LENGTHS)
-def test_output_and_gradients_equal_those_of_the_cpu(case: str, dtype: torch.dtype, tolerance: float) -> None:
+@pytest.mark.parametrize(
+    ("case", "causal"), [*((case, False) for case in LENGTHS), ("self", True), ("no events", True)]
+)
+def test_output_and_gradients_equal_those_of_the_cpu(
+    case: str, causal: bool, dtype: torch.dtype, tolerance: float
+) -> None:
     pairs = torch.tensor(LENGTHS[case], dtype=torch.int64).reshape(-1, 2)
     offsets = offsets_of(pairs[:, 0]), offsets_of(pairs[:, 1])
     generator = torch.Generator().manual_seed(0)
@@ -36,7 +41,9 @@ def test_output_and_gradients_equal_those_of_the_cpu(case: str, dtype: torch.dty
 
     def run(device: str, dtype: torch.dtype) -> list[torch.Tensor]:
         leaves = [x.to(device, dtype).requires_grad_() for x in inputs]
-        out = packed_attention(*leaves, *(o.to(device) for o in offsets))
+        q_offsets, k_offsets = (o.to(device) for o in offsets)
+        layout = PackedLayout(q_offsets, causal=True) if causal else PackedLayout(q_offsets, k_offsets)
+        out = packed_attention(*leaves, layout)
         out.backward(weight.to(device, dtype))
         return [out.detach(), *(x.grad for x in leaves)]
 

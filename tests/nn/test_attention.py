@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hepfm.nn.attention import packed_attention
+from hepfm.nn.attention import _event_by_event, packed_attention
 from hepfm.nn.layout import PackedLayout
 from hepfm.nn.ragged import offsets_of
 
@@ -137,3 +137,41 @@ def test_one_layout_serves_several_numbers_of_heads() -> None:
         layout = PackedLayout(*offsets)
         for _ in range(2):
             torch.testing.assert_close(packed_attention(q, k, v, layout), brute_force(q, k, v, *offsets))
+
+
+def causal_loop(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor) -> Tensor:
+    """Each query as an event of its own, with the keys up to it, by `brute_force`."""
+    out = torch.zeros_like(q, dtype=torch.float64)
+    for event in range(len(offsets) - 1):
+        a = int(offsets[event])
+        for row in range(a, int(offsets[event + 1])):
+            seen = torch.tensor([0, row + 1 - a])
+            one = brute_force(q[row : row + 1], k[a : row + 1], v[a : row + 1], torch.tensor([0, 1]), seen)
+            out[row] = one[0]
+    return out
+
+
+@pytest.mark.parametrize(("kept", "run"), [(800 * 800, 512 * 512), (0, 100)])
+@settings(deadline=None, max_examples=10)
+@given(lengths=st.lists(st.integers(0, 40), max_size=5))
+def test_causal_attention_sees_what_came_before(kept: int, run: int, lengths: list[int]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hepfm.nn.explicit.KEPT_SCORES", kept)
+        patch.setattr("hepfm.nn.explicit.RUN_SCORES", run)
+        q, k, v, offsets, _ = ragged_qkv([(n, n) for n in lengths])
+        inputs = [x.requires_grad_() for x in (q, k, v)]
+        out = packed_attention(*inputs, PackedLayout(offsets, causal=True))
+        expected = causal_loop(*inputs, offsets)
+        torch.testing.assert_close(out, expected, rtol=1e-10, atol=1e-12)
+        weight = torch.linspace(-1, 1, q.numel(), dtype=torch.float64).view_as(q)
+        if q.numel():
+            torch.testing.assert_close(
+                torch.autograd.grad((out * weight).sum(), inputs),
+                torch.autograd.grad((expected * weight).sum(), inputs),
+            )
+
+
+def test_causal_attention_event_by_event_is_the_same() -> None:
+    q, k, v, offsets, _ = ragged_qkv([(n, n) for n in (5, 0, 33, 1)])
+    layout = PackedLayout(offsets, causal=True)
+    torch.testing.assert_close(_event_by_event(q, k, v, layout), packed_attention(q, k, v, layout))

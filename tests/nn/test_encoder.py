@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hepfm.api import Ragged, Units
+from hepfm.errors import RecipeError
 from hepfm.nn.encoder import Encoder
 from hepfm.nn.ragged import event_index, offsets_of, pack_parts
 from hepfm.nn.rotary import rotate, rotations
@@ -161,3 +162,23 @@ def test_places_of_different_parts_are_not_neighbours() -> None:
     share = scores[-1].softmax(-1)[tokens.part == 0][:, tokens.part == 1].sum(-1)
     assert share.max() < 0.01
     assert scores[-1].softmax(-1)[tokens.part == 0].diagonal().min() > 0.5
+
+
+def test_an_encoder_that_looks_back_numbers_its_tokens() -> None:
+    """Tokens before a changed one stay as they are, in its event and in others; those after it do not."""
+    torch.manual_seed(0)
+    modality = SimpleNamespace(tokenizer=PointTokenizer, n_positions=3)
+    backbone = Transformer(TransformerConfig(d_model=16, n_layers=2, n_heads=2), n_positions=3)
+    encoder = Encoder({"a": modality}, backbone, causal=True)
+    units = units_of([4, 6], 3, 1)
+    encoded = encoder({"a": units})
+    assert encoded.positions[:, 0].tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 4, 5]
+    units.payload[6] += 1.0
+    changed = (encoder({"a": units}).x != encoded.x).any(1)
+    assert changed.tolist() == [False] * 6 + [True] * 4
+
+
+def test_a_backbone_that_sees_all_cannot_look_back() -> None:
+    modality = SimpleNamespace(tokenizer=PointTokenizer, n_positions=3)
+    with pytest.raises(RecipeError, match="always sees the whole event"):
+        Encoder({"a": modality}, SimpleNamespace(d_model=16), causal=True)

@@ -177,7 +177,9 @@ def _simulate(
     as_json: bool,
 ) -> None:
     from hepfm.data.generator import GeneratedEvents
+    from hepfm.data.ray_address import refuse_silent
     from hepfm.data.simulate import plan
+    from hepfm.readers.plan import SIMULATION, claimed
     from hepfm.readers.storing import StorageError
     from hepfm.recipe.layers import set_values
 
@@ -185,6 +187,8 @@ def _simulate(
         raise RecipeError(
             "--workers 0 uses no Ray", where=f"--address {address}", fix="leave one of them out"
         )
+    if workers != 0 and (workers or address or events > shard_events):  # what will use Ray
+        refuse_silent(address, named="--address")
     said = set_values(overrides or (), example="energy_mev=300")
     if twice := sorted(options.keys() & said.tree.keys()):
         raise RecipeError(f"'{twice[0]}' is given twice", where="--set", fix="leave one of them out")
@@ -199,19 +203,22 @@ def _simulate(
         parts=None if parts is None else _names(parts),
         places={**said.places, **flags},
     )
-    units = plan(source, out, first=first, events=events, shard_events=shard_events, compression=compression)
-    missing = sum(unit.events for unit in units)
-    began = time.perf_counter()
     failed: list[HepfmError] = []
     done = 0
-    with progress_bar("simulate", events, done=events - missing) as advance:
-        for result in _results(units, advance, workers=workers, address=address):
-            if isinstance(result, HepfmError):
-                failed.append(result)
-            else:
-                done += 1
-            if isinstance(result, StorageError):
-                break
+    with claimed(out, SIMULATION):
+        units = plan(
+            source, out, first=first, events=events, shard_events=shard_events, compression=compression
+        )
+        missing = sum(unit.events for unit in units)
+        began = time.perf_counter()
+        with progress_bar("simulate", events, done=events - missing) as advance:
+            for result in _results(units, advance, workers=workers, address=address):
+                if isinstance(result, HepfmError):
+                    failed.append(result)
+                else:
+                    done += 1
+                if isinstance(result, StorageError):
+                    break
     if failed:
         others = sorted({str(error) for error in failed} - {str(failed[0])})
         first_one = failed[0]

@@ -79,19 +79,27 @@ def cut_rows(
         raise
 
 
-def bad_value(batch: Batch) -> tuple[int, str] | None:
-    """The first event row with an input that is NaN or infinite, and the field; None where all are finite."""
+def bad_value(batch: Batch, schemas: Mapping[str, PartSchema]) -> tuple[int, str] | None:
+    """The first event row with an input that is NaN or infinite, and the field; None where there is none.
+
+    In parts whose schema says ``nan: missing``, NaN is what is not known, and good.
+    """
     for part, tables in batch.parts.items():
+        good = _not_infinite if schemas[part].attributes.get("nan") == "missing" else np.isfinite
         for table, rows in tables.items():
             for name, values in rows.columns.items():
                 # A sum sees every NaN and infinity at a third of the price; it may overflow, so look again.
                 if values.dtype.kind != "f" or not values.size or np.isfinite(_quiet_sum(values)):
                     continue
-                bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(1))
+                bad = np.flatnonzero(~good(values).reshape(len(values), -1).all(1))
                 if len(bad):
                     event = int(np.searchsorted(rows.offsets, bad[0], side="right")) - 1
                     return event, f"{part}/{table}/{name}"
     return None
+
+
+def _not_infinite(values: np.ndarray[Any, Any]) -> Any:
+    return ~np.isinf(values)
 
 
 def _quiet_sum(values: np.ndarray[Any, Any]) -> float:

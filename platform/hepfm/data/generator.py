@@ -158,7 +158,7 @@ class GeneratedEvents:
 
     def _packed(self, samples: list[Sample], indices: Any, *, labels: bool = True) -> Batch:
         batch = order_rows(pack(samples, self.parts, labels=labels), self.parts)
-        if bad := bad_value(batch):
+        if bad := bad_value(batch, self.parts):
             row, field = bad
             raise DataError(
                 "A value is NaN or infinite.",

@@ -163,7 +163,7 @@ class EventSource:
         )
         if order is not None:
             batch = take(batch, np.argsort(order, kind="stable"))
-        if bad := bad_value(batch):
+        if bad := bad_value(batch, self.parts):
             row, field = bad
             raise DataError(
                 "A value is NaN or infinite.",

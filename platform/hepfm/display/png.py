@@ -100,10 +100,10 @@ def _draw_flat(axes: Axes, panel: Heatmap | Lines | Tree) -> None:
     axes.set_xlabel(panel.x.title)
     axes.set_ylabel(panel.y.title)
     if isinstance(panel, Heatmap):
-        values, end = cells(panel)
-        extent = (*panel.x_edges, *panel.y_edges)
+        picture, end = cells(panel)
+        extent = (*picture.x_edges, *picture.y_edges)
         drawn = axes.imshow(
-            values,
+            picture.values,
             origin="lower",
             aspect="auto",
             interpolation="nearest",

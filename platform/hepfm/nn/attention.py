@@ -24,6 +24,8 @@ def packed_attention(
 ) -> Tensor:
     """Softmax attention of each event's queries to its own keys; zero for queries of an event without keys.
 
+    Of a causal layout, to the keys up to the query's own number in the event.
+
     Under autocast the products are computed in its type; the softmax is always in float32.
 
     Args:
@@ -67,13 +69,15 @@ def _grouped(q: Tensor, k: Tensor, v: Tensor, layout: PackedLayout) -> Tensor:
     ):
         q_NLC = q_rows.view(-1, group.padded[0], width)
         k_NLC, v_NLC = (rows.view(-1, group.padded[1], width) for rows in (k_rows, v_rows))
-        outputs.append(explicit_attention(q_NLC, k_NLC, v_NLC, group.lengths_k).view(-1, width))
+        mixed = explicit_attention(q_NLC, k_NLC, v_NLC, group.lengths_k, causal=layout.causal)
+        outputs.append(mixed.view(-1, width))
     return move_rows(torch.cat(outputs), map_q.inverse()).view(q.shape)
 
 
 def _flash(q: Tensor, k: Tensor, v: Tensor, layout: PackedLayout) -> Tensor:
     longest_q, longest_k = (max(lengths) for lengths in zip(*layout.lengths, strict=True))
-    out = varlen_attn(q, k, v, *layout.cumulative, longest_q, longest_k)
+    window = (-1, 0) if layout.causal else (-1, -1)
+    out = varlen_attn(q, k, v, *layout.cumulative, longest_q, longest_k, window_size=window)
     assert isinstance(out, Tensor)
     return out
 
@@ -84,6 +88,8 @@ def _event_by_event(q: Tensor, k: Tensor, v: Tensor, layout: PackedLayout) -> Te
     events = zip(torch.split(q, lengths_q), torch.split(k, lengths_k), torch.split(v, lengths_k), strict=True)
     for of_event in events:
         q_1HLC, k_1HLC, v_1HLC = (x.transpose(0, 1)[None] for x in of_event)
-        o_1HLC = scaled_dot_product_attention(q_1HLC, k_1HLC, v_1HLC) if k_1HLC.numel() else q_1HLC * 0
+        o_1HLC = q_1HLC * 0
+        if k_1HLC.numel():
+            o_1HLC = scaled_dot_product_attention(q_1HLC, k_1HLC, v_1HLC, is_causal=layout.causal)
         outputs.append(o_1HLC[0].transpose(0, 1))
     return torch.cat(outputs)

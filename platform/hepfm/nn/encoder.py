@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hepfm.api import Backbone, Encoded, Modality, Ragged, Tokens, Units
-from hepfm.nn.ragged import offsets_of, pack_parts, segment_sum, unpack
+from hepfm.api import Backbone, Causal, Encoded, Modality, Ragged, Tokens, Units
+from hepfm.errors import RecipeError
+from hepfm.nn.ragged import event_index, offsets_of, pack_parts, segment_sum, unpack
 from hepfm.random import Draws
 
 
@@ -23,10 +24,27 @@ class Encoder(nn.Module):
     Args:
         modalities: Part name to its modality; the order of the parts is the order of their tokens.
         backbone: A `Backbone` made for the largest ``n_positions`` of the modalities.
+        causal: Whether a token sees itself and those before it in its event alone. Its position is then its
+            number in the event: where units lie is for their tokenizers to tell.
+
+    Raises:
+        RecipeError: A backbone that cannot look back only.
     """
 
-    def __init__(self, modalities: Mapping[str, Modality], backbone: Backbone) -> None:
+    def __init__(
+        self, modalities: Mapping[str, Modality], backbone: Backbone, *, causal: bool = False
+    ) -> None:
         super().__init__()
+        if causal and not isinstance(backbone, Causal):
+            raise RecipeError(
+                f"The backbone {type(backbone).__name__} always sees the whole event, and this objective "
+                "needs one that looks back only.",
+                where="model.backbone",
+                fix="choose the backbone transformer, or another objective",
+            )
+        if causal:
+            backbone.causal = True  # type: ignore[attr-defined]
+        self.causal = causal
         self.parts = tuple(modalities)
         self.d_model = backbone.d_model
         self.n_positions = max(modality.n_positions for modality in modalities.values())
@@ -66,7 +84,11 @@ class Encoder(nn.Module):
             packed.append((x, of_part.positions[seen], offsets))
         tokens = pack_parts(packed)
         x = tokens.x + self.part_embedding(tokens.part)
-        tokens = Tokens(x=x, positions=tokens.positions, offsets=tokens.offsets, part=tokens.part)
+        positions = tokens.positions
+        if self.causal:
+            within = torch.arange(len(x), device=x.device) - tokens.offsets[:-1][event_index(tokens.offsets)]
+            positions = within.float()[:, None]
+        tokens = Tokens(x=x, positions=positions, offsets=tokens.offsets, part=tokens.part)
         encoded: Tokens = self.backbone(tokens, draws=draws, layers=layers)
         return Encoded(
             x=encoded.x,

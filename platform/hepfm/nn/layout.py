@@ -48,9 +48,12 @@ class PackedLayout:
         offsets_q: ``(B+1,)`` int64 offsets of the queries.
         offsets_k: ``(B+1,)`` int64 offsets of the keys; by default those of the queries.
         event: ``(T_q,)`` int64, the event of each query.
+        causal: Whether a query sees the keys up to its own number in the event only.
     """
 
-    def __init__(self, offsets_q: Tensor, offsets_k: Tensor | None = None) -> None:
+    def __init__(self, offsets_q: Tensor, offsets_k: Tensor | None = None, *, causal: bool = False) -> None:
+        assert offsets_k is None or not causal, "of a memory there is no before and after"
+        self.causal = causal
         self.offsets_q = offsets_q
         self.offsets_k = offsets_q if offsets_k is None else offsets_k
         self.event = event_index(offsets_q)

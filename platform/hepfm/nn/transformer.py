@@ -180,7 +180,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Tokens to tokens (`hepfm.api.Backbone`).
+    """Tokens to tokens (`hepfm.api.Backbone`, `hepfm.api.Causal`).
 
     Args:
         config: Its size.
@@ -195,6 +195,7 @@ class Transformer(nn.Module):
     def __init__(self, config: TransformerConfig, *, n_positions: int) -> None:
         super().__init__()
         self.d_model, self.n_layers, n_heads = config.shape()
+        self.causal = False
         self.head_width = self.d_model // n_heads
         rotations(torch.empty(0, n_positions), self.head_width)  # refuses at once what cannot be turned
         self.blocks = nn.ModuleList(
@@ -221,7 +222,7 @@ class Transformer(nn.Module):
                 where="layers",
                 fix=f"choose from 1 to {self.n_layers}",
             )
-        layout = PackedLayout(tokens.offsets)
+        layout = PackedLayout(tokens.offsets, causal=self.causal)
         rotation = rotations(tokens.positions, self.head_width)
         x, read = tokens.x, {}
         for layer, block in enumerate(self.blocks, 1):

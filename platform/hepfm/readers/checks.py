@@ -69,6 +69,8 @@ def bad_events(reader: Any) -> Iterator[str]:
 
 def _bad(values: np.ndarray[Any, Any], column: Column, schema: PartSchema) -> tuple[Any, str]:
     rows = values.reshape(len(values), math.prod(column.shape))
+    if values.dtype.kind == "f" and schema.attributes.get("nan") == "missing":
+        return np.isinf(rows).any(1), "are infinite"
     if values.dtype.kind == "f":
         return ~np.isfinite(rows).all(1), "are not finite (NaN or infinite)"
     if column.vocabulary in schema.vocabularies:

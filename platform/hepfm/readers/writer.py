@@ -223,8 +223,9 @@ class StoreWriter:
     def discard(self) -> None:
         """Removes what is not complete."""
         if self._file is not None:
-            with suppress(OSError, RuntimeError):  # on a full disk, HDF5 needs room to close what it discards
+            with suppress(OSError):  # on a full disk, HDF5 needs room to close what it discards
                 os.truncate(self._aside(), 0)
+            with suppress(OSError, RuntimeError):
                 self._file.close()
             self._file = None
             self._aside().unlink(missing_ok=True)

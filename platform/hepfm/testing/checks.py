@@ -40,10 +40,15 @@ def run_checks(contract: str, checks: Sequence[Callable[..., None]], *subject: A
 
 
 def assert_close(found: Tensor, wanted: Tensor, what: str, tolerance: float = TOLERANCE) -> None:
-    """Same shape, and no difference larger than the tolerance times the largest number (at least 1)."""
+    """Same shape, and no difference larger than the tolerance times the largest number (at least 1).
+
+    NaN equals NaN: it is what is not known.
+    """
     assert found.shape == wanted.shape, f"{what}: shape {tuple(found.shape)} instead of {tuple(wanted.shape)}"
     if found.numel():
         found, wanted = found.detach().double(), wanted.detach().double()
+        assert torch.equal(found.isnan(), wanted.isnan()), f"{what}: NaN in other places"
+        found, wanted = found.nan_to_num(), wanted.nan_to_num()
         difference = float((found - wanted).abs().max())
         scale = max(1.0, float(wanted.abs().max()))
         assert difference <= tolerance * scale, (

@@ -60,7 +60,7 @@ def objective_contract(
     assert len(samples) >= 3, "the contract needs three events or more"
     torch.manual_seed(0)
     options = config if config is not None else objective.Config()
-    encoder = Encoder(modalities, backbone)
+    encoder = Encoder(modalities, backbone, causal=getattr(objective, "causal", False))
 
     def make() -> Any:
         module = objective(options, modalities=modalities, d_model=backbone.d_model)

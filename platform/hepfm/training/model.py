@@ -72,8 +72,8 @@ def build(recipe: Recipe, modalities: Mapping[str, Modality], precision: Precisi
     torch.manual_seed(recipe.seed)
     cls, config = config_of("backbone", recipe.model.backbone)
     backbone = cls(config, n_positions=max(modality.n_positions for modality in modalities.values()))
-    encoder = Encoder(modalities, backbone)
     cls, config = config_of("objective", recipe.objective)
+    encoder = Encoder(modalities, backbone, causal=getattr(cls, "causal", False))
     objective = cls(config, modalities=modalities, d_model=backbone.d_model)
     if isinstance(objective, Taught):
         objective.begin(encoder)

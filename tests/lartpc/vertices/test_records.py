@@ -115,6 +115,33 @@ def test_files_that_are_none_are_refused_with_their_path(tmp_path, name, content
     assert str(tmp_path / name) in str(caught.value)
 
 
+@pytest.mark.parametrize(("name", "form"), [("events.root", "hepmc3"), ("events.out", "auto")])
+def test_a_file_of_gibuu_that_is_taken_for_hepmc_is_pointed_to_its_form(tmp_path, name, form):
+    with uproot.recreate(tmp_path / name) as file:
+        file["RootTuple"] = {"weight": np.ones(3)}
+    with pytest.raises(DataError, match="format: gibuu") as caught:
+        composer(tmp_path / name, format=form)
+    assert caught.value.where == str(tmp_path / name)
+
+
+@pytest.mark.parametrize(("unit", "per_mev"), [("MEV", 1.0), ("GEV", 1e-3)])
+def test_hepmc_says_its_unit_of_momentum(tmp_path, unit, per_mev):
+    pyhepmc = pytest.importorskip("pyhepmc")
+    path = tmp_path / "events.hepmc"
+    p = (120.0, -30.0, 400.0)
+    energy = np.sqrt(np.dot(p, p) + sp.MUON_MASS**2)
+    event = pyhepmc.GenEvent(getattr(pyhepmc.Units, unit), pyhepmc.Units.MM)
+    vertex = pyhepmc.GenVertex((0, 0, 0, 0))
+    vertex.add_particle_in(pyhepmc.GenParticle((0, 0, per_mev, per_mev), 14, 4))
+    vertex.add_particle_out(pyhepmc.GenParticle([per_mev * k for k in (*p, energy)], 13, 1))
+    event.add_vertex(vertex)
+    with pyhepmc.open(str(path), "w") as file:
+        file.write(event)
+    made = composer(path)(1, 0)
+    np.testing.assert_allclose(momentum_mev(made), p, rtol=1e-9)
+    assert made.kinetic_mev[0] == pytest.approx(energy - sp.MUON_MASS, rel=1e-6)
+
+
 def test_a_root_file_of_something_else_is_refused(real_data):
     with pytest.raises(DataError, match="no RootTuple"):
         composer(real_data / "collider" / "uproot-HZZ.root", format="gibuu")
