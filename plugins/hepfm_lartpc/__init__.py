@@ -31,6 +31,10 @@ def hepfm_recipes() -> list[api.RecipeSpec]:
                 "joint-tiny",
                 "Masked pretraining over 3D image, charge and light together, in minutes on two cores.",
             ),
+            (
+                "joint-truth-tiny",
+                "joint-tiny with the true particles as a fourth part; runs are marked as having seen truth.",
+            ),
             ("flash-tiny", "Flash matching of 3D images and light in minutes on two cores."),
         )
     ]

@@ -129,3 +129,17 @@ def test_a_part_is_hidden_whole_now_and_then_and_never_all_that_an_event_has(joi
     asked = {"image3d": 0.15, "charge": 0.15, "light": 0.25}
     for part, share in asked.items():
         assert whole[part] / (8 * 16) == pytest.approx(share, abs=3 * (share * (1 - share) / 128) ** 0.5)
+
+
+def test_a_run_that_is_shown_the_particles_predicts_them_and_says_so(make_run, figures):
+    run, request = make_run("lartpc/joint-truth-tiny", *JOINT, "tracking.displays=0")
+    assert request.recipe["objective"]["whole"] == {
+        "image3d": 0.15,
+        "charge": 0.15,
+        "light": 0.25,
+        "truth": 0.5,
+    }
+    train(request)
+    assert run.json()["pretrain"] == {"saw_truth": True}
+    for term in ("truth/pdg", "image3d/energy", "charge/amplitude", "light/amplitude"):
+        assert len(figures(run, f"val/{term}")) == 1

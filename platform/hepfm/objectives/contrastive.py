@@ -50,14 +50,14 @@ class ContrastiveConfig(BaseModel):
 
 
 LITTLE = -3.0
-"""Where the amounts of a token start, before the softplus: their sum over some tens of tokens is of order one."""
+"""Where a token's amounts start, before the softplus: over some tens of tokens they add up to order one."""
 
 
 class Pool(nn.Module):
     """Tokens of an event to one vector: their mean, and logarithms of learned amounts that add up over them.
 
-    How much charge or light there is is a sum. A mean is the same for a track and for two that are like it, and
-    attention, which is a mean, does not count either.
+    How much charge or light there is is a sum. A mean is the same for a track and for two that are like it,
+    and attention, which is a mean, does not count either.
     """
 
     def __init__(self, d_model: int) -> None:
