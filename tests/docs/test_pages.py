@@ -99,6 +99,10 @@ def test_the_page_on_objectives_works(follow):
     assert follow("docs/objectives.md") == 2
 
 
+def test_the_page_on_several_parts_works(follow):
+    assert follow("docs/multimodal.md") == 4
+
+
 def test_the_page_on_simulating_works(follow):
     assert follow("docs/simulate.md") == 5
 
