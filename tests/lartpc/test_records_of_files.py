@@ -123,3 +123,19 @@ def test_a_composition_beside_vertices_is_refused(tmp_path):
             "--set", "vertices={sources: [{kind: cosmics}]}",
         )  # fmt: skip
     assert not (tmp_path / "out").exists()
+
+
+def test_doubts_about_a_detector_are_warnings_before_the_first_event(tmp_path):
+    (tmp_path / "small.yaml").write_text(
+        "name: small\nsources: [made up]\nlow_mm: [-99, -99, -99]\nhigh_mm: [99, 99, 99]\n"
+        "tpcs: [{low_mm: [-99, -99, -99], high_mm: [99, 99, 99], anode: x+}]\n"
+        "image: {origin_mm: [-99, -99, -99], grid: [66, 66, 60]}\n"
+    )
+    words = ("--events", 1, "--workers", 0, "--parts", "image3d", "--out", tmp_path / "out")
+    done = simulate(*words, "--detector", tmp_path / "small.yaml")
+    assert "warning: image: voxels reach from -99 to 81 mm in z" in done.stderr
+
+
+def test_steps_that_would_fill_the_memory_are_refused(tmp_path):
+    with pytest.raises(RecipeError, match=r"max_step_mm is 1e-06; wanted: 0\.05 or more"):
+        simulate("--events", 1, "--out", tmp_path / "out", "--set", "transport.max_step_mm=1e-6")
