@@ -12,6 +12,8 @@ import torch
 
 from hepfm.data.source import open_source
 from hepfm.data.tensors import to_torch
+from hepfm.nn.ragged import segment_sum
+from hepfm.objectives.masks import hidden_parts
 from hepfm.random import Draws
 from hepfm.recipe.load import load_recipe
 from hepfm.tracking.runs import create_run
@@ -110,25 +112,37 @@ def test_events_without_a_part_are_encoded_as_if_it_had_never_been(joint, withou
     assert all(of_part.values.isfinite().all() for of_part in points.values())
 
 
-def test_a_part_is_hidden_whole_now_and_then_and_never_all_that_an_event_has(joint):
+def hidden_whole(joint, config):
+    """Part name to the share of 128 draws in which an event's part is hidden whole; in none are all."""
     model, batch = joint
     whole = dict.fromkeys(model.objective.modalities, 0)
     for epoch in range(8):
         draws = Draws(seed=1, epoch=epoch, event_ids=batch.event_ids)
-        plan = model.objective.plan(batch, draws, augment=False)
-        seen = []
-        for part, masking in plan.payload.items():
-            visible = torch.stack([
-                masking.visible[start:stop].any()
-                for start, stop in zip(masking.units.offsets[:-1], masking.units.offsets[1:], strict=True)
-            ])  # fmt: skip
-            has = masking.units.offsets.diff() > 0
-            whole[part] += int((has & ~visible).sum())
-            seen.append(visible)
-        assert torch.stack(seen).any(0).all()
-    asked = {"image3d": 0.15, "charge": 0.15, "light": 0.25}
-    for part, share in asked.items():
-        assert whole[part] / (8 * 16) == pytest.approx(share, abs=3 * (share * (1 - share) / 128) ** 0.5)
+        units = {part: m.units(batch.parts[part]) for part, m in model.objective.modalities.items()}
+        hidden = hidden_parts(units, config, draws, purpose="masked")
+        seen = torch.stack([
+            segment_sum((~hidden[part]).long(), of_part.offsets) > 0 for part, of_part in units.items()
+        ])  # fmt: skip
+        has = torch.stack([of_part.offsets.diff() > 0 for of_part in units.values()])
+        assert has.all()
+        assert seen.any(0).all()
+        for part, of_part in zip(whole, seen, strict=True):
+            whole[part] += int((~of_part).sum()) / (8 * len(batch))
+    return whole
+
+
+def test_a_part_is_hidden_whole_as_often_as_the_recipe_says(joint):
+    config = joint[0].objective.config
+    for part, share in hidden_whole(joint, config).items():
+        wanted = {"image3d": 0.15, "charge": 0.15, "light": 0.25}[part]
+        assert share == pytest.approx(wanted, abs=3 * (wanted * (1 - wanted) / 128) ** 0.5)
+
+
+def test_never_are_all_parts_of_an_event_hidden_whole(joint):
+    often = joint[0].objective.config.model_copy(
+        update={"whole": dict.fromkeys(("image3d", "charge", "light"), 0.8)}
+    )
+    assert min(hidden_whole(joint, often).values()) > 0.5
 
 
 def test_a_run_that_is_shown_the_particles_predicts_them_and_says_so(make_run, figures):
