@@ -1,6 +1,7 @@
+# make install    install hepfm into .venv, and nothing else
 # make pretrain   pretrain on the sample that the package ships
 # make test       run the tests
-# Both set up .venv by themselves. Another interpreter: make test PYTHON=/path/to/python3.12
+# All set up .venv by themselves. Another interpreter: make test PYTHON=/path/to/python3.12
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -12,12 +13,14 @@ RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c '$(RECENT)' 2>/dev/null && echo "$$p" && break; done)
 
-.PHONY: help pretrain test slow lint types docs results reference format constraints clean
+.PHONY: help install pretrain test slow lint types docs results reference format constraints clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
-pretrain: .venv/installed
+install: .venv/installed
+
+pretrain: install
 	$(BIN)/hepfm pretrain image3d/masked-tiny --workers 2
 
 test: .venv/installed-test

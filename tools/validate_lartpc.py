@@ -48,7 +48,8 @@ def main() -> int:
     for name in given.only:
         page = PAGES[name]
         figure, axes = panels(page.TITLES)
-        checks[name] = page.draw(axes, given.data / "larndsim") if page is charge else page.draw(axes)
+        drawn = page.draw(axes, given.data / "larndsim") if page is charge else page.draw(axes)
+        checks[name] = list(drawn)
         finish(figure, given.out / f"validation-{name}.png")
     if set(given.only) == set(PAGES):
         content = {name: [asdict(check) for check in of] for name, of in checks.items()}

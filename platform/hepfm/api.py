@@ -327,6 +327,14 @@ class Generator(Protocol):
         Config: A pydantic model. Its fields are options of ``hepfm simulate`` and of
             recipes, explained by their docstrings. `GENERATOR_KEYS` are taken.
         parts: Part name to schema, of the parts that were asked for.
+
+    It may have these beside, which are asked for where they are there:
+
+    - ``doubts``: sentences about what is odd in its configuration and may yet be meant; told as warnings.
+    - ``records()``: what events take from files, as the digest of each file to the part of it, two numbers
+      from 0 to 1. Training and validation may have no part in common.
+    - ``counts()``: what was left out or changed in this process since it was made, as words to numbers
+      (particles that were skipped, say). They are told at the end, and kept in provenance.
     """
 
     Config: ClassVar[type[BaseModel]]
@@ -679,22 +687,40 @@ class Watched(Protocol):
         """The figures, of what the buffers hold."""
 
 
+@runtime_checkable
 class Head(Protocol):
-    """A ``torch.nn.Module``: a task on encoded tokens, points or pooled events."""
+    """A ``torch.nn.Module``: a task on encoded tokens, points or pooled events. It draws nothing at random.
+
+    Attributes:
+        needs: ``"tokens"``, rows of an event's encoded tokens; ``"points"``, rows of a part's primary table;
+            or ``"pooled"``, one row for each event, also for an empty one.
+        part: The part whose tokens or points it reads; empty for tokens of all parts, and for pooled events.
+        predictions: Part name to the schema of what it predicts, none of it labels; as it is written to the
+            event store.
+    """
 
     Config: ClassVar[type[BaseModel]]
     needs: ClassVar[str]
-    """``"tokens"``, ``"points"`` or ``"pooled"``."""
+    part: str
+    predictions: Mapping[str, PartSchema]
 
-    def __init__(self, config: Any, *, schema: Mapping[str, PartSchema], d_in: int) -> None: ...
+    def __init__(self, config: Any, *, schema: Mapping[str, PartSchema], d_in: int) -> None:
+        """Refuses a schema without the labels that it learns from (`DataError`: which are missing).
 
-    def forward(self, features: Ragged) -> Any: ...
+        Args:
+            config: An instance of ``Config``.
+            schema: Part name to schema of the data, labels included.
+            d_in: Width of the features.
+        """
+
+    def forward(self, features: Ragged) -> Any:
+        """The prediction, of features ``(N, d_in)`` of B events."""
 
     def loss(self, prediction: Any, batch: Batch) -> dict[str, tuple[torch.Tensor, int]]:
-        """``{term: (sum, count)}``."""
+        """``{term: (sum, count)}``: a float32 scalar over all its targets in the torch batch; how many."""
 
     def predict(self, prediction: Any) -> dict[str, RaggedTables]:
-        """Part name to tables of predictions, as they are written to the event store."""
+        """Part name to tables of predictions (torch), with the columns of `predictions`."""
 
 
 class Callback(Protocol):

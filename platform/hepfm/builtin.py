@@ -82,7 +82,7 @@ def hepfm_commands() -> list[api.CommandSpec]:
             ("recipe", "app", "List, show, validate and compare recipes."),
             ("simulate", "app", "Simulate events: each generator of a plugin is a command."),
             ("data", "app", "Inspect, convert, check and split event data."),
-            ("plugin", "app", "List and show plugins."),
+            ("plugin", "app", "List, show and write plugins."),
             ("mlflow", "app", "Open the record of runs, and complete it."),
             ("doctor", "doctor", "Check this machine, with a fix for each finding."),
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -11,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hepfm.errors import DataError, RecipeError, did_you_mean
 from hepfm_lartpc.charge.config import PixelReadout, WireReadout
+from hepfm_lartpc.detector_file import parse, sentences
 from hepfm_lartpc.image import ImageGrid
 from hepfm_lartpc.light.config import LightReadout
 from hepfm_lartpc.tpc import Point, Tpc
@@ -18,6 +21,8 @@ from hepfm_lartpc.tpc import Point, Tpc
 _FILES = ("response", "library", "file")
 """Keys whose values are files."""
 
+_BEHIND_MM = 50.0
+"""How far behind the argon's faces photon detectors may stand: windows and frames are not argon."""
 _SHIPPED = files("hepfm_lartpc").joinpath("detectors")
 
 
@@ -60,7 +65,37 @@ class Detector(BaseModel):
             inside = zip(box, tpc.low_mm, tpc.high_mm, strict=True)
             if any(not low <= a < b <= high for (low, high), a, b in inside):
                 raise ValueError(f"the drift volume {tpc.low_mm} to {tpc.high_mm} leaves the argon")
+        for (i, one), (k, other) in combinations(enumerate(self.tpcs), 2):
+            if _common(one.low_mm, one.high_mm, other.low_mm, other.high_mm):
+                raise ValueError(f"tpcs: the drift volumes {i} and {k} overlap; electrons drift to one anode")
         return self
+
+    @model_validator(mode="after")
+    def _sees_argon(self) -> Self:
+        image = self.image
+        far = [at + image.voxel_mm * n for at, n in zip(image.origin_mm, image.grid, strict=True)]
+        if not _common(self.low_mm, self.high_mm, image.origin_mm, far):
+            raise ValueError(
+                f"image: no voxel lies in the argon: they reach from {image.origin_mm} to {far} mm"
+            )
+        if isinstance(self.charge, WireReadout) and self.charge.trigger_offset_ticks >= self.charge.ticks:
+            raise ValueError("charge: the frame ends before the event's time 0: trigger_offset_ticks < ticks")
+        for number, panel in enumerate(self.light.panels() if self.light else ()):
+            around = zip(self.low_mm, panel.position_mm, self.high_mm, strict=True)
+            if any(not low - _BEHIND_MM <= at <= high + _BEHIND_MM for low, at, high in around):
+                raise ValueError(
+                    f"light: photon detector {number} at {panel.position_mm} lies more than {_BEHIND_MM:g} "
+                    "mm outside of the argon, which low_mm and high_mm are the corners of"
+                )
+        return self
+
+
+def _common(
+    low_mm: Sequence[float], high_mm: Sequence[float], low: Sequence[float], high: Sequence[float]
+) -> bool:
+    """Whether two boxes have a volume in common, of more than a rounded number's."""
+    edges = zip(low_mm, high_mm, low, high, strict=True)
+    return all(min(b, d) - max(a, c) > 1e-6 for a, b, c, d in edges)
 
 
 def shipped() -> list[str]:
@@ -91,18 +126,13 @@ def load_detector(name_or_path: str) -> Detector:
             fix=f"{did_you_mean(name_or_path, shipped())}; or name a YAML file",
         )
     try:
-        content = yaml.safe_load(text)
+        content = parse(text)
         return Detector.model_validate(_from(Path(where).parent, content))
     except yaml.YAMLError as error:
         raise DataError(f"the detector's file is not YAML: {error}", where=where) from error
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc'])) or 'the file'}: {problem['msg']}"
-            for problem in error.errors()
-        )
-        raise DataError(
-            f"the detector cannot be built: {problems}", where=where, fix="correct these keys"
-        ) from error
+        what = f"the detector cannot be built: {sentences(error, Detector)}"
+        raise DataError(what, where=where, fix="correct these keys") from error
 
 
 def _from(folder: Path, content: Any) -> Any:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from hepfm.api import PartSchema, Sample
 from hepfm.errors import DataError, RecipeError, did_you_mean
@@ -22,6 +22,7 @@ from hepfm_lartpc.charge.nest import nest_version
 from hepfm_lartpc.charge.pixels import PixelPlanes
 from hepfm_lartpc.charge.recombination import Recombination, Yields, yields
 from hepfm_lartpc.charge.wires import WirePlanes
+from hepfm_lartpc.coverage import doubts
 from hepfm_lartpc.detector import Detector, load_detector
 from hepfm_lartpc.event import Simulated
 from hepfm_lartpc.geant4 import Geant4Config, Geant4Transport, geant4_version
@@ -31,7 +32,7 @@ from hepfm_lartpc.streams import stream
 from hepfm_lartpc.tables import Split, image_tables, truth_tables
 from hepfm_lartpc.transport import Transport, TransportConfig
 from hepfm_lartpc.truth import classify
-from hepfm_lartpc.vertices import Composer, CompositionConfig, preset
+from hepfm_lartpc.vertices import Composer, CompositionConfig, RecordFile, preset
 
 
 class LartpcGenerator:
@@ -52,8 +53,8 @@ class LartpcGenerator:
 
         detector: str = "cube"
         """A detector by name (cube, module0, wire), or the path of a YAML file."""
-        composition: str = "bombs"
-        """What events begin with, by name: bombs, cosmics, geant4-sample."""
+        composition: str | None = None
+        """What events begin with, by name: bombs (where nothing else is said), cosmics, geant4-sample."""
         vertices: CompositionConfig | None = None
         """The same in full, in place of a name: sources of particles, records of event generators."""
         image_deposits: Literal["path", "point"] = "path"
@@ -67,12 +68,22 @@ class LartpcGenerator:
         recombination: Recombination = Recombination()
         """How many electrons escape, and how many photons the others make."""
 
+        @model_validator(mode="before")
+        @classmethod
+        def _one_beginning(cls, said: Any) -> Any:
+            if not isinstance(said, dict):
+                return said
+            name, vertices = said.get("composition"), said.get("vertices")
+            if name is not None and vertices is not None:
+                raise ValueError("vertices stand in place of a composition: leave one out, or set it to null")
+            return {**said, "composition": "bombs"} if name is None and vertices is None else said
+
     parts: Mapping[str, PartSchema]
 
     def __init__(self, config: Config, *, seed: int, parts: Collection[str] | None = None) -> None:
         self.config, self._seed = config, seed
         self.detector: Detector = load_detector(config.detector)
-        self._composition = config.vertices or preset(config.composition)
+        self._composition = config.vertices or preset(config.composition or "bombs")
         makers: dict[str, Callable[[_Event], Split]] = {
             "image3d": self._image,
             "charge": self._charge,
@@ -93,6 +104,7 @@ class LartpcGenerator:
                 )
         self._makers = {part: makers[part] for part in offered if parts is None or part in parts}
         self.parts = {part: self._schema(part) for part in self._makers}
+        self.doubts = [*doubts(self.detector), *(self._planes.doubts if "charge" in self._makers else ())]
 
     def _schema(self, part: str) -> PartSchema:
         name = self.detector.name
@@ -103,7 +115,9 @@ class LartpcGenerator:
         return waveforms.light_schema(self._photon_detectors, name) if part == "light" else schema.truth(name)
 
     def digest(self) -> str:
-        """Of the configuration with all its defaults, the detector's content, and the files they name.
+        """Of the configuration with all its defaults, the detector's numbers, and the bytes of their files.
+
+        What events do not depend on is left out: where files lie, and what a detector says about itself.
 
         Raises:
             DataError: A file cannot be read.
@@ -114,18 +128,12 @@ class LartpcGenerator:
             "transport": self.config.transport,
             "recombination": self.config.recombination,
         }
-        plain: dict[str, Any] = {name: model.model_dump(mode="json") for name, model in said.items()}
+        plain: dict[str, Any] = {name: _contents(model.model_dump()) for name, model in said.items()}
         plain["image_deposits"] = self.config.image_deposits
         plain.update(self._libraries())
-        digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
-        for path in sorted(path for model in said.values() for path in _files(model.model_dump())):
-            try:
-                with path.open("rb") as file:
-                    digest.update(hashlib.file_digest(file, "sha256").digest())
-            except OSError as error:
-                what = f"a file that the configuration names cannot be read: {error.strerror}"
-                raise DataError(what, where=str(path), fix="correct its path") from error
-        return digest.hexdigest()
+        for about in ("name", "summary", "sources"):
+            del plain["detector"][about]
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
     def _libraries(self) -> dict[str, Any]:
         """What events owe to libraries that are asked for: their versions, and Geant4's data sets."""
@@ -142,6 +150,25 @@ class LartpcGenerator:
                 *sorted(path.name for path in sets.values()),
             ]
         return used
+
+    def records(self) -> dict[str, tuple[float, float]]:
+        """The files of event generators, by digest, and the share of their records that events take.
+
+        Raises:
+            DataError: A file cannot be read.
+        """
+        taken: dict[str, tuple[float, float]] = {}
+        for source in self._composition.sources:
+            if isinstance(source, RecordFile):
+                digest = str(_contents(source.path))
+                first, stop = taken.get(digest, source.share)
+                taken[digest] = min(first, source.share[0]), max(stop, source.share[1])
+        return taken
+
+    def counts(self) -> dict[str, int]:
+        """Particles that files of event generators were allowed to lose, by PDG number, in this process."""
+        skipped = self._composer.skipped if "_composer" in self.__dict__ else {}
+        return {f"particles skipped, PDG number {pdg}": n for pdg, n in skipped.items()}
 
     def event(self, index: int) -> Sample:
         """Event ``index``: its image, waveforms and truth."""
@@ -240,16 +267,20 @@ class LartpcGenerator:
         return waveforms.light_tables(light, detectors)
 
 
-def _files(content: Any) -> Iterator[Path]:
-    """The files that a configuration names, wherever it does."""
-    if isinstance(content, Path):
-        yield content
-    elif isinstance(content, dict):
-        for value in content.values():
-            yield from _files(value)
-    elif isinstance(content, list | tuple):
-        for value in content:
-            yield from _files(value)
+def _contents(content: Any) -> Any:
+    """A configuration with the digests of the files that it names in place of their paths."""
+    if isinstance(content, dict):
+        return {key: _contents(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_contents(value) for value in content]
+    if not isinstance(content, Path):
+        return content
+    try:
+        with content.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        what = f"a file that the configuration names cannot be read: {error.strerror}"
+        raise DataError(what, where=str(content), fix="correct its path") from error
 
 
 class _Event:

@@ -36,7 +36,7 @@ class ImageGrid(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    voxel_mm: float = Field(default=3.0, gt=0)
+    voxel_mm: float = Field(default=3.0, ge=0.1)
     """Side of a voxel."""
     origin_mm: Point = (-1152.0, -1152.0, -1152.0)
     """Lower corner of the grid."""

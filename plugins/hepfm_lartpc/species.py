@@ -14,7 +14,7 @@ PION_MINUS, PION_PLUS, PION_ZERO, PROTON, NEUTRON = 5, 6, 7, 8, 9
 KAON_PLUS, KAON_MINUS, DEUTERON, ALPHA, NEUTRINO = 10, 11, 12, 13, 14
 FOLLOWED = 15
 """The species below it are those that our own transport knows. Geant4 makes those after it, too."""
-NUCLEUS, OTHER = 22, 23
+TRITON, HELIUM3, NUCLEUS, OTHER = 20, 21, 22, 23
 
 NAMES = (
     "photon", "e-", "e+", "mu-", "mu+", "pi-", "pi+", "pi0", "proton", "neutron",

@@ -20,7 +20,7 @@ def charge_schema(readout: WirePlanes | PixelPlanes, detector: str) -> PartSchem
     """The part ``charge`` of wires, or of pixels, whose hits are waveforms of one sample."""
     if isinstance(readout, WirePlanes):
         planes = tuple(plane.name for plane in readout.readout.planes)
-        sample_ns, kinds = readout.readout.tick_ns, [plane.kind for plane in readout.readout.planes]
+        sample_ns, kinds = readout.readout.tick_ns, readout.kinds
     else:
         planes, sample_ns, kinds = ("pixels",), readout.readout.clock_ns, ["collection"]
     return schema.waveform(

@@ -9,10 +9,13 @@ import numpy as np
 
 from hepfm.api import PartSchema, Tables
 from hepfm.display.panels import Axis, Heatmap, Line, Lines, Panel
+from hepfm.errors import DataError
 
 _MOST_LINES = 24
 _MOST_CELLS = (4096, 16384)
 """Channels and ticks of a picture. Pixels are many more channels, nearly all of them without a sample."""
+_MOST_HIT_CELLS = (200, 300)
+"""The same for hits, which stand alone: a cell of a point's size can be seen."""
 _SPARSE = 4
 """Numbers for each channel, above which a picture would be of gaps: they are those of boards."""
 _WAVEFORM = 100
@@ -39,16 +42,27 @@ def panels(
         schema: Attribute ``sample_ns``; vocabulary ``plane``; unit of ``adc``.
         labels: Not drawn.
         title: What the tables are.
+
+    Raises:
+        DataError: The part has no ``sample_ns``.
     """
     traces = tables["traces"]
     adc = np.asarray(tables["samples"]["adc"], np.float32)
     ends = np.cumsum(traces["n_samples"])
     plane = np.asarray(traces.get("plane", np.zeros(len(ends), np.int8)))
     names = {entry.value: entry.name for entry in schema.vocabularies.get("plane", ())}
+    if "sample_ns" not in schema.attributes:
+        raise DataError(
+            "The part does not say how long its samples are.",
+            where=f"{title or 'waveforms'}, attribute sample_ns",
+            fix="have what writes the part give it, in ns: attributes={'sample_ns': 500.0}",
+        )
     tick_us = float(schema.attributes["sample_ns"]) / _NS_A_US
     zero_us = 0.0  # time of tick 0
-    if len(ends) and "time_ns" in traces:
-        zero_us = float(traces["time_ns"][0]) / _NS_A_US - float(traces["start_tick"][0]) * tick_us
+    known = np.flatnonzero(np.isfinite(traces.get("time_ns", ())))
+    if len(known):
+        first = known[0]
+        zero_us = float(traces["time_ns"][first]) / _NS_A_US - float(traces["start_tick"][first]) * tick_us
     unit = schema.tables["samples"]["adc"].unit or "ADC"
     height = Axis("above pedestal" if "pedestal_adc" in traces else "above median", unit)
     shown: list[Panel] = []
@@ -96,7 +110,8 @@ def _picture(
         channels, axis = rank.reshape(-1), Axis("channels in order of number")
     low, first = int(channels.min()), int(starts.min())
     spans = int(channels.max()) - low + 1, int((starts + sizes).max()) - first
-    tall, wide = (max(1, -(-span // most)) for span, most in zip(spans, _MOST_CELLS, strict=True))
+    most = _MOST_CELLS if sizes.max() >= _WAVEFORM or len(numbers) == spans[0] else _MOST_HIT_CELLS
+    tall, wide = (max(1, -(-span // cells)) for span, cells in zip(spans, most, strict=True))
     grid = np.full((-(-spans[0] // tall), -(-spans[1] // wide)), np.nan, np.float32)
     cells: list[Array] = []
     values: list[Array] = []

@@ -20,6 +20,7 @@ from hepfm.api import Column
 from hepfm.cli.data import app
 from hepfm.errors import DataError, RecipeError
 from hepfm.readers.hilbert import order_rows
+from hepfm.readers.plan import CONVERSION, claimed
 from hepfm.readers.sniff import SAMPLE, open_reader
 from hepfm.readers.store import StoreReader, StoreWriter
 
@@ -204,6 +205,27 @@ def test_convert_on_ray_gives_the_same_files_and_goes_on_past_a_bad_one(sources,
     for name in ("00000.h5", "00001.h5"):
         assert StoreReader(alone / name).digest() == StoreReader(ray / name).digest()
     assert not (ray / "00002.h5").exists()
+
+
+def test_a_second_conversion_into_one_folder_is_refused(sources, tmp_path):
+    out = tmp_path / "out"
+    with claimed(out, CONVERSION):
+        refused = run("convert", *sources, out, "--workers", 0, fails=DataError)
+    assert refused.what == "another process fills this folder with a conversion"
+    assert f'"pid": {os.getpid()}' in refused.where
+    run("convert", *sources, out, "--workers", 0)
+    assert len(ids_of(out)) == 32
+    assert sorted(path.name for path in out.iterdir()) == ["00000.h5", "00001.h5", "convert.json"]
+
+
+def test_a_ray_that_is_not_there_is_refused_before_the_sources_are_read(sources, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    sources[0].write_bytes(b"broken")
+    refused = run("convert", *sources, tmp_path / "out", fails=RecipeError)
+    assert "No Ray cluster answers at '127.0.0.1:9'" in refused.what
+    assert refused.where == "RAY_ADDRESS"
+    run("convert", sources[1], tmp_path / "one")  # without Ray
+    assert len(ids_of(tmp_path / "one")) == 12
 
 
 def test_check_lists_every_bad_file(sources, tmp_path):

@@ -182,7 +182,7 @@ def complete(words, env):
 
 def test_shell_completion_offers_commands_sub_commands_options_and_names(installed):
     assert {"pretrain", "plugin", "pack"} & set(complete("hepfm p", installed)) == {"pretrain", "plugin"}
-    assert complete("hepfm plugin ", installed) == ["list", "show"]
+    assert complete("hepfm plugin ", installed) == ["list", "show", "new"]
     assert "--json" in complete("hepfm plugin list --", installed)
     assert complete("hepfm plugin show im", installed) == ["image3d"]
     assert "--loud" in complete("hepfm hello --", installed)

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from hepfm.cli.simulate import app
 from hepfm.data.generator import GeneratedEvents
 from hepfm.errors import DataError, PluginError, RecipeError
+from hepfm.readers.plan import SIMULATION, claimed
 from hepfm.readers.store import StoreReader
 
 pytestmark = pytest.mark.usefixtures("tracks_plugin")
@@ -143,6 +144,8 @@ def test_json_says_what_was_made(tmp_path):
     ("words", "kind", "why"),
     [
         (("--events", 0), int, "greater than or equal to 1"),
+        (("--first", 99999999999999999999), int, "less than or equal to 4611"),
+        (("--seed", 2**63), int, "less than or equal to 4611"),
         (("--grid", 4), RecipeError, "grid is 4; wanted: 8 or more"),
         (("--grid", "wide"), int, "a valid integer"),
         (("--set", "grd=16"), RecipeError, "did you mean 'grid'"),
@@ -188,6 +191,75 @@ def test_a_killed_simulation_goes_on(tmp_path, process):
     after = {path.name: path.stat().st_mtime_ns for path in out.glob("*.h5")}
     assert before.items() <= after.items(), "finished shards were written again"
     assert list(StoreReader(out).check()) == []
+
+
+def test_a_second_simulation_into_one_folder_is_refused_and_the_first_one_named(tmp_path, process):
+    out = tmp_path / "out"
+    words = ("tracks", "--events", 4000, "--shard-events", 40, "--workers", 0, "--out", out, "--grid", 32)
+    first = process(*words)
+    deadline = time.monotonic() + 60
+    while not list(out.glob("*.h5")) and time.monotonic() < deadline and first.poll() is None:
+        time.sleep(0.002)
+    first.send_signal(signal.SIGSTOP)
+    try:
+        refused = run(*words, fails=DataError)
+        assert "another process fills this folder with a simulation" in refused.what
+        assert f'"pid": {first.pid}' in refused.where
+    finally:
+        first.kill()
+        first.communicate()
+    before = len(list(out.glob("*.h5")))
+    assert 0 < before < 100, "the stop came at no useful moment"
+    with claimed(out, SIMULATION):  # the dead let go
+        pass
+
+
+def test_ctrl_c_ends_it_with_a_word_on_how_it_goes_on(tmp_path, process):
+    out = tmp_path / "out"
+    begun = process("tracks", "--events", 4000, "--shard-events", 40, "--workers", 0, "--out", out)
+    deadline = time.monotonic() + 60
+    while not list(out.glob("*.h5")) and time.monotonic() < deadline and begun.poll() is None:
+        time.sleep(0.01)
+    begun.send_signal(signal.SIGINT)
+    stderr = begun.communicate(timeout=60)[1]
+    assert begun.returncode == 130, stderr
+    assert "the same command goes on" in stderr
+    assert "Traceback" not in stderr
+    assert 0 < len(list(out.glob("*.h5"))) < 100
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "where"),
+    [
+        (("--address", "127.0.0.1:9"), "", "--address"),
+        (("--address", "127.0.0.1:9", "--events", 1), "", "--address"),
+        (("--shard-events", 2), "127.0.0.1:9", "RAY_ADDRESS"),
+        (("--workers", 1), "127.0.0.1:9", "RAY_ADDRESS"),
+    ],
+)
+def test_a_ray_that_is_not_there_is_refused_before_anything_is_made(tmp_path, monkeypatch, words, env, where):
+    monkeypatch.setenv("RAY_ADDRESS", env)
+    refused = run("tracks", "--events", 5, "--out", tmp_path / "out", *words, fails=RecipeError)
+    assert refused.what == "No Ray cluster answers at '127.0.0.1:9': nothing listens there."
+    assert refused.where == where
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_ray_its_address_is_not_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    for name, words in (("one", ()), ("none", ("--workers", 0, "--shard-events", 2))):
+        run("tracks", "--events", 5, "--grid", 16, "--out", tmp_path / name, *words)
+        assert len(ids_of(tmp_path / name)) == 5
+
+
+def test_a_failed_run_does_not_block_its_own_mending(tmp_path):
+    words = ("tracks", "--events", 60, "--grid", 16, "--workers", 0, "--out", tmp_path / "out")
+    run(*words, "--fail-at", 0, "--shard-events", 60, fails=PluginError)
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == 0, result.exception
+    assert "nothing was finished" in result.stderr
+    assert ids_of(tmp_path / "out") == wanted_ids(0, 60, grid=16)
+    assert len(list((tmp_path / "out").glob("*.h5"))) == 4  # of 16, so that a kill loses no more
 
 
 def test_a_full_disk_is_said_and_the_same_command_goes_on(tmp_path, process):

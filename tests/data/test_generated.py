@@ -152,6 +152,30 @@ def test_validation_makes_each_event_once_and_no_more_than_a_batch_at_a_time(sto
     assert sum(map(len, numbers)) == 33
 
 
+def test_empty_batches_that_fill_up_have_the_columns_of_others():
+    """With labels or without, so that all ranks take the same way through the model."""
+    loaded = [
+        [batch for step in steps(drawn(), 2, micro_batch_cost=40, labels=labels, most=_most(9))
+         for batch in step.micro_batches]
+        for labels in (False, True)
+    ]  # fmt: skip
+    validated = [
+        list(validation_batches(drawn(), micro_batch_cost=200, events=9, labels=labels, most=_most(9)))
+        for labels in (False, True)
+    ]
+    for without, with_labels in (loaded, validated):
+        for batches, labels in ((without, False), (with_labels, True)):
+            assert {len(batch) > 0 for batch in batches} == {True, False}, "none was filled up"
+            columns = {
+                tuple(sorted(rows.columns))
+                for batch in batches
+                for tables in batch.labels.values()
+                for rows in tables.values()
+            }
+            assert columns == ({("semantic",)} if labels else set())
+            assert {len(batch.labels) for batch in batches} == {int(labels)}
+
+
 def _most(number):
     def most(mine):
         assert mine <= number

@@ -9,7 +9,7 @@ import pytest
 
 from hepfm import __version__
 from hepfm.data.generator import GeneratedEvents
-from hepfm.data.simulate import plan, simulate
+from hepfm.data.simulate import plan, shard_size, simulate
 from hepfm.errors import DataError
 from hepfm.readers.store import StoreReader
 
@@ -84,7 +84,7 @@ def test_what_is_missing_is_made_again_with_the_same_bits(tmp_path):
     ],
 )
 def test_another_simulation_is_refused_in_the_same_folder(tmp_path, changes, key):
-    units(tmp_path / "out")
+    simulate(units(tmp_path / "out")[0])
     if "made" in changes:
         made = changes["made"]
         changes = {"made": source(muons=5) if made is source else made("tracks", {"grid": 16}, seed=9)}
@@ -153,3 +153,42 @@ def test_a_plan_that_makes_no_sense_is_said(tmp_path):
         (tmp_path / "simulate.json").write_text(text)
         with pytest.raises(DataError, match="plan makes no sense"):
             units(tmp_path)
+
+
+def test_a_plan_of_which_nothing_was_finished_gives_way(tmp_path):
+    """A run that failed at its first shard does not stand in the way of the one that mends it."""
+    out, said = tmp_path / "out", []
+    first = units(out, say=said.append)[0]
+    first.target.with_name(first.target.name + ".partial").write_bytes(b"half of it")
+    assert said == []
+    again = units(out, source(muons=5), say=said.append)
+    assert "nothing was finished" in said[0]
+    assert [path.name for path in out.iterdir()] == ["simulate.json"]
+    assert sum(simulate(unit) for unit in again) == 20
+    assert StoreReader(out).provenance["configuration"]["muons"] == 5
+    assert len(said) == 1
+
+
+def test_what_lies_beside_a_plan_keeps_it_from_giving_way(tmp_path):
+    units(tmp_path / "out")
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match="another simulation"):
+        units(tmp_path / "out", source(muons=5))
+
+
+@pytest.mark.parametrize(
+    ("events", "workers", "wanted"),
+    [(1, 1, 16), (100, 2, 16), (1000, 2, 63), (10_000, 2, 625), (1_000_000, 2, 1024), (1000, 64, 16)],
+)
+def test_there_are_several_shards_for_each_worker(tmp_path, events, workers, wanted):
+    size = shard_size(tmp_path, events, workers)
+    assert size == wanted
+    assert size == 16 or events / size > 7 * workers
+
+
+def test_the_size_of_shards_stays_that_of_the_plan(tmp_path):
+    unit = units(tmp_path / "out", shard_events=7)[0]
+    assert shard_size(tmp_path / "out", 20, 64) == 16  # nothing holds it yet
+    simulate(unit)
+    assert shard_size(tmp_path / "out", 20, 64) == 7
+    assert shard_size(tmp_path / "out", 1000, 2) == 63  # another plan, which is refused

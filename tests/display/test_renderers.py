@@ -6,16 +6,19 @@ import base64
 import gzip
 import json
 import re
+from itertools import combinations
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from plotly.offline import get_plotlyjs
 
 from hepfm.api import ClassName
 from hepfm.display.html import write_html
 from hepfm.display.panels import Axis, Branch, Heatmap, Line, Lines, PointCloud, Tree
-from hepfm.display.png import write_png
+from hepfm.display.png import _column_lines, _draw_tree, write_png
 from hepfm.display.scene import cells
 
 WORDS = (
@@ -166,12 +169,30 @@ def test_a_large_picture_keeps_what_is_farthest_from_zero():
     values = np.random.default_rng(1).normal(0, 1, (700, 5000))
     values[321, 1234], values[555, 4999] = 90.0, -80.0
     values[:, 3000:3010] = np.nan
-    drawn, _ = cells(heatmap(values))
+    drawn = cells(heatmap(values))[0].values
     assert drawn.shape == (350, 1000)
     assert drawn[321 // 2, 1234 // 5] == 90
     assert drawn[555 // 2, 4999 // 5] == -80
     assert np.isnan(drawn[:, 600:602]).all()
     assert not np.isnan(drawn[:, :600]).any()
+
+
+@pytest.mark.parametrize("shape", [(700, 5000), (701, 5003), (1023, 1025), (512, 1024)])
+def test_each_cell_of_a_large_picture_lies_over_what_it_was_made_of(shape):
+    """A spot is drawn within a cell's size of where it is, also where cells do not come out even."""
+    for row, column in ((0, 0), (shape[0] - 1, shape[1] - 1), (shape[0] - 2, shape[1] - 7)):
+        values = np.zeros(shape)
+        values[row, column] = 1.0
+        panel = heatmap(values)
+        drawn, _ = cells(panel)
+        ((k, m),) = np.argwhere(drawn.values == 1.0)
+        for at, place, n, count, new, old in (
+            (k, row, shape[0], drawn.values.shape[0], drawn.y_edges, panel.y_edges),
+            (m, column, shape[1], drawn.values.shape[1], drawn.x_edges, panel.x_edges),
+        ):
+            middle = old[0] + (place + 0.5) * (old[1] - old[0]) / n
+            size = (new[1] - new[0]) / count
+            assert new[0] + at * size < middle < new[0] + (at + 1) * size
 
 
 def test_a_picture_without_values_has_a_scale():
@@ -182,5 +203,20 @@ def test_a_picture_without_values_has_a_scale():
 def test_the_png_has_a_place_for_each_panel(tmp_path):
     write_png([*two_panels(), *flat_panels()], tmp_path / "event.png", "an event")
     height, width, _ = imread(tmp_path / "event.png").shape
-    assert width == pytest.approx(4 * 6 * 110, abs=2)  # four in a row, five in two
-    assert height == pytest.approx((2 * 5.2 + 0.4) * 110, abs=2)
+    assert width == pytest.approx(4 * 6 * 110, abs=2)  # four in a row
+    tree = 0.15 * (2 + 3)  # two lines below them, and their title
+    assert height == pytest.approx((5.2 + tree + 0.4) * 110, abs=2)
+
+
+@pytest.mark.parametrize(("lines", "width"), [(3, 8.0), (61, 12.0), (60, 24.0), (200, 24.0)])
+def test_the_lines_of_a_tree_neither_overlap_nor_leave_the_picture(lines, width):
+    texts = [f"gamma, interaction {k}, momentum " + "(0.01234, -1.2345) " * (k % 9) for k in range(lines)]
+    tree = Tree(title="truth", branches=[Branch(depth=k % 8, text=text) for k, text in enumerate(texts)])
+    figure = Figure(figsize=(width, 0.15 * _column_lines(tree, width)), dpi=110)
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    _draw_tree(axes, tree, width)
+    boxes = [text.get_window_extent(canvas.get_renderer()) for text in axes.texts]
+    assert len(boxes) == min(lines, 61)
+    assert all(box.x0 >= 0 and box.x1 <= width * 110 for box in boxes)
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))

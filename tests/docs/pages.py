@@ -1,8 +1,8 @@
 """The shell commands of a page, and the output that it shows for them.
 
-A block of ``bash`` is run; a block of ``text`` after it is what it printed; ``yaml title="NAME"`` is written as a
-file. A comment before a block of bash says
-how a test runs it otherwise than a reader does:
+A block of ``bash`` is run; a block of ``text`` after it is what it printed; ``yaml`` or ``diff`` with
+``title="NAME"`` is written as a file. A comment before a block of bash says how a test runs it otherwise than a
+reader does:
 
     <!-- test: + --set train.steps=4 -->    these words are added to each `hepfm` command of the block
     <!-- test: STORE => store -->           this word stands for that (several: separated by ;)
@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(
     r"""(?:<!--\ test:\ (?P<how>[^\n]*?)\ -->\n+)?  # how a test runs it
-    ^```(?P<kind>bash|text|yaml\ title="(?P<file>[^"\n]+)")\n
+    ^```(?P<kind>bash|text|(?:yaml|diff)\ title="(?P<file>[^"\n]+)")\n
     (?P<text>.*?)^```$""",
     re.MULTILINE | re.DOTALL | re.VERBOSE,
 )

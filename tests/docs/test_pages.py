@@ -99,12 +99,16 @@ def test_the_page_on_objectives_works(follow):
     assert follow("docs/objectives.md") == 2
 
 
+def test_the_page_on_several_parts_works(follow):
+    assert follow("docs/multimodal.md") == 4
+
+
 def test_the_page_on_simulating_works(follow):
-    assert follow("docs/simulate.md") == 4
+    assert follow("docs/simulate.md") == 5
 
 
 def test_the_page_on_lartpc_events_works(follow):
-    assert follow("docs/lartpc.md") == 4
+    assert follow("docs/lartpc.md") == 5
 
 
 def test_the_page_on_waveforms_works(follow):
@@ -113,6 +117,21 @@ def test_the_page_on_waveforms_works(follow):
 
 def test_the_page_on_structured_data_works(follow):
     assert follow("docs/structured.md") >= 3
+
+
+def test_the_page_on_plugins_works(follow):
+    assert follow("docs/plugins.md") == 2
+
+
+def test_the_tutorial_on_modalities_works(follow, tmp_path):
+    # As after an editable installation: the module from where it is written, what is known of it from where pip put it.
+    path = (tmp_path / "hepfm-tilecal", tmp_path / "site", os.environ.get("PYTHONPATH"))
+    environment = {"PYTHONPATH": os.pathsep.join(map(str, filter(None, path))), "HEPFM_PLUGINS_STRICT": "1"}
+    assert follow("docs/add-a-modality.md", **environment) == 10
+    assert (tmp_path / "event.html").stat().st_size > 1000
+    schema = (tmp_path / "hepfm-tilecal" / "hepfm_tilecal" / "schema.py").read_text()
+    assert '"time_ns"' in schema
+    assert len(list(tmp_path.glob("runs/tilecal-time-*/displays/*.png"))) > 0
 
 
 def test_the_readme_shows_what_the_quickstart_shows(pages):

@@ -14,8 +14,8 @@ import pytest
 from hepfm.errors import HepfmError, RecipeError
 from hepfm.jobs.client import Dashboard
 from hepfm.jobs.submit import submit
+from hepfm.locks import locked
 from hepfm.recipe.load import load_recipe
-from hepfm.tracking.files import locked
 from hepfm.tracking.runs import RunDir
 
 ANSWERS = {

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+
 import numpy as np
 import pytest
+import yaml
 
 from hepfm.errors import DataError, RecipeError
 from hepfm_lartpc.generator import LartpcGenerator
@@ -66,6 +69,25 @@ def test_the_digest_is_of_all_that_events_depend_on(tmp_path):
     }
     assert len(found) == 5
     assert digest(composition="bombs") == digest()
+
+
+def test_the_digest_knows_what_files_hold_and_not_where_they_lie(tmp_path):
+    """Ids of events follow from it: they outlive a move, and a detector's words about itself."""
+    shipped = yaml.safe_load(files("hepfm_lartpc").joinpath("detectors/wire.yaml").read_text())
+
+    def digest(folder, content=b"records", **changes):
+        folder.mkdir()
+        (folder / "detector.yaml").write_text("# a comment\n" + yaml.safe_dump(shipped | changes))
+        (folder / "records.hepmc").write_bytes(content)
+        source = {"kind": "file", "path": folder / "records.hepmc"}
+        config = {"detector": str(folder / "detector.yaml"), "vertices": {"sources": [source]}}
+        return LartpcGenerator(LartpcGenerator.Config(**config), seed=1).digest()
+
+    here = digest(tmp_path / "a")
+    about = {"name": "mine", "summary": "renamed", "sources": ["somebody else"]}
+    assert digest(tmp_path / "b", **about) == here
+    assert digest(tmp_path / "c", content=b"others") != here
+    assert digest(tmp_path / "d", field_kv_cm=0.4321) != here
 
 
 def test_point_deposits_hold_the_same_energy():

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import normalize
 
 from hepfm.errors import RecipeError
-from hepfm.objectives.contrastive import Contrastive, ContrastiveConfig, sides_of
+from hepfm.objectives.contrastive import Contrastive, ContrastiveConfig, Pool, sides_of
 
 BOTH = ""
 LACKING = [BOTH, BOTH, "light", BOTH, "charge", BOTH, BOTH, "charge light"]
@@ -41,8 +41,10 @@ def test_the_loss_is_that_of_its_definition(pairs) -> None:
     vectors = {}
     for side, part in enumerate(pairs.parts):
         for event in range(len(batch)):
-            mean = encoder(plan.payload.units, one(plan.payload.units, part, event)).x.mean(0)
-            vectors[part, event] = normalize(objective.project[side](mean), dim=0).detach().double()
+            x = encoder(plan.payload.units, one(plan.payload.units, part, event)).x.detach()
+            amounts = (1 + objective.pool[side].amount(x).exp()).log().sum(0)
+            pooled = torch.cat((x.mean(0), (1 + amounts).log()))
+            vectors[part, event] = normalize(objective.project[side](pooled), dim=0).detach().double()
     match = chance = logs = found = 0.0
     for group in ([0, 1, 3], [5, 6]):  # those of each group that have both parts
         for event in group:
@@ -58,6 +60,16 @@ def test_the_loss_is_that_of_its_definition(pairs) -> None:
     assert sums["top1"].item() == pytest.approx(found)
     assert sums["chance"].item() == baseline["chance"].item() == pytest.approx(chance)
     assert baseline["match"].item() == pytest.approx(logs)
+
+
+def test_amounts_add_up_where_a_mean_does_not() -> None:
+    """Three times the same tokens: the mean is that of one, the amounts are three times as much."""
+    torch.manual_seed(0)
+    pool, x = Pool(8), torch.randn(5, 8)
+    once, thrice, none = pool(torch.cat((x, x, x, x)), torch.tensor([0, 5, 20, 20])).split(1)
+    torch.testing.assert_close(once[:, :8], thrice[:, :8])
+    torch.testing.assert_close(thrice[:, 8:].expm1(), 3 * once[:, 8:].expm1())
+    assert not none.any()
 
 
 def test_where_all_are_alike_none_is_found_and_the_loss_is_that_of_guessing(pairs) -> None:

@@ -55,6 +55,11 @@ def test_targets_are_the_teachers_and_no_gradient_reaches_it(pairs) -> None:
     optimiser = torch.optim.SGD(encoder.parameters(), lr=0.1)
     optimiser.step()
     assert torch.equal(hidden_targets(objective.teacher.copy, plan, "charge"), before)
+    with torch.no_grad():
+        objective.out[1].weight.zero_()
+        objective.out[1].bias.copy_(torch.linspace(-1, 1, 32))
+    wanted = (before - torch.linspace(-1, 1, 32)).square().mean(1).sum()
+    assert objective(encoder, plan)["charge/error"].item() == pytest.approx(wanted.item(), rel=1e-5)
     named = {f"encoder.{name}": p for name, p in encoder.named_parameters()}
     objective.follow(named.items(), step=3, steps=10)
     assert not torch.equal(hidden_targets(objective.teacher.copy, plan, "charge"), before)

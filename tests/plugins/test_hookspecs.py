@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import doctest
 import inspect
+import re
+from pathlib import Path
 
 import pytest
 
 from hepfm import hookspecs
 from hepfm.plugins import SPEC_OF
 
+ROOT = Path(__file__).parents[2]
 HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("hepfm_"))
 
 
@@ -31,6 +34,18 @@ def test_the_documented_example_is_a_plugin_that_registers(hook, site):
     short = hook.removeprefix("hepfm_")
     (name,) = info.registered[short]
     assert type(plugins.find(short, name)) is SPEC_OF[short]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_the_reference_has_its_signature_and_its_example(hook):
+    """The page docs/reference/hooks.md, which docs/plugins.md leads to."""
+    page = (ROOT / "docs" / "reference" / "hooks.md").read_text()
+    (section,) = re.findall(rf"^## {hook}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    spec = SPEC_OF[hook.removeprefix("hepfm_")].__name__
+    signature, example = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    assert signature == f"def {hook}() -> Sequence[api.{spec}]: ...\n"
+    assert example == "".join(each.source for each in examples(hook))
+    assert "The target is" in section
 
 
 def test_doctests_of_the_hooks_run():

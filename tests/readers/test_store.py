@@ -299,6 +299,20 @@ def test_resident_memory_is_flat(tmp_path):
     assert float(done.stdout) <= 8
 
 
+def test_what_is_discarded_is_closed_also_where_it_cannot_be_cut(tmp_path, events, parts, monkeypatch):
+    def fails(*_):
+        raise OSError("no such luck")
+
+    path = tmp_path / "events.h5"
+    writer = StoreWriter(path, parts, {}, block_events=1)
+    writer.write(pack(events(3), parts))
+    file = writer._file
+    monkeypatch.setattr("hepfm.readers.writer.os.truncate", fails)
+    writer.discard()
+    assert not file, "HDF5 would keep it open, and locked"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_writers_of_one_file_do_not_meet(tmp_path, events, parts, same):
     first, path = pack(events(6), parts), tmp_path / "events.h5"
     writer = StoreWriter(path, parts, {}, block_events=1)

@@ -11,6 +11,7 @@ import yaml
 
 from hepfm.errors import RecipeError
 from hepfm.recipe.json_schema import json_schema
+from hepfm.recipe.layers import absolute_data
 from hepfm.recipe.load import from_dict, load_recipe
 from hepfm.recipe.schema import Generated
 
@@ -86,9 +87,29 @@ def test_options_that_look_like_a_relative_path_start_from_the_recipe(tmp_path, 
     assert at_home.recipe.data.train.options()["calibration"] == str(Path.home() / "d.txt")
 
 
+def test_the_name_of_a_file_beside_the_recipe_is_a_path(tmp_path, monkeypatch):
+    """Wherever it stands among the options; what is no file there, or has no ending, is left as it is."""
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    for name in ("mine.yaml", "cube", "records.hepmc"):
+        (folder / name).write_text("")
+    options = (
+        "detector: mine.yaml, composition: cube, other: none.yaml, deep: {sources: [{path: records.hepmc}]}"
+    )
+    given = {"data": {"train": yaml.safe_load(f"{{generator: tracks, events: 9, {options}}}")}}
+    monkeypatch.chdir(tmp_path)
+    for placed in (absolute_data(given, folder), absolute_data(given, "recipes")):
+        train = placed["data"]["train"]
+        assert train["detector"] == str(folder / "mine.yaml")
+        assert train["deep"]["sources"][0]["path"] == str(folder / "records.hepmc")
+        assert (train["generator"], train["composition"], train["other"]) == ("tracks", "cube", "none.yaml")
+    assert absolute_data(given, ".") == given, "there are none in the current folder"
+
+
 def test_settings_without_effect_are_named():
     warnings = " ".join(from_dict(tree(batch_cost=99)).warnings)
     assert "data.batch_cost: no effect on events of a generator" in warnings
+    assert from_dict(tree(batch_cost=99, batch_events=8)).warnings == ()
     assert "each rank computes its whole share" not in " ".join(
         from_dict(tree(micro_batch_cost=10**6)).warnings
     )

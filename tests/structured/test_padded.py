@@ -69,8 +69,8 @@ def test_jetnet_bad_files(tmp_path):
         particles[6, 0, 3] = 0.5
         return particles
 
-    def nan(particles):
-        particles[5, 0, 1] = np.nan
+    def infinite(particles):
+        particles[5, 0, 1], particles[6, 0, 1] = np.inf, np.nan  # NaN is what is not known
         return particles
 
     jetnet(tmp_path / "mask.h5", particle_features=half)
@@ -79,9 +79,9 @@ def test_jetnet_bad_files(tmp_path):
     assert "event 6" in error.value.where
     [sentence] = JetnetReader(tmp_path / "mask.h5").check()
     assert "event 6" in sentence
-    jetnet(tmp_path / "nan.h5", particle_features=nan)
-    [sentence] = JetnetReader(tmp_path / "nan.h5").check()
-    assert "event 5, field structured/particles/phirel: 1 rows are not finite" in sentence
+    jetnet(tmp_path / "infinite.h5", particle_features=infinite)
+    [sentence] = JetnetReader(tmp_path / "infinite.h5").check()
+    assert "event 5, field structured/particles/phirel: 1 rows are infinite" in sentence
     jetnet(tmp_path / "three.h5", particle_features=lambda p: p[..., :3])
     with pytest.raises(DataError, match=r"wanted shape \('any', 'any', 4\), found \(25, 30, 3\)"):
         JetnetReader(tmp_path / "three.h5")

@@ -245,14 +245,14 @@ def test_bad_events_are_named(jetclass):
     path, lists, _ = jetclass("good.root")
     event = next(k for k, row in enumerate(lists["px"]) if len(row) > 1)
 
-    def with_nan(px):
+    def with_infinite(px):
         rows = ak.to_list(px)
-        rows[event][0] = np.nan
+        rows[event][0] = np.inf
         return ak.values_astype(ak.Array(rows), "float32")
 
-    path, _, _ = jetclass("nan.root", part_px=with_nan)
+    path, _, _ = jetclass("infinite.root", part_px=with_infinite)
     sentences = list(RootReader(path).check())
-    assert any(f"event {event}, field structured/particles/pt: 1 rows are not finite" in s for s in sentences)
+    assert any(f"event {event}, field structured/particles/pt: 1 rows are infinite" in s for s in sentences)
 
     path, _, _ = jetclass("two.root", label_QCD=np.ones_like)
     with pytest.raises(DataError, match=r"of the labels QCD, Hbb, Tbqq are set, not one"):

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from hepfm.errors import CheckpointError, DataError
+from hepfm.errors import CheckpointError, DataError, Stopped
 from hepfm.training.worker import train
 
 pytestmark = [
@@ -73,6 +73,27 @@ def test_other_events_are_refused_on_resume(make_run):
     with pytest.raises(CheckpointError, match=r"data.train.muons: 2 -> 1") as refused:
         train(replace(request, recipe=other))
     assert "(data train)" in refused.value.what
+
+
+def test_how_often_and_on_how_many_events_a_run_is_validated_may_change(make_run):
+    """That changes no weight. Which events they are may not."""
+    golden, request = make_run(**DRAWN)
+    train(request)
+    run, request = make_run(**DRAWN | {"train__time_limit_minutes": 1e-9})
+    with pytest.raises(Stopped):
+        train(request)
+    more = json.loads(json.dumps(request.recipe))
+    more["data"]["val"]["events"] = 3
+    more["train"] |= {"validate_events": 2, "validate_every": 1, "time_limit_minutes": None}
+    train(replace(request, recipe=more))
+    assert run.json()["weights_sha256"] == golden.json()["weights_sha256"]
+    assert run.json()["effective"]["val_events"] == 3
+    for changes, said in (({"seed": 9}, "data.val.seed: 2 -> 9"), ({"muons": 1}, "(data val)")):
+        other = json.loads(json.dumps(more))
+        other["data"]["val"] |= changes
+        with pytest.raises(CheckpointError) as refused:
+            train(replace(request, recipe=other))
+        assert said in refused.value.what
 
 
 def test_validation_on_training_events_is_refused(make_run):

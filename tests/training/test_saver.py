@@ -4,6 +4,8 @@ import json
 import os
 import threading
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from safetensors.torch import load_file
 
 from hepfm.errors import TrainingError
 from hepfm.tracking import storage
+from hepfm.training import checkpoint, effective, worker
 from hepfm.training.checkpoint import find_newest, verify, write_file
 from hepfm.training.ranks import Ranks
 from hepfm.training.saver import Saver
@@ -64,6 +67,51 @@ def test_whoever_begins_it_goes_on_while_it_is_written(tmp_path):
     assert not saver.busy
     assert (path / "model.bin").read_bytes() == content
     assert json.loads((path / "manifest.json").read_text())["of"] == "rank 0"
+
+
+class Slow:
+    """Content that takes its time."""
+
+    def __init__(self):
+        self.written = False
+
+    def __iter__(self):
+        time.sleep(0.5)
+        yield b"1"
+        self.written = True
+
+
+def test_settling_waits_for_the_thread_of_either_stage(tmp_path, monkeypatch):
+    saver, content = Saver(tmp_path, ALONE), Slow()
+    saver.settle()  # there is none
+    saver.begin(1, {"model.bin": content}, dict)
+    saver.settle()
+    assert content.written
+    assert not saver.busy
+    done = []
+    real = checkpoint.complete
+    monkeypatch.setattr(checkpoint, "complete", lambda *a: time.sleep(0.5) or done.append(real(*a)))
+    saver.advance()
+    saver.settle()
+    assert [path.name for path in done] == ["step-00000001"]
+
+
+def test_no_thread_of_a_checkpoint_outlives_a_training_of_several_ranks_that_fails(make_run, monkeypatch):
+    """Else it would go on writing when the run's lock is free, and another attempt has begun."""
+    run, request = make_run()
+    content, saver = Slow(), Saver(run.checkpoints, ALONE)
+    session = SimpleNamespace(callbacks=(), recorder=None, saver=saver, clock=None)
+
+    def lost(_):
+        saver.begin(1, {"model.bin": content}, dict)
+        raise RuntimeError("a rank is lost")
+
+    monkeypatch.setattr("hepfm.training.start.start", lambda *_: session)
+    monkeypatch.setattr("hepfm.training.loop.run_loop", lost)
+    resolved = SimpleNamespace(hash="", recipe=SimpleNamespace(seed=1))
+    with effective.attempt(run, time.time()), pytest.raises(RuntimeError, match="lost"):
+        worker._train(request, resolved, run, replace(ALONE, world=2))
+    assert content.written
 
 
 def test_storage_that_fails_is_said_when_the_stage_ends_and_leaves_nothing(tmp_path, monkeypatch):

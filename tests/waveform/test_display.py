@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from hepfm.api import ClassName, Column, PartSchema
 from hepfm.display.panels import Heatmap, Lines
+from hepfm.errors import DataError
 from hepfm_waveform.display import panels
 
 SCHEMA = PartSchema(
@@ -56,7 +58,11 @@ def test_channels_whose_numbers_are_of_boards_stand_side_by_side():
     assert panel.y.label == "channels in order of number"
     np.testing.assert_array_equal(panel.values.reshape(-1), np.arange(40 * 200))
     (hits,) = panels(tables(channels, np.zeros(40, int), np.full(40, 1)), SCHEMA)
-    assert hits.y_edges == (999.5, 4009.5)
+    assert hits.y.label == "channel"  # numbers of pixels say where they are
+    assert hits.y_edges[0] == 999.5
+    assert hits.y_edges[1] >= 4009.5
+    assert max(hits.values.shape) <= 300, "a hit of a pixel is too small to be seen"
+    assert np.isfinite(hits.values).any(1).sum() >= 4  # one of each board at least
 
 
 def test_without_pedestals_samples_stand_above_the_median():
@@ -87,6 +93,23 @@ def test_times_count_from_the_events_time_0_where_it_is_known():
     several["traces"]["time_ns"] = np.array([-2000.0, 3000.0])
     (panel,) = panels(several, SCHEMA)
     assert [line.x[0] for line in panel.lines] == [-2.0, 3.0]
+
+
+def test_a_trace_without_a_time_takes_that_of_others():
+    several = tables([3, 4, 5], [90, 100, 110], [5, 5, 5])
+    several["traces"]["time_ns"] = np.array([np.nan, -2000.0, 3000.0])
+    (panel,) = panels(several, SCHEMA)
+    assert [line.x[0] for line in panel.lines] == [-7.0, -2.0, 3.0]
+    several["traces"]["time_ns"][:] = np.nan
+    (panel,) = panels(several, SCHEMA)
+    assert [line.x[0] for line in panel.lines] == [45.0, 50.0, 55.0], "from tick 0"
+
+
+def test_a_part_without_the_length_of_its_samples_is_refused_in_words():
+    schema = PartSchema(**{**SCHEMA.__dict__, "attributes": {}})
+    with pytest.raises(DataError, match="does not say how long its samples are") as refused:
+        panels(tables([3], [0], [4]), schema, title="charge")
+    assert refused.value.where == "charge, attribute sample_ns"
 
 
 def test_an_event_without_samples_says_so():

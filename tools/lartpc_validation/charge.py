@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,13 @@ TITLES = [
 W_MEV = 23.6e-6
 
 
-def draw(axes: Panels, larndsim: Path) -> list[Check]:
+def draw(axes: Panels, larndsim: Path) -> Iterator[Check]:
     """Fills the six panels; the last stays empty where larnd-sim's files are missing."""
-    checks = _recombination(axes[0], axes[1]) + _drift(axes[2], axes[3]) + _noise(axes[4])
-    return checks + (draw_pixels(axes[5], larndsim) if larndsim.is_dir() else [])
+    yield from _recombination(axes[0], axes[1])
+    yield from _drift(axes[2], axes[3])
+    yield from _noise(axes[4])
+    if larndsim.is_dir():
+        yield from draw_pixels(axes[5], larndsim)
 
 
 def _deposits(points: Any, energy_mev: Any, length_mm: Any) -> Deposits:
@@ -50,7 +54,7 @@ def _deposits(points: Any, energy_mev: Any, length_mm: Any) -> Deposits:
     )
 
 
-def _recombination(panel: Any, shared: Any) -> list[Check]:
+def _recombination(panel: Any, shared: Any) -> Iterator[Check]:
     made = shoot(sp.PROTON, 200.0, 4).deposits
     found = yields(made, 0.5, Recombination(), stream(1, "recombination", 0))
     dedx = 10 * made.energy_mev / made.length_mm
@@ -91,29 +95,27 @@ def _recombination(panel: Any, shared: Any) -> list[Check]:
         / 2.1
         for model in ("modified-box", "birks")
     )
-    return [
-        Check(
-            what="electrons that escape at 2.1 MeV/cm, 0.5 kV/cm, modified box",
-            hepfm=float(mip),
-            reference=float(birks),
-            within=0.02,
-            source="Birks' law with ICARUS' constants, NIM A 523 (2004) 275",
-        ),
-        Check(
-            what="electrons and photons of 1 MeV, most",
-            hepfm=float((both.electrons + both.photons).max()),
-            reference=1.21 / W_MEV,
-            within=1e-6 / W_MEV,
-            source="(1 + 0.21) E / W, conservation",
-        ),
-        Check(
-            what="correlation of electrons and photons of equal deposits",
-            hepfm=float(np.corrcoef(equal.electrons, equal.photons)[0, 1]),
-            reference=-1.0,
-            within=1e-6,
-            source="conservation",
-        ),
-    ]
+    yield Check(
+        what="electrons that escape at 2.1 MeV/cm, 0.5 kV/cm, modified box",
+        hepfm=float(mip),
+        reference=float(birks),
+        within=0.02,
+        source="Birks' law with ICARUS' constants, NIM A 523 (2004) 275",
+    )
+    yield Check(
+        what="electrons and photons of 1 MeV, most",
+        hepfm=float((both.electrons + both.photons).max()),
+        reference=1.21 / W_MEV,
+        within=1e-6 / W_MEV,
+        source="(1 + 0.21) E / W, conservation",
+    )
+    yield Check(
+        what="correlation of electrons and photons of equal deposits",
+        hepfm=float(np.corrcoef(equal.electrons, equal.photons)[0, 1]),
+        reference=-1.0,
+        within=1e-6,
+        source="conservation",
+    )
 
 
 def _wires(**changes: Any) -> tuple[WirePlanes, WireReadout]:
@@ -125,7 +127,7 @@ def _wires(**changes: Any) -> tuple[WirePlanes, WireReadout]:
     return WirePlanes(readout, detector.tpcs, drift_of(readout.drift, **values)), readout
 
 
-def _drift(left: Any, wide: Any) -> list[Check]:
+def _drift(left: Any, wide: Any) -> Iterator[Check]:
     planes, readout = _wires(lifetime_ms=0.5)
     velocity = planes.drift.velocity_mm_us
     area = planes.kernels_adc[2].sum()
@@ -154,29 +156,27 @@ def _drift(left: Any, wide: Any) -> list[Check]:
     wide.plot(time_us, 2 * 4e-4 * time_us, color=ORANGE, label="2 D t, D = 4.0 cm$^2$/s")
     wide.set(xlabel="drift time [us]", ylabel="squared width [mm$^2$]")
     per_us = (square_mm2[broad] / time_us[broad]).mean()
-    return [
-        Check(
-            what="lifetime fitted to sums of collection wires [us]",
-            hepfm=float(-1 / slope),
-            reference=500.0,
-            within=10.0,
-            source="as configured",
-        ),
-        Check(
-            what="longitudinal diffusion fitted to widths [cm2/s]",
-            hepfm=float(per_us / 2 * 1e4),
-            reference=4.0,
-            within=0.1,
-            source="as configured",
-        ),
-        Check(
-            what="drift velocity at 0.5 kV/cm, 87.3 K [mm/us]",
-            hepfm=velocity,
-            reference=_li_mm_us(0.5, 87.3),
-            within=0.05,
-            source="Li et al., NIM A 816 (2016) 160",
-        ),
-    ]
+    yield Check(
+        what="lifetime fitted to sums of collection wires [us]",
+        hepfm=float(-1 / slope),
+        reference=500.0,
+        within=10.0,
+        source="as configured",
+    )
+    yield Check(
+        what="longitudinal diffusion fitted to widths [cm2/s]",
+        hepfm=float(per_us / 2 * 1e4),
+        reference=4.0,
+        within=0.1,
+        source="as configured",
+    )
+    yield Check(
+        what="drift velocity at 0.5 kV/cm, 87.3 K [mm/us]",
+        hepfm=velocity,
+        reference=_li_mm_us(0.5, 87.3),
+        within=0.05,
+        source="Li et al., NIM A 816 (2016) 160",
+    )
 
 
 def _li_mm_us(field_kv_cm: float, temperature_k: float) -> float:
@@ -186,7 +186,7 @@ def _li_mm_us(field_kv_cm: float, temperature_k: float) -> float:
     return 0.01 * above / below * e * (temperature_k / 89) ** -1.5
 
 
-def _noise(panel: Any) -> list[Check]:
+def _noise(panel: Any) -> Iterator[Check]:
     full = load_detector("wire").charge
     assert isinstance(full, WireReadout)
     noise = full.noise
@@ -221,19 +221,17 @@ def _noise(panel: Any) -> list[Check]:
     panel.set(xlabel="frequency [kHz]", ylabel="power for each frequency [ADC$^2$]")
     rms = float(np.concatenate(samples).std())
     ratio = [float(found[g].mean() / expected[g].mean()) for g in groups if len(g)]
-    return [
-        Check(
-            what="noise of collection wires [ADC]",
-            hepfm=rms,
-            within=0.06,
-            reference=float(np.sqrt(noise.collection_rms_adc**2 + noise.coherent.rms_adc**2 + 1 / 12)),
-            source="as configured",
-        ),
-        Check(
-            what="power over the configured spectrum, mean of all bands",
-            hepfm=float(np.mean(ratio)),
-            reference=1.0,
-            within=0.03,
-            source="as configured",
-        ),
-    ]
+    yield Check(
+        what="noise of collection wires [ADC]",
+        hepfm=rms,
+        within=0.06,
+        reference=float(np.sqrt(noise.collection_rms_adc**2 + noise.coherent.rms_adc**2 + 1 / 12)),
+        source="as configured",
+    )
+    yield Check(
+        what="power over the configured spectrum, mean of all bands",
+        hepfm=float(np.mean(ratio)),
+        reference=1.0,
+        within=0.03,
+        source="as configured",
+    )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,14 @@ TITLES = ["Energy loss along stopping tracks", "Range", "Loss of 1 GeV muons (li
 _KINDS = {sp.MUON_PLUS: ("muon", BLUE, 1.0), sp.PROTON: ("proton", ORANGE, sp.PROTON_MASS / sp.MUON_MASS)}
 
 
-def draw(axes: Panels) -> list[Check]:
+def draw(axes: Panels) -> Iterator[Check]:
     """Fills the three panels."""
-    return _along(axes[0]) + _ranges(axes[1]) + _landau(axes[2])
+    yield from _along(axes[0])
+    yield from _ranges(axes[1])
+    yield from _landau(axes[2])
 
 
-def _along(panel: Any) -> list[Check]:
-    checks = []
+def _along(panel: Any) -> Iterator[Check]:
     edges_cm = np.geomspace(1.0, 60.0, 13)
     middle = np.sqrt(edges_cm[1:] * edges_cm[:-1])
     for species, kinetic_mev in ((sp.MUON_PLUS, 250.0), (sp.PROTON, 380.0)):
@@ -45,18 +47,15 @@ def _along(panel: Any) -> list[Check]:
         panel.loglog(known_cm[shown], MUON[shown, 1] * DENSITY_G_CM3, color=colour, label=f"{name}, tables")
         inside = middle > known_cm[0]
         worst = np.argmax(np.abs(dedx / known - 1)[inside])
-        checks.append(
-            Check(
-                what=f"{name} dE/dx, {middle[inside][0]:.0f} to 55 cm from the end, at its worst [MeV/cm]",
-                hepfm=dedx[inside][worst],
-                reference=known[inside][worst],
-                within=0.06 * known[inside][worst],
-                source=TABLE,
-            )
+        yield Check(
+            what=f"{name} dE/dx, {middle[inside][0]:.0f} to 55 cm from the end, at its worst [MeV/cm]",
+            hepfm=dedx[inside][worst],
+            reference=known[inside][worst],
+            within=0.06 * known[inside][worst],
+            source=TABLE,
         )
     panel.set(xlabel="residual range [cm]", ylabel="dE/dx [MeV/cm]")
     panel.set_yticks([2, 5, 10, 20], ["2", "5", "10", "20"])
-    return checks
 
 
 def _loss_at_residual_range(event: Simulated, count: int, edges_cm: Any) -> Any:
@@ -75,9 +74,8 @@ def _loss_at_residual_range(event: Simulated, count: int, edges_cm: Any) -> Any:
     return sums / count / np.diff(edges_cm)
 
 
-def _ranges(panel: Any) -> list[Check]:
+def _ranges(panel: Any) -> Iterator[Check]:
     grid = np.geomspace(8.0, 1200.0, 100)
-    checks = []
     for species, (name, colour, scale) in _KINDS.items():
         energy = grid * scale**0.5
         panel.loglog(energy, 0.1 * range_mm(species, energy), color=colour, label=f"{name}, hepfm")
@@ -92,14 +90,12 @@ def _ranges(panel: Any) -> list[Check]:
         )
     panel.set(xlabel="kinetic energy [MeV]", ylabel="range [cm]")
     worst = np.argmax(np.abs(range_mm(sp.MUON_PLUS, MUON[1:, 0]) * 0.1 * DENSITY_G_CM3 / MUON[1:, 2] - 1)) + 1
-    checks.append(
-        Check(
-            what=f"muon range, 20 to 1000 MeV, at its worst ({MUON[worst, 0]:.0f} MeV) [g/cm2]",
-            hepfm=float(range_mm(sp.MUON_PLUS, MUON[worst : worst + 1, 0])[0]) * 0.1 * DENSITY_G_CM3,
-            reference=MUON[worst, 2],
-            within=0.005 * MUON[worst, 2],
-            source=TABLE,
-        )
+    yield Check(
+        what=f"muon range, 20 to 1000 MeV, at its worst ({MUON[worst, 0]:.0f} MeV) [g/cm2]",
+        hepfm=float(range_mm(sp.MUON_PLUS, MUON[worst : worst + 1, 0])[0]) * 0.1 * DENSITY_G_CM3,
+        reference=MUON[worst, 2],
+        within=0.005 * MUON[worst, 2],
+        source=TABLE,
     )
     for species, name, kinetic_mev, known_cm, source in (
         (sp.MUON_MINUS, "muons", 250.0, 100.0, TABLE),
@@ -108,21 +104,18 @@ def _ranges(panel: Any) -> list[Check]:
         length = shoot(species, kinetic_mev, 300).tracks.length_mm[:300]
         length = length[length > 8.0 * known_cm]  # a muon that decayed on its way has no range
         panel.plot(kinetic_mev, 0.1 * length.mean(), "*", color=GREEN, ms=12, zorder=4)
-        checks.append(
-            Check(
-                what=f"mean path of {name} of {kinetic_mev:.0f} MeV [cm]",
-                hepfm=0.1 * length.mean(),
-                reference=known_cm,
-                within=0.02 * known_cm,
-                source=source,
-            )
+        yield Check(
+            what=f"mean path of {name} of {kinetic_mev:.0f} MeV [cm]",
+            hepfm=0.1 * length.mean(),
+            reference=known_cm,
+            within=0.02 * known_cm,
+            source=source,
         )
     panel.plot([], [], "*", color=GREEN, ms=10, label="simulated tracks")
-    return checks
 
 
-def _landau(panel: Any) -> list[Check]:
-    checks, count, kinetic_mev = [], 10_000, 1000.0
+def _landau(panel: Any) -> Iterator[Check]:
+    count, kinetic_mev = 10_000, 1000.0
     gamma = 1 + kinetic_mev / sp.MUON_MASS
     beta2, x = 1 - gamma**-2, 0.5 * np.log10(gamma**2 - 1)
     delta = 2 * np.log(10) * x - 5.2146 + 0.19559 * (3.0 - x) ** 3
@@ -151,38 +144,31 @@ def _landau(panel: Any) -> list[Check]:
         )
         top = np.abs(middle + 0.22278) < 1.2
         a, b, _ = np.polyfit(middle[top], np.log(np.maximum(counts[top], 1)), 2)
-        checks.append(
-            Check(
-                what=f"most probable loss of 1 GeV muons over {thick_mm:.0f} mm [MeV/cm]",
-                hepfm=10 / thick_mm * (mode + xi * (-b / (2 * a) + 0.22278)),
-                reference=10 / thick_mm * mode,
-                within=0.02 * 10 / thick_mm * mode,
-                source="Landau, Bichsel (PDG equation 34.12)",
-            )
+        yield Check(
+            what=f"most probable loss of 1 GeV muons over {thick_mm:.0f} mm [MeV/cm]",
+            hepfm=10 / thick_mm * (mode + xi * (-b / (2 * a) + 0.22278)),
+            reference=10 / thick_mm * mode,
+            within=0.02 * 10 / thick_mm * mode,
+            source="Landau, Bichsel (PDG equation 34.12)",
         )
         within = lam < 12
         top_share = stats.landau.cdf((12 - np.log(np.pi / 2)) * 2 / np.pi)
         distance = stats.kstest(
             lam[within], lambda v, t=top_share: stats.landau.cdf((v - np.log(np.pi / 2)) * 2 / np.pi) / t
         ).statistic
-        checks.append(
-            Check(
-                what=f"distance of the distribution from Landau's (Kolmogorov), {thick_mm:.0f} mm",
-                hepfm=distance,
-                reference=0.0,
-                within=0.025,
-                source="Landau 1944",
-            )
+        yield Check(
+            what=f"distance of the distribution from Landau's (Kolmogorov), {thick_mm:.0f} mm",
+            hepfm=distance,
+            reference=0.0,
+            within=0.025,
+            source="Landau 1944",
         )
     mean = losses_mev(shoot(sp.MUON_MINUS, 300.0, 4000, thick_mm=40.0), 4000).mean() / 4
-    checks.append(
-        Check(
-            what="mean loss of 300 MeV muons [MeV/cm]",
-            hepfm=mean,
-            reference=1.510 * DENSITY_G_CM3,
-            within=0.02,
-            source=TABLE,
-        )
+    yield Check(
+        what="mean loss of 300 MeV muons [MeV/cm]",
+        hepfm=mean,
+        reference=1.510 * DENSITY_G_CM3,
+        within=0.02,
+        source=TABLE,
     )
     panel.set(xlabel="loss [MeV/cm]", ylabel="muons for each MeV/cm", xlim=(1.2, 3.4))
-    return checks

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,11 @@ _HALF_MM = 384.0
 _CORNER = (-_HALF_MM,) * 3, (_HALF_MM,) * 3
 
 
-def draw(axes: Panels) -> list[Check]:
+def draw(axes: Panels) -> Iterator[Check]:
     """Fills the three panels."""
-    return _single(axes[0]) + _times(axes[1]) + _visibility(axes[2])
+    yield from _single(axes[0])
+    yield from _times(axes[1])
+    yield from _visibility(axes[2])
 
 
 def _even(points_mm: Any) -> tuple[Any, Any]:
@@ -60,7 +63,7 @@ def _flash() -> Deposits:
     )
 
 
-def _single(panel: Any) -> list[Check]:
+def _single(panel: Any) -> Iterator[Check]:
     """Dim flashes, integrated over the waveform where its truth has one photoelectron."""
     crosstalk, width, rms = 0.15, 0.08, 0.3
     simulation = _simulation(
@@ -87,32 +90,30 @@ def _single(panel: Any) -> list[Check]:
     panel.plot(grid, expected * len(charge) * 0.05, color=ORANGE, label="Borel, Gaussian widths")
     panel.set(yscale="log", ylim=(0.5, None), xlabel="charge [photoelectrons]", ylabel="flashes in 0.05")
     single = charge[charge < 1.5]
-    return [
-        Check(
-            what="charge of a photoelectron without crosstalk [photoelectrons]",
-            hepfm=float(single.mean()),
-            reference=1.0,
-            within=0.03,
-            source="as configured",
-        ),
-        Check(
-            what="mean charge with a crosstalk of 0.15",
-            hepfm=float(charge.mean()),
-            reference=1 / (1 - crosstalk),
-            within=0.07,
-            source="Vinogradov, NIM A 695 (2012) 247",
-        ),
-        Check(
-            what="share with two avalanches or more",
-            hepfm=float((charge > 1.5).mean()),
-            reference=1 - np.exp(-crosstalk),
-            within=0.04,
-            source="Vinogradov 2012",
-        ),
-    ]
+    yield Check(
+        what="charge of a photoelectron without crosstalk [photoelectrons]",
+        hepfm=float(single.mean()),
+        reference=1.0,
+        within=0.03,
+        source="as configured",
+    )
+    yield Check(
+        what="mean charge with a crosstalk of 0.15",
+        hepfm=float(charge.mean()),
+        reference=1 / (1 - crosstalk),
+        within=0.07,
+        source="Vinogradov, NIM A 695 (2012) 247",
+    )
+    yield Check(
+        what="share with two avalanches or more",
+        hepfm=float((charge > 1.5).mean()),
+        reference=1 - np.exp(-crosstalk),
+        within=0.04,
+        source="Vinogradov 2012",
+    )
 
 
-def _times(panel: Any) -> list[Check]:
+def _times(panel: Any) -> Iterator[Check]:
     """The average of bright flashes, fitted with two decays."""
     step_ns, samples, flashes = 2.0, 5000, 60
     simulation = _simulation({}, {"sample_ns": step_ns, "steps": 1, "samples": samples, "pretrigger": 0})
@@ -139,32 +140,30 @@ def _times(panel: Any) -> list[Check]:
     panel.loglog((groups - 0.5) * step_ns, shown / flashes, "o", ms=4, color=BLUE, label="mean of 60 flashes")
     panel.loglog((edges[1:] + edges[:-1]) / 2, mean(fit) / flashes, color=ORANGE, label="fit of two decays")
     panel.set(xlabel="time [ns]", ylabel="photoelectrons in 2 ns")
-    return [
-        Check(
-            what="singlet time fitted back [ns]",
-            hepfm=float(fit[2]),
-            reference=6.0,
-            within=0.2,
-            source="as configured",
-        ),
-        Check(
-            what="triplet time fitted back [ns]",
-            hepfm=float(fit[3]),
-            reference=1500.0,
-            within=15.0,
-            source="as configured",
-        ),
-        Check(
-            what="singlet share of electrons fitted back",
-            hepfm=float(fit[1]),
-            reference=0.27,
-            within=0.005,
-            source="as configured",
-        ),
-    ]
+    yield Check(
+        what="singlet time fitted back [ns]",
+        hepfm=float(fit[2]),
+        reference=6.0,
+        within=0.2,
+        source="as configured",
+    )
+    yield Check(
+        what="triplet time fitted back [ns]",
+        hepfm=float(fit[3]),
+        reference=1500.0,
+        within=15.0,
+        source="as configured",
+    )
+    yield Check(
+        what="singlet share of electrons fitted back",
+        hepfm=float(fit[1]),
+        reference=0.27,
+        within=0.005,
+        source="as configured",
+    )
 
 
-def _visibility(panel: Any) -> list[Check]:
+def _visibility(panel: Any) -> Iterator[Check]:
     """Along the axis of a detector, and beside it; against photons followed one by one."""
     optics = Optics(rayleigh_mm=400.0, absorption_mm=2000.0)
     wall = PhotonDetectors(
@@ -189,22 +188,20 @@ def _visibility(panel: Any) -> list[Check]:
     panel.semilogy(far, solid, "--", color=GREY, label="solid angle alone")
     panel.plot([], [], "o", ms=4, color=GREY, label="photons followed one by one")
     panel.set(xlabel="distance from the wall [mm]", ylabel="share of photons")
-    return [
-        Check(
-            what="seen light over that of photons followed one by one, mean of 8 points",
-            hepfm=float(np.mean(ratios)),
-            reference=1.0,
-            within=0.03,
-            source="own Monte Carlo, 400 mm Rayleigh, 2 m absorption",
-        ),
-        Check(
-            what="solid angle of a detector at 320 mm, straight light alone",
-            hepfm=float(bare(points[14:15])[0][0, 0]),
-            reference=float(solid[14]),
-            within=1e-3 * float(solid[14]),
-            source="formula of a rectangle on its axis",
-        ),
-    ]
+    yield Check(
+        what="seen light over that of photons followed one by one, mean of 8 points",
+        hepfm=float(np.mean(ratios)),
+        reference=1.0,
+        within=0.03,
+        source="own Monte Carlo, 400 mm Rayleigh, 2 m absorption",
+    )
+    yield Check(
+        what="solid angle of a detector at 320 mm, straight light alone",
+        hepfm=float(bare(points[14:15])[0][0, 0]),
+        reference=float(solid[14]),
+        within=1e-3 * float(solid[14]),
+        source="formula of a rectangle on its axis",
+    )
 
 
 def _trace(point: Any, optics: Optics, count: int) -> tuple[float, float]:

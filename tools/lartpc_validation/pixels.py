@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from hepfm_lartpc.event import Deposits
 from hepfm_lartpc.tpc import Tpc
 
 
-def draw_pixels(panel: Any, folder: Path) -> list[Check]:
+def draw_pixels(panel: Any, folder: Path) -> Iterator[Check]:
     """Segments of edep-sim read by our pixels, against the hits that larnd-sim made of them."""
     readout = PixelReadout(v_cm_mv=284.27734375, v_ref_mv=1282.71484375, reset_noise_e=0, readout_noise_e=0)
     drift = drift_of(
@@ -69,22 +70,20 @@ def draw_pixels(panel: Any, folder: Path) -> list[Check]:
     panel.loglog(
         np.array(theirs)[large] * 1e-3, np.array(ours)[large] * 1e-3, "o", color=RED, label="30 hits or more"
     )
-    return [
-        Check(
-            what="charge of all events over larnd-sim's",
-            hepfm=sum(ours) / sum(theirs),
-            reference=1.0,
-            within=0.05,
-            source="larnd-sim (pgranger23/larnd-sim-jax)",
-        ),
-        Check(
-            what="the same of the event of 30 hits or more at its worst",
-            hepfm=float(ratio[large][np.argmax(np.abs(ratio[large] - 1))]),
-            reference=1.0,
-            within=0.05,
-            source="larnd-sim",
-        ),
-    ]
+    yield Check(
+        what="charge of all events over larnd-sim's",
+        hepfm=sum(ours) / sum(theirs),
+        reference=1.0,
+        within=0.05,
+        source="larnd-sim (pgranger23/larnd-sim-jax)",
+    )
+    yield Check(
+        what="the same of the event of 30 hits or more at its worst",
+        hepfm=float(ratio[large][np.argmax(np.abs(ratio[large] - 1))]),
+        reference=1.0,
+        within=0.05,
+        source="larnd-sim",
+    )
 
 
 def _pixel(point: Any, low: tuple[float, float], pitch_mm: float) -> tuple[bool, int, int]:

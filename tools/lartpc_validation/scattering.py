@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,13 @@ _SLABS = ((1.0, 300.0), (3.0, 300.0), (10.0, 1000.0), (30.0, 2000.0), (100.0, 30
 _ELECTRONS_MEV = (0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)
 
 
-def draw(axes: Panels) -> list[Check]:
+def draw(axes: Panels) -> Iterator[Check]:
     """Fills the three panels."""
-    return _highland(axes[0]) + _electrons(axes[1], axes[2])
+    yield from _highland(axes[0])
+    yield from _electrons(axes[1], axes[2])
 
 
-def _highland(panel: Any) -> list[Check]:
-    checks = []
+def _highland(panel: Any) -> Iterator[Check]:
     for pieces, colour, marker in ((10, ORANGE, "s"), (40, BLUE, "o"), (120, GREEN, "^")):
         ratios = []
         for thick_mm, kinetic_mev in _SLABS:
@@ -37,19 +38,16 @@ def _highland(panel: Any) -> list[Check]:
             ratios.append(_central_width(_exit_angles(event, 3000)) / highland)
         thick = [thick_mm for thick_mm, _ in _SLABS]
         panel.semilogx(thick, ratios, marker, color=colour, label=f"{pieces} steps or more")
-        checks.append(
-            Check(
-                what=f"width of the angle over Highland's, mean of 1 to 300 mm, {pieces} steps",
-                hepfm=float(np.mean(ratios)),
-                reference=1.0,
-                within=0.05,
-                source="PDG equation 34.16 (good to 11 %)",
-            )
+        yield Check(
+            what=f"width of the angle over Highland's, mean of 1 to 300 mm, {pieces} steps",
+            hepfm=float(np.mean(ratios)),
+            reference=1.0,
+            within=0.05,
+            source="PDG equation 34.16 (good to 11 %)",
         )
     panel.axhspan(0.89, 1.11, color=GREY, alpha=0.15, label="accuracy of Highland's formula")
     panel.axhline(1.0, color=GREY, lw=1)
     panel.set(xlabel="thickness [mm]", ylabel="ratio", ylim=(0.8, 1.2))
-    return checks
 
 
 def _exit_angles(event: Simulated, count: int) -> Any:
@@ -74,9 +72,9 @@ def _central_width(values: Any) -> float:
     return abs(float(width))
 
 
-def _electrons(far: Any, back: Any) -> list[Check]:
+def _electrons(far: Any, back: Any) -> Iterator[Check]:
     """Number transmission and backscatter of electrons that enter argon head on."""
-    checks, count = [], 3000
+    count = 3000
     for label, settings, colour, marker in (
         ("default steps", {}, BLUE, "o"),
         ("steps of 0.1 mm", {"max_step_mm": 0.1, "stop_mev": 0.02}, GREEN, "^"),
@@ -96,23 +94,19 @@ def _electrons(far: Any, back: Any) -> list[Check]:
         far.loglog(_ELECTRONS_MEV, reach, marker, color=colour, label=f"extrapolated, {label}")
         back.semilogx(_ELECTRONS_MEV, turned, marker, color=colour, label=f"hepfm, {label}")
         for k in (0, 2, 4, 6):
-            checks.append(
-                Check(
-                    what=f"extrapolated range of {_ELECTRONS_MEV[k]} MeV electrons, {label} [mm]",
-                    hepfm=reach[k],
-                    reference=known_mm[k],
-                    within=0.06 * known_mm[k],
-                    source="Tabata, Ito and Okabe 1972 (fit to data)",
-                )
+            yield Check(
+                what=f"extrapolated range of {_ELECTRONS_MEV[k]} MeV electrons, {label} [mm]",
+                hepfm=reach[k],
+                reference=known_mm[k],
+                within=0.06 * known_mm[k],
+                source="Tabata, Ito and Okabe 1972 (fit to data)",
             )
-            checks.append(
-                Check(
-                    what=f"share of {_ELECTRONS_MEV[k]} MeV electrons that turn back, {label}",
-                    hepfm=float(turned[k]),
-                    reference=known_back[k],
-                    within=0.02,
-                    source="Tabata, Ito and Okabe 1971 (fit to data)",
-                )
+            yield Check(
+                what=f"share of {_ELECTRONS_MEV[k]} MeV electrons that turn back, {label}",
+                hepfm=float(turned[k]),
+                reference=known_back[k],
+                within=0.02,
+                source="Tabata, Ito and Okabe 1971 (fit to data)",
             )
     grid = np.geomspace(0.4, 6.0, 60)
     far.loglog(grid, tabata_range_mm(grid), color=GREY, label="extrapolated, Tabata 1972")
@@ -122,7 +116,6 @@ def _electrons(far: Any, back: Any) -> list[Check]:
     back.set(xlabel="kinetic energy [MeV]", ylabel="share of electrons", ylim=(0, 0.3))
     for panel in (far, back):
         panel.set_xticks([0.5, 1, 2, 5], ["0.5", "1", "2", "5"])
-    return checks
 
 
 def _extrapolated(deepest: Any) -> float:

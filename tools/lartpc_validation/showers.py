@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -29,14 +30,14 @@ NIST = np.array([
 ])  # fmt: skip
 
 
-def draw(axes: Panels) -> list[Check]:
+def draw(axes: Panels) -> Iterator[Check]:
     """Fills the three panels."""
-    checks = _profiles(axes[0], axes[1]) + _attenuation(axes[2])
-    return [*checks, _conservation()]
+    yield from _profiles(axes[0], axes[1])
+    yield from _attenuation(axes[2])
+    yield _conservation()
 
 
-def _profiles(along: Any, across: Any) -> list[Check]:
-    checks = []
+def _profiles(along: Any, across: Any) -> Iterator[Check]:
     # Grindhammer and Peters, hep-ex/0001020, equations 4, 6 and 7
     critical_mev = 2.66 * (19.55 * 18 / 39.948) ** 1.1
     for kinetic_mev, count, colour in ((1000.0, 200, BLUE), (4000.0, 60, ORANGE)):
@@ -53,48 +54,41 @@ def _profiles(along: Any, across: Any) -> list[Check]:
         along.plot(
             t, _gamma(t, shape, (shape - 1) / deepest), color=colour, label=f"{label}, Grindhammer-Peters"
         )
-        checks.append(
-            Check(
-                what=f"depth of the maximum, {label} [X0]",
-                hepfm=(a - 1) / b,
-                reference=deepest,
-                within=0.2,
-                source="Grindhammer and Peters, hep-ex/0001020",
-            )
+        yield Check(
+            what=f"depth of the maximum, {label} [X0]",
+            hepfm=(a - 1) / b,
+            reference=deepest,
+            within=0.2,
+            source="Grindhammer and Peters, hep-ex/0001020",
         )
-        checks.append(
-            Check(
-                what=f"centre of energy, {label} [X0]",
-                hepfm=a / b,
-                reference=shape * deepest / (shape - 1),
-                within=0.4,
-                source="Grindhammer and Peters, hep-ex/0001020",
-            )
+        yield Check(
+            what=f"centre of energy, {label} [X0]",
+            hepfm=a / b,
+            reference=shape * deepest / (shape - 1),
+            within=0.4,
+            source="Grindhammer and Peters, hep-ex/0001020",
         )
         radius = np.hypot(*middle[:, :2].T)
         order = np.argsort(radius)
         inside = np.cumsum(energy[order]) / energy.sum()
         across.plot(radius[order][::200] / MOLIERE_MM, inside[::200], color=colour, label=label)
-        checks.append(
-            Check(
-                what=f"energy within one Moliere radius (90.4 mm), {label}",
-                hepfm=float(energy[radius < MOLIERE_MM].sum() / energy.sum()),
-                reference=0.90,
-                within=None,
-                source="rule of thumb (PDG, section 34.5)",
-            )
+        yield Check(
+            what=f"energy within one Moliere radius (90.4 mm), {label}",
+            hepfm=float(energy[radius < MOLIERE_MM].sum() / energy.sum()),
+            reference=0.90,
+            within=None,
+            source="rule of thumb (PDG, section 34.5)",
         )
     along.set(xlabel="depth [radiation lengths]", ylabel="share of energy for each", xlim=(0, 16))
     across.plot([1, 3.5], [0.90, 0.99], "k+", ms=10, label="rule of thumb (PDG)")
     across.set(xlabel="distance [Moliere radii]", ylabel="share of energy", xlim=(0, 4), ylim=(0, 1.02))
-    return checks
 
 
 def _gamma(t: Any, a: float, b: float) -> Any:
     return b * (b * t) ** (a - 1) * np.exp(-b * t) / gamma_function(a)
 
 
-def _attenuation(panel: Any) -> list[Check]:
+def _attenuation(panel: Any) -> Iterator[Check]:
     count, found = 10_000, []
     for energy_mev, known in NIST:
         thick_mm = 10 / (known * DENSITY_G_CM3)
@@ -115,22 +109,20 @@ def _attenuation(panel: Any) -> list[Check]:
     twin.set_title("ratio", fontsize=8)
     twin.tick_params(labelsize=7)
     worst = int(np.argmax(np.abs(ratio - 1)))
-    return [
-        Check(
-            what="photon attenuation over NIST's, mean of 0.03 to 20 MeV",
-            hepfm=float(ratio.mean()),
-            reference=1.0,
-            within=0.015,
-            source="Hubbell and Seltzer, NISTIR 5632",
-        ),
-        Check(
-            what=f"the same at its worst ({NIST[worst, 0]:g} MeV)",
-            hepfm=float(ratio[worst]),
-            reference=1.0,
-            within=0.05,
-            source="Hubbell and Seltzer (statistics 1.3 %)",
-        ),
-    ]
+    yield Check(
+        what="photon attenuation over NIST's, mean of 0.03 to 20 MeV",
+        hepfm=float(ratio.mean()),
+        reference=1.0,
+        within=0.015,
+        source="Hubbell and Seltzer, NISTIR 5632",
+    )
+    yield Check(
+        what=f"the same at its worst ({NIST[worst, 0]:g} MeV)",
+        hepfm=float(ratio[worst]),
+        reference=1.0,
+        within=0.05,
+        source="Hubbell and Seltzer (statistics 1.3 %)",
+    )
 
 
 def _conservation() -> Check:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import inspect
 import re
 
-from hepfm import api, hookspecs
+from hepfm import api, hookspecs, testing
+from hepfm.cli.plugin_new import HOOK_OF
 from reference.tables import code, prose, table
 
 HEAD = """# Hooks
 
 A plugin is a module that an entry point of the group `hepfm` names. It declares `HEPFM_API = {version}` and
 has any of these functions, marked with `hepfm.api.hookimpl`. Each returns a list of specs. A spec names its
-class or function by a string (`"package.module:Name"`), which is imported when it is needed. [Add a
-reader](../add-a-reader.md) builds a whole plugin; `hepfm plugin list` shows what is installed, and
-`hepfm.testing` has contract suites for modalities, readers, backbones and objectives.
+class or function by a string (`"package.module:Name"`), which is imported when it is needed. [Write a
+plugin](../plugins.md) begins with one that works; `hepfm plugin list` shows what is installed.
 
 `HEPFM_PLUGINS_DENY` (names, separated by commas) leaves plugins out. A plugin that fails to load is named,
 and the others go on working; `HEPFM_PLUGINS_STRICT=1` makes it an error.
@@ -26,8 +26,11 @@ The fields of a spec:
 """
 
 
-LATER = ("hepfm_generators", "hepfm_heads", "hepfm_metrics")
+LATER = ("hepfm_heads", "hepfm_metrics")
 """Hooks that the core offers to plugins, but does not use itself yet."""
+
+KINDS = {f"hepfm_{hook}": kind for kind, hook in HOOK_OF.items()} | {"hepfm_backbones": "backbone"}
+"""What a hook registers, where there is a contract suite for it."""
 
 
 def hooks() -> str:
@@ -50,8 +53,23 @@ def _hook(hook: object) -> str:
     shown = "\n".join(line[4:] for line in example.splitlines())
     target = re.search(r"The target is .*", inspect.cleandoc(_spec(hook).__doc__ or ""))
     about = f"{sentence} {prose(target[0]) if target else ''}"
+    signature = f"{hook.__name__}{inspect.signature(hook)}".replace("'", "")
     later = "" if hook.__name__ not in LATER else "\nRegistered and listed; no command uses it yet.\n"
-    return f"## {hook.__name__}\n\n{about}\n{later}\n```python\n{shown}\n```\n"
+    return (
+        f"## {hook.__name__}\n\n```python\ndef {signature}: ...\n```\n\n"
+        f"{about}\n{_help(hook.__name__)}{later}\n"
+        f"```python\n{shown}\n```\n"
+    )
+
+
+def _help(hook: str) -> str:
+    """The suite that checks what is registered, and the command that writes an example."""
+    kind = KINDS.get(hook, "")
+    if not kind:
+        return ""
+    suite = f"`hepfm.testing.{getattr(testing, f'{kind}_contract').__name__}` checks it."
+    written = f" `hepfm plugin new --kind {kind} NAME` writes one." if kind in HOOK_OF else ""
+    return f"\n{suite}{written}\n"
 
 
 def _sentences(hook: object) -> tuple[str, str]:

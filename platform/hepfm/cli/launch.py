@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -16,7 +15,7 @@ import typer
 from rich.console import Console
 
 from hepfm.cli.progress import Follower
-from hepfm.errors import RecipeError, Stopped, TrainingError
+from hepfm.errors import RecipeError, Stopped
 from hepfm.training.in_process import under_torchrun
 
 if TYPE_CHECKING:
@@ -174,18 +173,10 @@ def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool) -> None:
 
 def _until_free(run: RunDir) -> None:
     """Waits for workers that outlive a killed launcher; `TrainingError` where they go on for long."""
-    end, told = time.monotonic() + _LET_GO_S, False
-    while True:
-        try:
-            with run.lock():
-                return
-        except TrainingError as error:
-            if time.monotonic() > end:
-                raise
-            if not told:
-                told = True
-                typer.echo(f"The {error.what}; waiting {_LET_GO_S:.0f} s for that to end ...", err=True)
-        time.sleep(0.2)
+    sentence = f"The run {run.name} is being trained already; waiting {_LET_GO_S:.0f} s for that to end ..."
+    told_once = cache(partial(typer.echo, sentence, err=True))
+    with run.lock(patience_s=_LET_GO_S, unless=told_once):
+        pass
 
 
 def _stop(run: RunDir, recipe: Recipe, follower: Follower, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""``hepfm plugin``: which plugins there are, what each registers, and what is wrong with a broken one."""
+"""``hepfm plugin``: which plugins there are, what each registers, what is wrong with one; a new one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
+from hepfm.cli.plugin_new import new
 from hepfm.errors import PluginError, did_you_mean
 from hepfm.plugins import SPEC_OF, PluginInfo, plugins
 
-app = typer.Typer(no_args_is_help=True, help="List and show plugins.")
+app = typer.Typer(no_args_is_help=True, help="List, show and write plugins.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -78,6 +79,9 @@ def show(
                 )
         if table.row_count:
             console.print(table)
+
+
+app.command("new")(new)
 
 
 def _specs(info: PluginInfo) -> dict[str, list[dict[str, str]]]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hepfm.plugins import plugins
+
+if TYPE_CHECKING:
+    from hepfm.recipe.schema import Recipe
 
 app = typer.Typer(no_args_is_help=True, help="List, show, validate and compare recipes.")
 
@@ -92,7 +95,7 @@ def validate(recipe: Source, *, overrides: Set = None) -> None:
     from hepfm.recipe.load import load_recipe
 
     resolved = load_recipe(recipe, overrides or [])
-    _warn(resolved.warnings)
+    _warn((*resolved.warnings, *_doubts(resolved.recipe)))
     typer.echo(f"{recipe} is a valid recipe (hash {resolved.hash[:12]}).")
 
 
@@ -128,6 +131,24 @@ def schema(
         raise RecipeError(
             f"The schema cannot be written: {error}.", where=str(out), fix="name another file"
         ) from error
+
+
+def _doubts(recipe: Recipe) -> list[str]:
+    """What generators of the recipe doubt; raises what they refuse, as a run would before its first event."""
+    from hepfm.data.generated import GeneratorSource
+    from hepfm.data.source import check_apart, open_source
+    from hepfm.recipe.schema import Generated
+
+    data = recipe.data
+    sources = [
+        open_source(spec, parts=data.parts, max_event_cost=data.max_event_cost)
+        for spec in (data.train, data.val)
+        if isinstance(spec, Generated)
+    ]
+    if len(sources) == 2:
+        check_apart(*sources)
+    drawn = [source for source in sources if isinstance(source, GeneratorSource)]
+    return list(dict.fromkeys(doubt for source in drawn for doubt in source.events.doubts))
 
 
 def _warn(warnings: tuple[str, ...]) -> None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import time
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     from hepfm.data.simulate import Unit
     from hepfm.recipe.document import Key
 
+_MOST = 2**62
+"""Indices and seeds up to here, so that their sums are numbers of 64 bits."""
+_CLUSTER = 64
+"""Workers to expect of a cluster that has not been asked yet."""
 _SCALARS = (bool, int, float, str, Path)
 
 
@@ -77,10 +83,10 @@ def _group() -> None:
 
 def simulate(
     *,
-    events: Annotated[int, typer.Option(min=1, help="How many.")],
+    events: Annotated[int, typer.Option(min=1, max=_MOST, help="How many.")],
     out: Annotated[Path, typer.Option(help="Folder that gets the shards of the event store.")],
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other events.")] = 1,
-    first: Annotated[int, typer.Option(min=0, help="Index of the first event.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=_MOST, help="Another seed gives other events.")] = 1,
+    first: Annotated[int, typer.Option(min=0, max=_MOST, help="Index of the first event.")] = 0,
     parts: Annotated[
         str | None, typer.Option(metavar="A,B", help="Parts to keep.", show_default="all")
     ] = None,
@@ -91,7 +97,12 @@ def simulate(
     address: Annotated[
         str | None, typer.Option(help="A running Ray; by default RAY_ADDRESS, else a local one.")
     ] = None,
-    shard_events: Annotated[int, typer.Option(min=1, help="Events of a shard.")] = 1024,
+    shard_events: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Events of a shard.", show_default="8 shards a worker, 16 to 1024 events each"
+        ),
+    ] = None,
     compression: Annotated[Literal["none", "zstd"], typer.Option(help="Of the event store.")] = "none",
     overrides: Annotated[
         list[str] | None,
@@ -171,13 +182,15 @@ def _simulate(
     parts: str | None,
     workers: int | None,
     address: str | None,
-    shard_events: int,
+    shard_events: int | None,
     compression: Literal["none", "zstd"],
     overrides: list[str] | None,
     as_json: bool,
 ) -> None:
     from hepfm.data.generator import GeneratedEvents
-    from hepfm.data.simulate import plan
+    from hepfm.data.ray_address import refuse_silent
+    from hepfm.data.simulate import plan, shard_size
+    from hepfm.readers.plan import SIMULATION, claimed
     from hepfm.readers.storing import StorageError
     from hepfm.recipe.layers import set_values
 
@@ -185,6 +198,13 @@ def _simulate(
         raise RecipeError(
             "--workers 0 uses no Ray", where=f"--address {address}", fix="leave one of them out"
         )
+    if shard_events is None:
+        at_once = _CLUSTER if address and workers is None else workers
+        shard_events = shard_size(
+            out, events, max(len(os.sched_getaffinity(0)) if at_once is None else at_once, 1)
+        )
+    if workers != 0 and (workers or address or events > shard_events):  # what will use Ray
+        refuse_silent(address, named="--address")
     said = set_values(overrides or (), example="energy_mev=300")
     if twice := sorted(options.keys() & said.tree.keys()):
         raise RecipeError(f"'{twice[0]}' is given twice", where="--set", fix="leave one of them out")
@@ -199,19 +219,30 @@ def _simulate(
         parts=None if parts is None else _names(parts),
         places={**said.places, **flags},
     )
-    units = plan(source, out, first=first, events=events, shard_events=shard_events, compression=compression)
-    missing = sum(unit.events for unit in units)
-    began = time.perf_counter()
+    for doubt in source.doubts:
+        _warn(doubt)
     failed: list[HepfmError] = []
     done = 0
-    with progress_bar("simulate", events, done=events - missing) as advance:
-        for result in _results(units, advance, workers=workers, address=address):
-            if isinstance(result, HepfmError):
-                failed.append(result)
-            else:
-                done += 1
-            if isinstance(result, StorageError):
-                break
+    with claimed(out, SIMULATION), _going_on():
+        units = plan(
+            source,
+            out,
+            first=first,
+            events=events,
+            shard_events=shard_events,
+            compression=compression,
+            say=_warn,
+        )
+        missing = sum(unit.events for unit in units)
+        began = time.perf_counter()
+        with progress_bar("simulate", events, done=events - missing) as advance:
+            for result in _results(units, advance, workers=workers, address=address):
+                if isinstance(result, HepfmError):
+                    failed.append(result)
+                else:
+                    done += 1
+                if isinstance(result, StorageError):
+                    break
     if failed:
         others = sorted({str(error) for error in failed} - {str(failed[0])})
         first_one = failed[0]
@@ -241,6 +272,20 @@ def _results(
             yield error
 
 
+def _warn(sentence: str) -> None:
+    typer.secho(f"warning: {sentence}", fg="yellow", err=True)
+
+
+@contextmanager
+def _going_on() -> Iterator[None]:
+    """Within, Ctrl-C ends the command with a word on how it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("Stopped. Finished shards are kept; the same command goes on from them.", err=True)
+        raise
+
+
 def _absolute(path: Path) -> str:
     """As other processes find it, wherever they run."""
     return str(path.expanduser().absolute())
@@ -258,6 +303,11 @@ def _names(text: str) -> list[str]:
 def _report(
     source: GeneratedEvents, out: Path, *, events: int, written: int, seconds: float, as_json: bool
 ) -> None:
+    from hepfm.readers.layout import COUNTS
+    from hepfm.readers.store import StoreReader
+
+    with StoreReader(out) as reader:
+        counts = reader.provenance.get(COUNTS, {})
     if as_json:
         found = {
             "out": str(out),
@@ -269,10 +319,14 @@ def _report(
             "configuration": source.options,
             "configuration_digest": source.digest,
             "seed": source.seed,
+            COUNTS: counts,
         }
         typer.echo(json.dumps(found))
-    elif written:
+        return
+    if written:
         rate = events_per_s(written, seconds)
         typer.echo(f"{out}: {written} events written in {seconds:.1f} s ({rate}): {', '.join(source.parts)}")
     else:
         typer.echo(f"{out}: complete, nothing to do")
+    for what, n in counts.items():
+        typer.echo(f"{what}: {n}")

@@ -78,6 +78,19 @@ class GeneratorSource:
         last = min(self._first + self._size, other._first + other._size)
         return first if first < last else None
 
+    def shared_records(self, other: GeneratorSource) -> tuple[float, float] | None:
+        """The part of a file whose records both sources take, whatever their seeds; None where there is none.
+
+        Raises:
+            DataError: A file cannot be read.
+        """
+        theirs = other.events.records()
+        for digest, (first, stop) in self.events.records().items():
+            low, high = theirs.get(digest, (1.0, 0.0))
+            if max(first, low) < min(stop, high):
+                return max(first, low), min(stop, high)
+        return None
+
     def read(self, indices: Any, labels: bool = False) -> Batch:
         """The events at these indices ``(B,)``, in this order, made, cut and checked.
 

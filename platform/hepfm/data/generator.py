@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -39,6 +40,7 @@ class GeneratedEvents:
         parts: Part name to schema, of the parts that are wanted.
         digest: Of the generator's name and all that events depend on but seed and index.
         plugin: Who offers the generator: name, distribution, version.
+        doubts: What is odd in the configuration, and may yet be meant: sentences.
 
     Args:
         generator: The generator's name.
@@ -79,6 +81,7 @@ class GeneratedEvents:
             self._wanted = tuple(name for name in offered if name in parts)
         self.parts: dict[str, PartSchema] = {n: s for n, s in offered.items() if parts is None or n in parts}
         check_parts(self.parts)
+        self.doubts = tuple(map(str, getattr(whole, "doubts", ())))
         self.digest = json_digest([generator, whole.digest()])
 
     def __getstate__(self) -> dict[str, Any]:
@@ -137,6 +140,18 @@ class GeneratedEvents:
             "first_index": first,
             "made_by": f"hepfm {__version__}",
         }
+
+    def records(self) -> dict[str, tuple[float, float]]:
+        """Digest of each file that events take records from, to the part of it, between 0 and 1.
+
+        Raises:
+            DataError: A file cannot be read.
+        """
+        return dict(getattr(self._made(), "records", dict)())
+
+    def counts(self) -> Counter[str]:
+        """What the generator left out or changed in this process so far, in its words."""
+        return Counter(getattr(self._made(), "counts", dict)())
 
     def close(self) -> None:
         """Frees what the generator holds in this process."""

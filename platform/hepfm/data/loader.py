@@ -138,7 +138,7 @@ class Loader:
         self._share = _Share(source, rank, world, micro_batch_cost, labels=labels, together=together)
         self._start = start
         self._workers = workers
-        self._source, self._most = source, most
+        self._source, self._most, self._labels = source, most, labels
 
     def __iter__(self) -> Generator[Step, None, None]:
         read = self._read_in_background() if self._workers else self._read_here()
@@ -149,7 +149,7 @@ class Loader:
             cost = int(planned.costs.sum(dtype=np.int64))
             if isinstance(self._source, GeneratorSource):
                 cost = sum(int(batch.cost.sum()) for batch in micro_batches)
-                micro_batches = _padded(micro_batches, self._source, self._most)
+                micro_batches = _padded(micro_batches, self._source, self._most, labels=self._labels)
             yield Step(
                 epoch=planned.epoch,
                 cursor=planned.after,
@@ -245,10 +245,12 @@ def _as_it_is(item: Any) -> Any:
     return item
 
 
-def _padded(batches: list[Batch], source: GeneratorSource, most: Callable[[int], int]) -> list[Batch]:
+def _padded(
+    batches: list[Batch], source: GeneratorSource, most: Callable[[int], int], *, labels: bool
+) -> list[Batch]:
     """Torch batches of this rank, and empty ones up to the number of the rank that has most."""
     lacking = most(len(batches)) - len(batches)
-    return [*batches, *(to_torch(source.read([])) for _ in range(lacking))]
+    return [*batches, *(to_torch(source.read([], labels=labels)) for _ in range(lacking))]
 
 
 def validation_batches(
@@ -293,4 +295,4 @@ def validation_batches(
             labels=labels,
             together=together,
         )
-        yield from _padded(list(map(to_torch, share)), source, most)
+        yield from _padded(list(map(to_torch, share)), source, most, labels=labels)

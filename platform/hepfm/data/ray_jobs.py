@@ -1,4 +1,4 @@
-"""What streams over whole data sets through Ray Data. The one file of this room that imports Ray."""
+"""What streams over whole data sets through Ray Data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from hepfm.data.local_ray import init_options
+from hepfm.data.ray_address import connect
 from hepfm.errors import HepfmError
 
 U = TypeVar("U")
@@ -26,15 +26,15 @@ def each_unit(
 
     Yields:
         Each unit as it is done, with its events or what went wrong; others go on.
+
+    Raises:
+        RecipeError: No Ray cluster answers at the address; before anything is done.
     """
     most = min(workers or len(os.sched_getaffinity(0)), len(units))
-    options = init_options(address or os.environ.get("RAY_ADDRESS"), cpus=most)
+    connected_here = connect(address, named="--address", cpus=most)
     import ray
     import ray.data
 
-    started_here = not ray.is_initialized()
-    if started_here:
-        ray.init(**options)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -48,7 +48,7 @@ def each_unit(
         for row in done.iter_rows():
             yield units[row["unit"]], row["error"] or row["events"]
     finally:
-        if started_here:
+        if connected_here:
             ray.shutdown()
 
 

@@ -281,10 +281,11 @@ Source = EventSource | GeneratorSource
 def check_apart(train: Source, val: Source) -> None:
     """Makes sure that no validation event is trained on.
 
-    Of one generator and seed, no index may be in both, whatever the options: it draws the same numbers.
+    Of one generator and seed, no index may be in both, whatever the options: it draws the same numbers. Of a
+    file of records, no part may be in both, whatever the seeds: another seed puts the same record elsewhere.
 
     Raises:
-        DataError: An event is in both; names both places.
+        DataError: An event or record is in both; names both places.
     """
     if isinstance(train, GeneratorSource) and isinstance(val, GeneratorSource):
         if (index := train.first_shared(val)) is not None:
@@ -292,6 +293,13 @@ def check_apart(train: Source, val: Source) -> None:
                 "Validation events are training events too, so validation would flatter.",
                 where=f"generator {val.events.generator}, seed {val.events.seed}, event {index}",
                 fix="give data.val another seed, or a first index beyond data.train's events.",
+            )
+        if (part := train.shared_records(val)) is not None:
+            raise DataError(
+                "Validation events begin with records of a file that training events begin with too, so "
+                "validation would flatter; another seed does not help.",
+                where=f"generator {val.events.generator}, {part[0]:g} to {part[1]:g} of the file",
+                fix="give each a part of its own (share: [0, 0.9] and [0.9, 1]), or a file of its own.",
             )
         return
     train_ids, val_ids = train.event_ids(), val.event_ids()

@@ -51,13 +51,13 @@ def _drawn(panel: Panel, in_space: Sequence[PointCloud]) -> dict[str, Any]:
 
 
 def _heat(panel: Heatmap) -> dict[str, Any]:
-    values, end = cells(panel)
-    rows, columns = values.shape
-    (x_low, x_high), (y_low, y_high) = panel.x_edges, panel.y_edges
+    drawn, end = cells(panel)
+    rows, columns = drawn.values.shape
+    (x_low, x_high), (y_low, y_high) = drawn.x_edges, drawn.y_edges
     dx, dy = (x_high - x_low) / max(columns, 1), (y_high - y_low) / max(rows, 1)
     return {
         "type": "heatmap",
-        "z": _packed(values) | {"shape": f"{rows}, {columns}"},
+        "z": _packed(drawn.values) | {"shape": f"{rows}, {columns}"},
         "x0": x_low + dx / 2,
         "dx": dx,
         "y0": y_low + dy / 2,

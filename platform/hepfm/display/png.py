@@ -19,6 +19,9 @@ from hepfm.display.scene import PALETTE, box, cells, clouds, layers, lines_of, s
 
 _PANEL_INCHES = (6.0, 5.2)
 _IN_A_ROW = 4
+_COLUMN_INCHES, _LINE_INCHES, _LETTER_INCHES, _INDENT_INCHES = 8.0, 0.15, 0.056, 0.15
+"""Of a tree: width of a column, height of a line, width of a letter of 7 points, shift of a child."""
+_FEW_LINES = 12
 
 
 def light_colours() -> Colormap:
@@ -27,7 +30,7 @@ def light_colours() -> Colormap:
 
 
 def write_png(panels: Sequence[Panel], path: Path, title: str = "") -> None:
-    """Draws panels side by side; replaces the file at once.
+    """Draws panels side by side, trees below them in the whole width; replaces the file at once.
 
     Args:
         panels: At least one.
@@ -35,23 +38,32 @@ def write_png(panels: Sequence[Panel], path: Path, title: str = "") -> None:
         title: Above the panels.
     """
     width, height = _PANEL_INCHES
-    columns = min(len(panels), _IN_A_ROW)
-    rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(width * columns, height * rows + 0.4), dpi=110, layout="constrained")
+    trees = [panel for panel in panels if isinstance(panel, Tree)]
+    others = [panel for panel in panels if not isinstance(panel, Tree)]
+    columns = max(min(len(others), _IN_A_ROW), 1)
+    whole = max(width * columns, _COLUMN_INCHES if trees else 0.0)
+    heights = [height] * -(-len(others) // columns)
+    heights += [_LINE_INCHES * (_column_lines(tree, whole) + 3) for tree in trees]
+    figure = Figure(figsize=(whole, sum(heights) + 0.4), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
     if title:
         figure.suptitle(title)
     in_space = clouds(panels)
-    for i, panel in enumerate(panels):
-        at = (rows, columns, i + 1)
+    for i, panel in enumerate(others):
+        at = grid[i // columns, i % columns]
         if isinstance(panel, PointCloud):
-            axes = figure.add_subplot(*at, projection="3d")
+            axes = figure.add_subplot(at, projection="3d")
             assert isinstance(axes, Axes3D)
             _draw_cloud(axes, panel, in_space)
         else:
-            axes = figure.add_subplot(*at)
+            axes = figure.add_subplot(at)
             _draw_flat(axes, panel)
         axes.set_title(panel.title)
+    for i, tree in enumerate(trees, len(heights) - len(trees)):
+        axes = figure.add_subplot(grid[i, :])
+        _draw_tree(axes, tree, whole)
+        axes.set_title(tree.title, loc="left")
     aside = path.with_name(f".{path.name}.{os.getpid()}.png")
     figure.savefig(aside)
     aside.replace(path)
@@ -85,25 +97,35 @@ def _draw_cloud(axes: Axes3D, panel: PointCloud, panels: Sequence[PointCloud]) -
         axes.legend(loc="upper left", markerscale=4, frameon=False)
 
 
-def _draw_flat(axes: Axes, panel: Heatmap | Lines | Tree) -> None:
-    if isinstance(panel, Tree):
-        axes.set_axis_off()
-        shown = lines_of(panel)
-        for row, (depth, text, colour) in enumerate(shown):
-            y = 1 - (row + 0.5) / max(len(shown), 25)
-            axes.plot(0.02 + 0.04 * depth, y, "s", ms=5, color=colour or "grey", transform=axes.transAxes)
-            written = axes.text(
-                0.05 + 0.04 * depth, y, text, transform=axes.transAxes, va="center", fontsize=7
-            )
-            written.set_in_layout(False)  # a long line would take the other panels' room
-        return
+def _column_lines(tree: Tree, inches: float) -> int:
+    """Lines of each column of a tree; few of them stay in one column."""
+    lines = len(lines_of(tree))
+    return lines if lines <= _FEW_LINES else -(-lines // max(int(inches // _COLUMN_INCHES), 1))
+
+
+def _draw_tree(axes: Axes, tree: Tree, inches: float) -> None:
+    """Lines of text one below the other, in as many columns as have room; a line that has none is cut."""
+    axes.set_axis_off()
+    shown, lines = lines_of(tree), _column_lines(tree, inches)
+    wide = 1.0 / max(-(-len(shown) // max(lines, 1)), 1)
+    for row, (depth, text, colour) in enumerate(shown):
+        x = row // lines * wide + _INDENT_INCHES * depth / inches
+        y = 1 - (row % lines + 0.5) / lines
+        room = int(((row // lines + 1) * wide - x) * inches / _LETTER_INCHES) - 3
+        seen = text if len(text) <= room else f"{text[: max(room - 3, 0)]}..."
+        axes.plot(x + 0.05 / inches, y, "s", ms=5, color=colour or "grey", transform=axes.transAxes)
+        written = axes.text(x + 0.14 / inches, y, seen, transform=axes.transAxes, va="center", fontsize=7)
+        written.set_in_layout(False)  # a long line would take the other panels' room
+
+
+def _draw_flat(axes: Axes, panel: Heatmap | Lines) -> None:
     axes.set_xlabel(panel.x.title)
     axes.set_ylabel(panel.y.title)
     if isinstance(panel, Heatmap):
-        values, end = cells(panel)
-        extent = (*panel.x_edges, *panel.y_edges)
+        picture, end = cells(panel)
+        extent = (*picture.x_edges, *picture.y_edges)
         drawn = axes.imshow(
-            values,
+            picture.values,
             origin="lower",
             aspect="auto",
             interpolation="nearest",

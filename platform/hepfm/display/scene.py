@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -102,16 +102,20 @@ def clouds(panels: Sequence[Panel]) -> list[PointCloud]:
     return [panel for panel in panels if isinstance(panel, PointCloud)]
 
 
-def cells(panel: Heatmap) -> tuple[Array, float]:
-    """The values to draw, float32, and where the symmetric colour scale ends.
+def cells(panel: Heatmap) -> tuple[Heatmap, float]:
+    """The picture to draw, its values float32, and where the symmetric colour scale ends.
 
-    Of more than 512 rows or 1,024 columns, neighbours are drawn as the one that is farthest from zero.
+    Of more than 512 rows or 1,024 columns, neighbours are drawn as the one that is farthest from zero. Where
+    they do not come out even, the last cell reaches beyond the panel's edge: all are of one size.
     """
     values = np.asarray(panel.values, np.float32)
+    edges = [panel.y_edges, panel.x_edges]
     for axis, most in enumerate(_MOST_CELLS):
         step = -(-values.shape[axis] // most) or 1
         if step > 1:
             short = -values.shape[axis] % step
+            low, high = edges[axis]
+            edges[axis] = low, high + (high - low) * short / values.shape[axis]
             padding = [(0, 0), (0, 0)]
             padding[axis] = (0, short)
             padded = np.pad(values, padding, constant_values=np.nan)
@@ -121,7 +125,8 @@ def cells(panel: Heatmap) -> tuple[Array, float]:
             values = np.moveaxis(np.take_along_axis(grouped, at[:, None], 1)[:, 0], 0, axis)
     finite = np.abs(values[np.isfinite(values)])
     end = float(np.quantile(finite, 0.998)) if len(finite) else 0.0
-    return values, end or float(finite.max(initial=0.0)) or 1.0
+    drawn = replace(panel, values=values, y_edges=edges[0], x_edges=edges[1])
+    return drawn, end or float(finite.max(initial=0.0)) or 1.0
 
 
 def lines_of(panel: Tree) -> list[tuple[int, str, str]]:

@@ -16,8 +16,9 @@ from hepfm.data.local_ray import scratch
 from hepfm.errors import HepfmError, RecipeError
 from hepfm.jobs import head, processes
 from hepfm.jobs.client import is_local
+from hepfm.locks import locked
 from hepfm.tracking import server
-from hepfm.tracking.files import locked, replace
+from hepfm.tracking.files import replace
 from hepfm.tracking.store import connect, database, store_uri, without_secrets
 
 RAY, MLFLOW = "Ray", "MLflow"

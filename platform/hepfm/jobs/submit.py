@@ -20,10 +20,11 @@ from hepfm.jobs.checks import check_resources, check_versions, live
 from hepfm.jobs.client import Dashboard, is_local
 from hepfm.jobs.entry import made_with
 from hepfm.jobs.package import local_plugins, working_directory
+from hepfm.locks import locked
 from hepfm.recipe.diff import deciding, render
 from hepfm.recipe.document import dump
 from hepfm.recipe.load import NOT_HASHED, Resolved, load_recipe
-from hepfm.tracking.files import locked, replace
+from hepfm.tracking.files import replace
 from hepfm.tracking.runs import RunDir, create_run, find_run
 from hepfm.tracking.store import database, without_secrets
 

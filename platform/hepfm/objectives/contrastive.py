@@ -19,12 +19,12 @@ from typing import Any, ClassVar
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, softplus
 
 from hepfm.api import Batch, Modality, Plan, Reconstruction, Units
 from hepfm.errors import RecipeError, did_you_mean
 from hepfm.nn.init import linear
-from hepfm.nn.ragged import segment_mean
+from hepfm.nn.ragged import segment_mean, segment_sum
 from hepfm.objectives.units import units_of
 from hepfm.random import Draws
 
@@ -47,6 +47,28 @@ class ContrastiveConfig(BaseModel):
     """Width of what is compared."""
     temperature: float = Field(default=0.07, gt=COLDEST, lt=HOTTEST)
     """By what similarities are divided, at first; it is learned, between 0.01 and 1."""
+
+
+LITTLE = -3.0
+"""Where a token's amounts start, before the softplus: over some tens of tokens they add up to order one."""
+
+
+class Pool(nn.Module):
+    """Tokens of an event to one vector: their mean, and logarithms of learned amounts that add up over them.
+
+    How much charge or light there is is a sum. A mean is the same for a track and for two that are like it,
+    and attention, which is a mean, does not count either.
+    """
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.amount = linear(d_model, d_model)
+        nn.init.constant_(self.amount.bias, LITTLE)
+
+    def forward(self, x: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
+        """``(T, D)`` tokens of events with these offsets ``(B+1,)`` to ``(B, 2 D)`` float32."""
+        amounts = segment_sum(softplus(self.amount(x).float()), offsets)
+        return torch.cat((segment_mean(x, offsets), amounts.log1p()), 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +113,9 @@ class Contrastive(nn.Module):
         self.modalities = dict(modalities)
         self.group_events = config.group_events
         self.sides = sides_of(config, tuple(modalities))
+        self.pool = nn.ModuleList(Pool(d_model) for _ in self.sides)
         self.project = nn.ModuleList(
-            nn.Sequential(linear(d_model, d_model), nn.GELU(), linear(d_model, config.width))
+            nn.Sequential(linear(2 * d_model, d_model), nn.GELU(), linear(d_model, config.width))
             for _ in self.sides
         )
         share = math.log(config.temperature / COLDEST) / math.log(HOTTEST / COLDEST)
@@ -138,7 +161,7 @@ class Contrastive(nn.Module):
             for part, of_part in units.items()
         }
         encoded = encoder(units, visible, draws=plan.draws if self.training else None)
-        pooled = segment_mean(encoded.x.float(), encoded.offsets)
+        pooled = self.pool[side](encoded.x.float(), encoded.offsets)
         return normalize(self.project[side](pooled).float()).index_select(0, plan.payload.rows)
 
     def observe(self, plan: Plan) -> None:

@@ -35,6 +35,8 @@ from hepfm.readers.digest import json_digest
 VERSION = 1
 PARTIAL = ".partial"
 """Ending of a shard that is being written."""
+COUNTS = "left_out_or_changed"
+"""Key of a provenance that counts what a generator left out or changed in the file's events."""
 MAX_BLOCK_ROWS = 1 << 26
 """Rows of a table after which a block ends early; keeps a block's memory below a few GB."""
 

@@ -5,14 +5,21 @@ A shard is complete or it does not exist. So what is left to do is what the plan
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hepfm.errors import DataError
+from hepfm.locks import held
 from hepfm.readers.layout import PARTIAL
+
+_LOCK = ".lock"
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP}
+"""What a file system says that knows no locks."""
 
 
 @dataclass(frozen=True)
@@ -28,38 +35,111 @@ CONVERSION = Work("convert.json", "conversion", "hepfm data convert")
 SIMULATION = Work("simulate.json", "simulation", "hepfm simulate")
 
 
-def agree(folder: Path, work: Work, wanted: Mapping[str, Any]) -> None:
+@contextmanager
+def claimed(folder: Path, work: Work) -> Iterator[None]:
+    """Within, no other process fills the folder, where its file system knows locks.
+
+    One that was made and got no plan goes again.
+
+    Args:
+        folder: Of shards; made where it is missing.
+        work: What fills it.
+
+    Raises:
+        DataError: Another process fills it, which is named; or it holds something else, or cannot be made.
+    """
+    new = not folder.exists()
+    _make(folder, work)
+
+    def taken(holder: str) -> DataError:
+        fix = f"wait for it and run the same {work.command} again, or give another folder"
+        return DataError(f"another process fills this folder with a {work.name}", where=holder, fix=fix)
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(folder / _LOCK, taken))
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise _unusable(folder, error) from error
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                (folder / _LOCK).unlink(missing_ok=True)
+                if new and not (folder / work.file).exists():
+                    folder.rmdir()
+
+
+def planned(folder: Path, work: Work) -> dict[str, Any] | None:
+    """The plan that is in a folder; None where there is none. `DataError` for one that is no JSON."""
+    path = folder / work.file
+    if not path.exists():
+        return None
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"the {work.name}'s plan makes no sense ({error})", where=str(path)) from error
+
+
+def agree(
+    folder: Path, work: Work, wanted: Mapping[str, Any], *, say: Callable[[str], None] = lambda _: None
+) -> None:
     """Puts the plan into an empty folder, or compares it with the one that is there.
+
+    Another plan of which no shard was finished makes room; what it had begun goes.
 
     Args:
         folder: Of shards; made where it is missing.
         work: What fills it.
         wanted: All that decides what is written, as JSON.
+        say: Told in a sentence of a plan that made room.
 
     Raises:
         DataError: The folder holds something else, or cannot be made; or its plan is no JSON.
     """
     wanted = json.loads(json.dumps(wanted))
     path = folder / work.file
-    aside = path.with_name(work.file + PARTIAL)
-    if path.exists():
-        try:
-            there = dict(json.loads(path.read_text()))
-        except (ValueError, TypeError) as error:
-            raise DataError(f"the {work.name}'s plan makes no sense ({error})", where=str(path)) from error
+    there = planned(folder, work)
+    if (
+        there is not None
+        and there != wanted
+        and {entry.name for entry in folder.iterdir()} <= _begun(folder, work)
+    ):
+        for begun in folder.glob(f"*{PARTIAL}"):
+            begun.unlink()
+        path.unlink()
+        say(f"{folder} held a {work.name} of which nothing was finished; it gives way to this one")
+        there = None
+    if there is not None:
         if other := sorted(key for key in {*there, *wanted} if there.get(key) != wanted.get(key)):
             what = f"the folder holds the result of another {work.name}: other {', '.join(other)}"
             raise DataError(what, where=str(path), fix="give another folder, or remove this one")
         return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        what = f"the target folder cannot be made: {error.strerror}"
-        raise DataError(what, where=str(folder), fix="give another folder") from error
-    if any(other != aside for other in folder.iterdir()):
-        raise DataError("the target folder is not empty", where=str(folder), fix="give another folder")
+    _make(folder, work)
+    aside = path.with_name(work.file + PARTIAL)
     aside.write_text(json.dumps(wanted, indent=2) + "\n")
     aside.replace(path)
+
+
+def _begun(folder: Path, work: Work) -> set[str]:
+    """Names of what lies in a folder whose work has finished nothing."""
+    return {work.file, _LOCK, *(path.name for path in folder.glob(f"*{PARTIAL}"))}
+
+
+def _make(folder: Path, work: Work) -> None:
+    """Makes a folder, and refuses one that holds something else."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        names = {path.name for path in folder.iterdir()}
+    except OSError as error:
+        raise _unusable(folder, error) from error
+    if work.file not in names and names - {work.file + PARTIAL, _LOCK}:
+        raise DataError("the target folder is not empty", where=str(folder), fix="give another folder")
+
+
+def _unusable(folder: Path, error: OSError) -> DataError:
+    what = f"the target folder cannot be made or written: {error.strerror}"
+    return DataError(what, where=str(folder), fix="give another folder")
 
 
 def refuse_unfinished(folder: Path, events: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hepfm.api import Batch, PartSchema, RaggedTable
 from hepfm.errors import DataError
+from hepfm.readers import layout
 from hepfm.readers.checks import bad_values, event_indices
 from hepfm.readers.chunks import ChunkCache
 from hepfm.readers.digest import json_digest
@@ -36,6 +38,16 @@ class _Spans(NamedTuple):
     starts: list[int]
     stops: list[int]
     offsets: np.ndarray[Any, Any]
+
+
+def _added_up(shards: Sequence[Shard]) -> dict[str, dict[str, int]]:
+    """What the provenance of all shards counts, as one."""
+    total: Counter[str] = Counter()
+    for shard in shards:
+        counts = shard.provenance.get(layout.COUNTS)
+        if isinstance(counts, dict):
+            total.update({key: n for key, n in counts.items() if isinstance(n, int)})
+    return {layout.COUNTS: dict(sorted(total.items()))} if total else {}
 
 
 class StoreReader:
@@ -79,7 +91,8 @@ class StoreReader:
         chunks = ChunkCache()
         self._shards = [Shard(file, verify=verify, chunks=chunks) for file in files]
         first = self._shards[0]
-        self.parts, self.provenance = first.parts, first.provenance
+        self.parts = first.parts
+        self.provenance = {**first.provenance, **_added_up(self._shards)}
         for shard in self._shards[1:]:
             if differences := schema_differences(first.parts, shard.parts):
                 what = f"shards differ from {first.path.name}: " + "; ".join(differences)

@@ -182,6 +182,13 @@ class StoreWriter:
             else {**before, "appended": [*before.get("appended", ()), self.provenance]}
         )
 
+    def remark(self, said: Mapping[str, Any]) -> None:
+        """Adds to the provenance of the file that is written what is known after its last event."""
+        self.provenance = {**self.provenance, **said}
+        if self._file is not None:
+            whole = {**json.loads(self._file.attrs["provenance"]), **said}
+            self._file.attrs["provenance"] = layout.text(json.dumps(whole, sort_keys=True))
+
     def _keep_complete_blocks(self, file: h5py.File) -> list[tuple[int, str]]:
         kept: list[tuple[int, str]] = []
         for name in sorted(file.get("blocks", ())):
@@ -223,8 +230,9 @@ class StoreWriter:
     def discard(self) -> None:
         """Removes what is not complete."""
         if self._file is not None:
-            with suppress(OSError, RuntimeError):  # on a full disk, HDF5 needs room to close what it discards
+            with suppress(OSError):  # on a full disk, HDF5 needs room to close what it discards
                 os.truncate(self._aside(), 0)
+            with suppress(OSError, RuntimeError):
                 self._file.close()
             self._file = None
             self._aside().unlink(missing_ok=True)

@@ -67,7 +67,8 @@ def ineffective(recipe: Recipe) -> Iterator[str]:
 def _data_without_effect(recipe: Recipe) -> Iterator[str]:
     data = recipe.data
     made = isinstance(data.train, Generated)
-    if made and _given(data, "batch_cost"):
+    # Who sets batch_events knows, and may have batch_cost from a recipe that is extended.
+    if made and _given(data, "batch_cost") and not _given(data, "batch_events"):
         yield "data.batch_cost: no effect on events of a generator; data.batch_events counts them"
     if not made and not isinstance(data.val, Generated) and _given(data, "batch_events"):
         yield "data.batch_events: no effect on events of files; data.batch_cost says how many are a batch"

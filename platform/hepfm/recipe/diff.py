@@ -14,11 +14,13 @@ from hepfm.recipe.schema import Checkpoint, Recipe
 ABSENT = "(absent)"
 """Stands for the value of a key that one of the recipes does not have (an option of another component)."""
 
-FREE = {"data.train", "data.val", "train.time_limit_minutes"} | {
-    f"checkpoint.{name}" for name in Checkpoint.model_fields
+FREE = {
+    *("data.train", "data.val", "train.time_limit_minutes"),
+    *("data.val.events", "train.validate_events", "train.validate_every"),
+    *(f"checkpoint.{name}" for name in Checkpoint.model_fields),
 }
 """What a run that goes on may change beside `NOT_HASHED`: where data lies (what it holds is compared by
-digest), when to save and stop."""
+digest), how often and on how many events it is validated, when to save and stop."""
 
 
 @dataclass(frozen=True)

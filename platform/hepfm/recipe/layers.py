@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import PurePath
 from typing import Any
 
 from hepfm.errors import RecipeError
@@ -174,17 +175,26 @@ def absolute_data(tree: Mapping[str, Any], folder: str | os.PathLike[str]) -> di
 
 
 def absolute_options(options: Mapping[str, Any], folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """A component's options; what begins with ``./``, ``../`` or ``~/`` is made absolute from a folder."""
+    """A component's options; what begins with ``./``, ``../`` or ``~/`` is made absolute from a folder.
+
+    So is the name of a file there, with its ending: ``mine.yaml``, but never ``cube``.
+    """
 
     def place(value: Any) -> Any:
         if isinstance(value, Mapping):
             return absolute_options(value, folder)
         if isinstance(value, list):
             return [place(item) for item in value]
-        is_path = isinstance(value, str) and value.startswith(("./", "../", "~/"))
+        is_path = isinstance(value, str) and (
+            value.startswith(("./", "../", "~/")) or _is_file(value, folder)
+        )
         return _absolute(value, folder) if is_path else value
 
     return {name: place(value) for name, value in options.items()}
+
+
+def _is_file(value: str, folder: str | os.PathLike[str]) -> bool:
+    return bool(PurePath(value).suffix) and os.path.isfile(os.path.join(folder, value))  # noqa: PTH113, PTH118  False for any text
 
 
 def _absolute(path: Any, folder: str | os.PathLike[str]) -> Any:

@@ -5,6 +5,7 @@ Each one runs a list of checks and raises one ``AssertionError`` that names ever
 
 from hepfm.testing.backbone import backbone_contract
 from hepfm.testing.generator import generator_contract
+from hepfm.testing.head import head_contract
 from hepfm.testing.modality import modality_contract
 from hepfm.testing.objective import objective_contract
 from hepfm.testing.reader import reader_contract
@@ -12,6 +13,7 @@ from hepfm.testing.reader import reader_contract
 __all__ = [
     "backbone_contract",
     "generator_contract",
+    "head_contract",
     "modality_contract",
     "objective_contract",
     "reader_contract",

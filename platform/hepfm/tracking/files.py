@@ -1,14 +1,12 @@
-"""Files that survive a kill: replaced whole, and locked by one process at a time."""
+"""Files that survive a kill: replaced whole, or grown by whole lines."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import io
 import itertools
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 _number = itertools.count()
@@ -56,21 +54,3 @@ def append(file: io.FileIO, line: bytes) -> None:
         with suppress(OSError):  # the part goes again: the line may be tried again
             file.truncate(before)
         raise
-
-
-@contextmanager
-def locked(path: Path, *, wait: bool = True) -> Iterator[int]:
-    """Holds an exclusive lock on a file, made where it is missing; the kernel frees it when the process dies.
-
-    Yields:
-        The file's descriptor.
-
-    Raises:
-        BlockingIOError: Another process holds it, and ``wait`` is False.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield descriptor
-    finally:
-        os.close(descriptor)

@@ -11,18 +11,17 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
-import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from hepfm.errors import RecipeError, TrainingError
-from hepfm.tracking.files import locked, replace
+from hepfm.locks import held, locked
+from hepfm.tracking.files import replace
 from hepfm.tracking.lines import plain
 
 STOP_NOW = "job stop --now"
@@ -152,24 +151,15 @@ class RunDir:
         Raises:
             TrainingError: Another process holds it.
         """
-        path, end = self.path / "lock", time.monotonic() + patience_s
-        with ExitStack() as stack:
-            while True:
-                try:
-                    descriptor = stack.enter_context(locked(path, wait=False))
-                    break
-                except BlockingIOError:
-                    if time.monotonic() < end and not unless():
-                        time.sleep(0.2)
-                        continue
-                    raise TrainingError(
-                        f"run {self.name} is being trained already",
-                        where=f"{path}: {path.read_text() or 'just locked'}",
-                        fix="wait for it or stop it; or 'hepfm fork' the run to train a copy",
-                    ) from None
-            holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
-            os.truncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+
+        def taken(holder: str) -> TrainingError:
+            return TrainingError(
+                f"run {self.name} is being trained already",
+                where=holder,
+                fix="wait for it or stop it; or 'hepfm fork' the run to train a copy",
+            )
+
+        with held(self.path / "lock", taken, patience_s=patience_s, unless=unless):
             yield
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from hepfm.tracking.files import locked, replace
+from hepfm.locks import locked
+from hepfm.tracking.files import replace
 from hepfm.tracking.lines import number
 from hepfm.tracking.runs import RunDir
 from hepfm.tracking.spool import Cursor, Spool

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hepfm.tracking.files import locked
+from hepfm.locks import locked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 import time
+
+from hepfm.data.ray_address import answers
 
 _LOOK_EVERY_S = 2.0
 _SILENT_S = 20.0
@@ -60,13 +61,3 @@ class Head:
             if time.monotonic() > end:
                 raise HeadLostError(self._address)
             time.sleep(0.5)
-
-
-def answers(address: str) -> bool:
-    """Whether something listens at ``host:port``."""
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=2.0).close()
-    except (OSError, ValueError, OverflowError):  # the last two of what is no port
-        return False
-    return True

@@ -14,10 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hepfm.data.ray_address import address_of
 from hepfm.errors import Stopped, TrainingError
 from hepfm.tracking.runs import RunDir
 from hepfm.training.in_process import SHORT_SPINS
-from hepfm.training.ray_connection import address_of, connected
+from hepfm.training.ray_connection import connected
 from hepfm.training.ray_failures import LostError, NotStartedError, judge
 from hepfm.training.ray_folder import check_folder_is_shared
 from hepfm.training.ray_head import Head, HeadLostError
@@ -86,7 +87,7 @@ def _keep_training(request: TrainRequest, cluster: Cluster, run: RunDir, tell: C
             tell,
             gpus=gpus,
             patience_s=request.timeout_s,
-            shared=address_of(cluster) is not None,
+            shared=address_of(cluster.address) is not None,
         )
         if again or cluster.fewest_workers < cluster.most_workers:
             begin = f", going on from {run.newest_checkpoint or 'the beginning'}" if again else ""

@@ -1,6 +1,7 @@
 """Writes checkpoints while training goes on: tensors are copied, and the copies written in the background.
 
-Training is held up by the copying alone. What follows comes in two stages, each in a thread of its own that
+Training is held up by the copying, and on rank 0 by what follows a complete checkpoint (`snapshot.advance`:
+old ones are deleted, ``run.json`` is told). Between them are two stages, each in a thread of its own that
 leaves Python to the training nearly all the time (writing, hashing and syncing do without its lock):
 
 1. every rank writes, hashes and syncs its own files;
@@ -160,6 +161,14 @@ class Saver:
             raise
         self._save = None
         return path
+
+    def settle(self) -> None:
+        """Waits until this rank's thread, if any, has ended, whatever came of it.
+
+        For a training that fails: the others need not be there. What is not complete stays aside.
+        """
+        if self._save is not None:
+            (self._save.completed or self._save.written).exception()
 
 
 def _write(aside: Path, files: Mapping[str, Iterable[Buffer]]) -> _Entries:

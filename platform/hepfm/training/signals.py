@@ -50,7 +50,8 @@ def noting(tell: Callable[[str], None]) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in _NAMES}
     _noted.clear()
     _tell.append(tell)
-    take_back()
+    for number in _NAMES:
+        signal.signal(number, _handle)
     try:
         yield
     finally:
@@ -58,13 +59,6 @@ def noting(tell: Callable[[str], None]) -> Iterator[None]:
             signal.signal(number, handler)
         _tell.remove(tell)  # not before: our handlers tell it
         _noted.clear()
-
-
-def take_back() -> None:
-    """Takes the signals back from a library that has set handlers of its own; only within `noting`."""
-    if _tell:
-        for number in _NAMES:
-            signal.signal(number, _handle)
 
 
 def _handle(number: int, _frame: FrameType | None) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from hepfm.api import Callback
+from hepfm.data.generated import GeneratorSource
 from hepfm.data.order import Cursor
 from hepfm.data.source import Source, check_apart, open_source
 from hepfm.errors import CheckpointError, DataError
@@ -44,7 +45,7 @@ def start(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) 
     """
     recipe = resolved.recipe
     train, val = _open_data(recipe)
-    digests = {"train": train.digest} | ({"val": val.digest} if val is not None else {})
+    digests = {"train": train.digest} | ({"val": _of_any_number(val)} if val is not None else {})
     folder = ranks.on_first(lambda: _starting_point(request, run, recipe, digests))
     precision = ranks.on_first(lambda: _precision(recipe, folder, ranks))
     engine = Engine(build(recipe, train.modalities, precision), recipe, ranks)
@@ -80,6 +81,11 @@ def start(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) 
         session.callbacks = _callbacks()
         session.recorder = _recorder(session, resolved, None if folder is None else session.state.step)
     return session
+
+
+def _of_any_number(val: Source) -> str:
+    """The digest of validation events; of a generator's, however many: seed and first stand in the recipe."""
+    return val.events.digest if isinstance(val, GeneratorSource) else val.digest
 
 
 def _effective(session: Session) -> dict[str, Any]:
@@ -121,9 +127,12 @@ def _open_data(recipe: Recipe) -> tuple[Source, Source | None]:
         max_event_cost=recipe.data.max_event_cost,
     )
     train = open_split(recipe.data.train)
-    if recipe.data.val is None:
+    val = None if recipe.data.val is None else open_split(recipe.data.val)
+    drawn = [source for source in (train, val) if isinstance(source, GeneratorSource)]
+    for doubt in dict.fromkeys(doubt for source in drawn for doubt in source.events.doubts):
+        _log.warning("%s", doubt)
+    if val is None:
         return train, None
-    val = open_split(recipe.data.val)
     if different := schema_differences(train.parts, val.parts):
         raise DataError(
             "Training and validation data describe a part differently.",

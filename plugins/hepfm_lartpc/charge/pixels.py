@@ -52,12 +52,16 @@ class PixelHits:
 class PixelPlanes:
     """The pixelated anodes of a detector, made once for many events.
 
+    Attributes:
+        doubts: None; see `WirePlanes`.
+
     Raises:
         DataError: A bad pixel does not exist, or a volume is narrower than a pixel.
     """
 
     def __init__(self, readout: PixelReadout, tpcs: Sequence[Tpc], drift: Drift) -> None:
         self.readout, self.tpcs, self.drift = readout, list(tpcs), drift
+        self.doubts: list[str] = []
         axes = [[axis for axis in range(3) if axis != tpc.axis] for tpc in tpcs]
         self.low_mm = np.array([np.array(t.low_mm)[a] for t, a in zip(tpcs, axes, strict=True)])
         high_mm = np.array([np.array(t.high_mm)[a] for t, a in zip(tpcs, axes, strict=True)])

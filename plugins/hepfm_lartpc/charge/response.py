@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from hepfm_lartpc.charge.config import WireElectronics, WirePlane, WireReadout
 from hepfm_lartpc.charge.electronics import pulse_adc, pulse_length_us
 from hepfm_lartpc.event import Array, Floats
 
+_COLLECTS = 0.1
+"""Share of the electrons from which on a plane collects; files show some percent for planes that do not."""
 _OPENERS: dict[str, Any] = {".bz2": bz2.open, ".gz": gzip.open}
 
 
@@ -36,6 +38,16 @@ class FieldResponse:
 
     induced: Floats
     time_us: Floats
+
+    @property
+    def collected(self) -> float:
+        """Share of the electrons that come to a wire and end on it."""
+        return float(self.induced[len(self.induced) // 2, -1])
+
+    @property
+    def kind(self) -> Literal["induction", "collection"]:
+        """Whether electrons pass the plane, or a good part of them ends on it."""
+        return "collection" if self.collected > _COLLECTS else "induction"
 
 
 def parametric(readout: WireReadout, velocity_mm_us: float, *, wires: int = 2) -> list[FieldResponse]:
@@ -93,7 +105,10 @@ def _strips(
 def garfield(path: Path, planes: Sequence[WirePlane]) -> list[FieldResponse]:
     """Response of a file in Wire-Cell's format: currents on a wire for electrons that start along the pitch.
 
-    Currents are normalised such that an electron that comes to a wire's region is collected once.
+    Currents are normalised such that an electron that comes to a wire's region is collected once. Time 0 is
+    the peak of the current on the plane that collects most: then charge arrives, as in `parametric`. The
+    file's own ``origin / speed`` is a drift in one field, which that between planes is not: it may be 16 us
+    early.
 
     Args:
         path: JSON, as it is or compressed (``.bz2``, ``.gz``).
@@ -105,7 +120,6 @@ def garfield(path: Path, planes: Sequence[WirePlane]) -> list[FieldResponse]:
     try:
         with _OPENERS.get(path.suffix, open)(path.expanduser(), "rt", encoding="utf-8") as file:
             content = json.load(file)["FieldResponse"]
-        arrival_us = 1e-3 * (content["tstart"] + content["origin"] / content["speed"])
         period_us = 1e-3 * content["period"]
         found = [plane["PlaneResponse"] for plane in content["planes"]]
         currents = [_regions(plane) for plane in sorted(found, key=lambda plane: plane["planeid"])]
@@ -129,13 +143,16 @@ def garfield(path: Path, planes: Sequence[WirePlane]) -> list[FieldResponse]:
                 where=str(path),
                 fix="give the response of this readout, or leave out `response`",
             )
-    collected = sum(float(current[len(current) // 2].sum()) for current in currents)
+    middle = [current[len(current) // 2] for current in currents]
+    charge = np.array([current.sum() for current in middle])
+    collected = float(charge.sum())
     if not np.isfinite(collected) or collected == 0:
         raise DataError("no electron of the field response is collected", where=str(path))
+    arrival = int(np.argmax(middle[int(np.argmax(charge / collected))] / collected))
     return [
         FieldResponse(
             induced=np.pad(np.cumsum(current, axis=1), ((0, 0), (1, 0))) / collected,
-            time_us=period_us * np.arange(current.shape[1] + 1) - arrival_us,
+            time_us=period_us * (np.arange(current.shape[1] + 1) - arrival - 0.5),
         )
         for current in currents
     ]

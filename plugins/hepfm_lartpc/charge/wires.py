@@ -58,6 +58,8 @@ class WirePlanes:
         kernels_adc: Of each plane ``(W, n)``: what an electron leaves in the samples of a wire and its
             neighbours.
         first_ticks: Of each plane, the first of the n samples, from that of the electron's arrival.
+        kinds: Of each plane, what the response makes of it: ``induction`` or ``collection``.
+        doubts: Where that is not what the readout says of the plane.
 
     Raises:
         DataError: The field response cannot be read, or a bad channel does not exist.
@@ -86,6 +88,13 @@ class WirePlanes:
             if readout.response
             else parametric(readout, drift.velocity_mm_us)
         )
+        self.kinds = [response.kind for response in responses]
+        self.doubts = [
+            f"charge: plane {plane.name} is given as {plane.kind}, but by its field response "
+            f"{response.collected:.0%} of the electrons end on it; plane_kinds says {response.kind}"
+            for plane, response in zip(readout.planes, responses, strict=True)
+            if response.kind != plane.kind
+        ]
         kernels = [tick_kernel(response, electronics, readout.tick_ns) for response in responses]
         self.kernels_adc = [kernel for kernel, _ in kernels]
         self.first_ticks = [first for _, first in kernels]

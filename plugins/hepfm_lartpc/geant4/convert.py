@@ -8,12 +8,12 @@ from hepfm_lartpc import species as sp
 from hepfm_lartpc.event import Array, Balance, Deposits, Floats, Integers, Primaries, Simulated, Tracks
 from hepfm_lartpc.geant4 import messages as ms
 from hepfm_lartpc.geant4.messages import Shower
+from hepfm_lartpc.nuclear import COUNTED_MASS_MEV
 from hepfm_lartpc.transport.tables import range_mm
 
 _SPECIES = {int(pdg): species for species, pdg in enumerate(sp.PDG) if pdg}
 _NEUTRINOS = (12, -12, 14, -14, 16, -16)
 _LIGHTEST_NUCLEUS = 1_000_000_000
-_MATTER = [sp.ELECTRON, sp.PROTON, sp.NEUTRON, sp.DEUTERON, sp.ALPHA, sp.NEUTRINO]
 
 
 def simulated(shower: Shower, primaries: Primaries, centre_mm: Floats) -> Simulated:
@@ -52,9 +52,9 @@ def simulated(shower: Shower, primaries: Primaries, centre_mm: Floats) -> Simula
         track=shower.row,
     )
     left = shower.left_mev >= 0.0
-    carried = np.where(left, shower.left_mev + _vanishing(species), 0.0)
+    carried = np.where(left, shower.left_mev + COUNTED_MASS_MEV[species], 0.0)
     neutrino = species == sp.NEUTRINO
-    brought = float((primaries.kinetic_mev + _vanishing(primaries.species)).sum())
+    brought = float((primaries.kinetic_mev + COUNTED_MASS_MEV[primaries.species]).sum())
     deposited, escaped = float(energy.sum()), float(carried[~neutrino].sum())
     neutrinos = float(carried[neutrino].sum())
     return Simulated(
@@ -84,9 +84,3 @@ def _interaction(parent: Integers, of_primary: Integers) -> Integers:
     for row in range(len(of_primary), len(parent)):
         interaction[row] = interaction[parent[row]]
     return interaction
-
-
-def _vanishing(species: Integers) -> Floats:
-    """The mass of what is no stable matter, see `Balance`."""
-    matter = np.isin(species, _MATTER) | (species > sp.OTHER - 4)
-    return np.where(matter, 0.0, sp.MASS_MEV[species])

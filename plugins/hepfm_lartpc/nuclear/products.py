@@ -15,9 +15,12 @@ from hepfm_lartpc.species import (
     ALPHA,
     DEUTERON,
     ELECTRON,
+    HELIUM3,
     MASS_MEV,
     NEUTRON,
+    NUCLEUS,
     PROTON,
+    TRITON,
 )
 
 Products = NDArray[np.float64]
@@ -25,7 +28,7 @@ Products = NDArray[np.float64]
 
 ROWS = 64
 
-_STABLE = (ELECTRON, PROTON, NEUTRON, DEUTERON, ALPHA)
+_STABLE = (ELECTRON, PROTON, NEUTRON, DEUTERON, ALPHA, TRITON, HELIUM3, NUCLEUS)
 COUNTED_MASS_MEV = np.where(np.isin(np.arange(len(MASS_MEV)), _STABLE), 0.0, MASS_MEV)
 """The mass that counts as energy (`hepfm_lartpc.event.Balance`): that of all but stable matter."""
 

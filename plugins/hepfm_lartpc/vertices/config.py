@@ -12,6 +12,8 @@ from hepfm_lartpc.vertices.named import CountRange, Energy, EnergyRange, Finite,
 
 _MODEL = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
 
 class Bombs(BaseModel):
     """Interactions at random points, each with a few random particles in random directions."""
@@ -109,14 +111,24 @@ class RecordFile(BaseModel):
     """GiBUU's ``RootTuple`` (ROOT, read by uproot) or HepMC3 (any form that pyhepmc reads)."""
     format: Literal["auto", "gibuu", "hepmc3"] = "auto"
     """``auto`` tells by the name: ``.root`` is GiBUU's, the rest HepMC3."""
-    pick: Literal["in-order", "random", "weighted"] = "in-order"
-    """Event i takes record i modulo their number, or any one evenly, or any one by its weight."""
+    share: tuple[Fraction, Fraction] = (0.0, 1.0)
+    """The part of the records that events take, from the first number on up to the second: of N records
+    those from ``floor(N a)`` to below ``floor(N b)``. ``[0, 0.9]`` and ``[0.9, 1]`` have none in common."""
+    pick: Literal["random", "weighted", "in-order"] = "random"
+    """Event i takes any record of the share, evenly or by its weight, with the draws of (seed, i); or record
+    i modulo their number, whatever the seed: then two seeds begin with the same particles."""
     unknown: Literal["error", "skip"] = "error"
     """What happens at a particle that can neither be followed nor decayed; skipped ones are counted."""
     region: float = Field(default=0.75, gt=0, le=1)
     """Share of each side of the volume, around its centre, in which interactions lie."""
     position_mm: Vector | None = None
     """All interactions at this point instead."""
+
+    @model_validator(mode="after")
+    def _holds_some(self) -> Self:
+        if self.share[0] >= self.share[1]:
+            raise ValueError(f"share {list(self.share)} must begin below its end")
+        return self
 
 
 Source = Annotated[Bombs | Cosmics | Particles | RecordFile, Field(discriminator="kind")]

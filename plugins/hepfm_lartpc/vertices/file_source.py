@@ -36,8 +36,15 @@ class FileSource:
                 where=self.records.where,
                 fix=f"stay within {tuple(low_mm.tolist())} and {tuple(high_mm.tolist())} mm",
             )
+        self._first, self._stop = (int(len(self.records) * edge) for edge in config.share)
+        if self._first == self._stop:
+            raise DataError(
+                f"share {list(config.share)} holds none of the file's {len(self.records)} records",
+                where=self.records.where,
+                fix="give a larger share",
+            )
         # A generator's rare negative weights have no place in drawing; their sum is small by construction.
-        self._chances = np.cumsum(np.maximum(self.records.weights, 0.0))
+        self._chances = np.cumsum(np.maximum(self.records.weights[self._first : self._stop], 0.0))
         if config.pick == "weighted" and not self._chances[-1] > 0:
             raise DataError("no record has a weight above 0", where=self.records.where, fix="pick: random")
 
@@ -78,9 +85,11 @@ class FileSource:
 
     def record(self, s: Stream, index: int) -> int:
         """Number of the record that event ``index`` takes."""
+        records = self._stop - self._first
         if self._config.pick == "in-order":
-            return index % len(self.records)
-        if self._config.pick == "random":
-            return min(int(uniform(s) * len(self.records)), len(self.records) - 1)
-        place = np.searchsorted(self._chances, uniform(s) * self._chances[-1], "right")
-        return min(int(place), len(self.records) - 1)
+            place = index % records
+        elif self._config.pick == "random":
+            place = int(uniform(s) * records)
+        else:
+            place = int(np.searchsorted(self._chances, uniform(s) * self._chances[-1], "right"))
+        return self._first + min(place, records - 1)

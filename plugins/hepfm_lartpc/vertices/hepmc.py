@@ -9,6 +9,8 @@ import numpy as np
 from hepfm.errors import DataError
 from hepfm_lartpc.vertices.records import Records
 
+_ROOT = b"root"
+"""Begins each ROOT file."""
 _FINAL = 1
 """Status of particles that leave the interaction (HepMC)."""
 
@@ -17,8 +19,20 @@ def read_hepmc(path: Path) -> Records:
     """The outgoing particles of all events of a file.
 
     Raises:
-        DataError: pyhepmc is not installed, or cannot read the file.
+        DataError: pyhepmc is not installed, or cannot read the file; or it is ROOT's.
     """
+    try:
+        with path.open("rb") as start:
+            is_root = start.read(len(_ROOT)) == _ROOT
+    except OSError as error:
+        what = f"the file cannot be read: {error.strerror}"
+        raise DataError(what, where=str(path), fix="check the file") from error
+    if is_root:
+        raise DataError(
+            "the file is ROOT's, which HepMC is not read from",
+            where=str(path),
+            fix="GiBUU's files are read with format: gibuu, or by their ending .root with format: auto",
+        )
     try:
         import pyhepmc
     except ImportError as error:

@@ -97,6 +97,30 @@ def test_a_garfield_file_collects_an_electron_once_and_when_it_arrives(real_data
         np.testing.assert_allclose(response.induced, response.induced[::-1], atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("name", "pitch_mm", "kinds"),
+    [
+        ("dune-garfield-1d565", 4.71, ["induction", "induction", "collection"]),
+        ("np04hd-garfield-6paths", 4.71, ["induction", "collection", "collection"]),  # V lies open in APA 1
+        ("pcbro-response-avg", 5.0, ["induction", "induction", "collection"]),
+    ],
+)
+def test_charge_comes_when_its_electrons_do_and_planes_are_what_the_file_makes_of_them(
+    real_data, name, pitch_mm, kinds
+):
+    """Whatever the file says of its origin and speed: the pulse lags the label as the shaper's alone does."""
+    path = real_data / "field_responses" / f"{name}.json.bz2"
+    responses = garfield(path, planes(pitch_mm))
+    assert [response.kind for response in responses] == kinds
+    most = max(responses, key=lambda response: response.collected)
+    wire = len(most.induced) // 2
+    lags = []
+    for response, row in ((most, wire), (parametric(READOUT, VELOCITY)[2], 2)):
+        kernel, first = tick_kernel(response, WireElectronics(), 500.0)
+        lags.append(first + int(kernel[row].argmax()))
+    assert abs(lags[0] - lags[1]) <= 2
+
+
 def test_the_parametric_response_is_like_garfields(real_data):
     theirs = garfield(real_data / "field_responses" / "dune-garfield-1d565.json.bz2", planes())
     for mine, their in zip(parametric(READOUT, 1.565), theirs, strict=True):
@@ -148,7 +172,7 @@ def test_a_region_is_the_mean_over_the_pitch_and_its_mirror_image(tmp_path):
     wire = response[2].induced[1]
     assert wire[-1] == pytest.approx(1.0)
     assert wire[2] == pytest.approx(1.0 / (1.0 - mean))
-    assert response[2].time_us[0] == pytest.approx(-10.0)  # 16 mm at 1.6 mm/us before the anode
+    assert response[2].time_us[0] == pytest.approx(-0.25)  # 2.5 of 0.1 us before the middle of the peak's
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,15 @@ from hepfm_lartpc.compiled import compiled
 from hepfm_lartpc.nuclear import COUNTED_MASS_MEV, interact
 from hepfm_lartpc.streams import stream
 
-NUCLEONS = np.zeros(15)
+NUCLEONS = np.zeros(len(sp.NAMES))
 NUCLEONS[[sp.PROTON, sp.NEUTRON, sp.DEUTERON, sp.ALPHA]] = 1, 1, 2, 4
 
 
 @compiled
 def many(s, species, kinetic, count):
-    """Numbers and energies of the products ``(count, 15)``, their momenta ``(count, 3)``, unseen energy."""
+    """Numbers and energies of the products ``(count, species)``, their momenta ``(count, 3)``, unseen energy."""
     out = np.empty((64, 5))
-    numbers, energies = np.zeros((count, 15)), np.zeros((count, 15))
+    numbers, energies = np.zeros((count, len(sp.NAMES))), np.zeros((count, len(sp.NAMES)))
     momenta, unseen = np.zeros((count, 3)), np.zeros(count)
     for i in range(count):
         n, unseen[i] = interact(s, species, kinetic, out)

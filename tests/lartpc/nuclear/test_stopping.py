@@ -19,8 +19,8 @@ def many(s, species, count):
     """Delay, decay flag, unseen energy; then number and energy of each species, and the largest photon."""
     out = np.empty((64, 5))
     table = np.zeros((count, 4))
-    numbers = np.zeros((count, 15))
-    energies = np.zeros((count, 15))
+    numbers = np.zeros((count, len(sp.NAMES)))
+    energies = np.zeros((count, len(sp.NAMES)))
     for i in range(count):
         n, table[i, 2], table[i, 0], decayed = stops(s, species, out)
         table[i, 1] = 1.0 if decayed else 0.0

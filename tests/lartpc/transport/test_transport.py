@@ -18,7 +18,7 @@ from hepfm_lartpc.transport import Transport, TransportConfig
 from hepfm_lartpc.transport.grid import HIGHEST_MEV
 
 SMALL = Transport((-300.0, -200.0, -100.0), (300.0, 200.0, 100.0))
-FOLLOWED = [i for i in range(len(sp.NAMES)) if i != sp.NEUTRINO]
+FOLLOWED = [i for i in range(sp.FOLLOWED) if i != sp.NEUTRINO]
 
 
 def mixed(count, seed, *, within_mm=100.0, highest_mev=600.0):

@@ -74,6 +74,31 @@ def test_cosmic_muons_come_through_the_top_as_the_readme_says(sample):
     assert set(columns(sample, "species")[cosmic]) == {sp.MUON_MINUS, sp.MUON_PLUS}
 
 
+def test_cosmic_muons_come_evenly_within_the_window_in_the_share_of_charges_asked_for():
+    source = {"kind": "cosmics", "mean": 4.0, "window_ns": (-2000.0, 3000.0), "plus_share": 0.56}
+    composer = Composer(CompositionConfig(sources=[source]), LOW, HIGH)
+    events = [composer(5, i) for i in range(1000)]
+    times = columns(events, "time_ns")
+    assert stats.kstest(times, stats.uniform(-2000, 5000).cdf).pvalue > 1e-3
+    # Each has a time of its own, whichever event and energy it has.
+    assert len(set(times.tolist())) == len(times)
+    energies = columns(events, "kinetic_mev")
+    assert abs(np.corrcoef(times, energies)[0, 1]) < 4 / np.sqrt(len(times))
+    plus = (columns(events, "species") == sp.MUON_PLUS).sum()
+    assert stats.binomtest(int(plus), len(times), 0.56).pvalue > 1e-3
+    # The top face is lit evenly.
+    for axis in (0, 2):
+        place = columns(events, "position_mm")[:, axis]
+        assert stats.kstest(place, stats.uniform(LOW[axis], HIGH[axis] - LOW[axis]).cdf).pvalue > 1e-3
+    assert {len(set(event.interaction.tolist())) - len(event.interaction) for event in events} == {0}
+
+
+@pytest.mark.parametrize("window", [(100.0, 0.0), (0.0, np.inf)])
+def test_a_window_that_is_none_is_refused(window):
+    with pytest.raises(ValidationError, match="window_ns"):
+        CompositionConfig(sources=[{"kind": "cosmics", "window_ns": window}])
+
+
 def test_an_event_is_the_same_alone_and_among_others(sample):
     alone = Composer(preset("geant4-sample"), LOW, HIGH)(3, 17)
     for name in ("species", "kinetic_mev", "direction", "position_mm", "time_ns", "interaction"):

@@ -160,8 +160,9 @@ def test_shared_noise_of_microboone(packed, make_event, real_data, condition, le
 
 @pytest.mark.parametrize("sigma", [0.7, 1.0, 1.4, 2.0, 7.0])
 def test_noise_of_whole_counts(packed, make_event, sigma):
-    adc = np.rint(noise(8, sigma=sigma))
-    adc[:, 500:600] += 300.0
+    adc = noise(8, sigma=sigma)
+    adc[:, 500:600] += 15.0 * sigma
+    adc = np.rint(adc)
     found = prepared(packed, [frame(make_event, adc)], pedestal="median")
     # Rounding adds a twelfth to the variance; 2.5 % of signals move median and cut a little.
     np.testing.assert_allclose(found.noise_adc, np.sqrt(sigma**2 + 1 / 12), rtol=0.06)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from hepfm.cli.data.options import ReaderName, ReaderOptions, Sources, progress_bar, reader_options
 from hepfm.errors import DataError, HepfmError
+
+if TYPE_CHECKING:
+    from hepfm.readers.convert import Settings, Unit
 
 
 def convert(
@@ -27,9 +31,10 @@ def convert(
     ] = None,
 ) -> None:
     """Convert events. A conversion that was stopped goes on where it was: run the same command again."""
-    from hepfm.readers.convert import Settings, Unit, left_out, plan
-    from hepfm.readers.convert import convert as convert_unit
-    from hepfm.readers.sniff import resolve_paths
+    from hepfm.data.ray_address import refuse_silent
+    from hepfm.readers.convert import Settings
+    from hepfm.readers.plan import CONVERSION, claimed
+    from hepfm.readers.sniff import SUFFIXES, resolve_paths
 
     settings = Settings(
         reader=reader,
@@ -39,9 +44,21 @@ def convert(
         shard_events=shard_events,
     )
     paths = resolve_paths(sources)
+    if workers != 0 and (workers or len(paths) > 1):  # what will use Ray
+        refuse_silent(None, named="--address")
+    with nullcontext() if target.suffix in SUFFIXES else claimed(target, CONVERSION):
+        _convert(paths, target, settings, workers)
+
+
+def _convert(paths: list[Path], target: Path, settings: Settings, workers: int | None) -> None:
+    """Converts, and says what became of it."""
+    from hepfm.readers.convert import convert as convert_unit
+    from hepfm.readers.convert import left_out, plan
+
     units = plan(paths, target, settings)
     if names := left_out(paths[0], settings):
-        typer.echo(f"{to} has no place for these columns, an event store has: {', '.join(names)}", err=True)
+        sentence = f"{settings.to} has no place for these columns, an event store has: {', '.join(names)}"
+        typer.echo(sentence, err=True)
     events = sum(unit.events for unit in units)
     if workers is None:
         workers = min(len(units), os.cpu_count() or 1) if len(units) > 1 else 0

@@ -1,0 +1,262 @@
+"""The contract of a head, as checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hepfm.api import Batch, PartSchema, Ragged, RaggedTable, RaggedTables, Sample
+from hepfm.data.tensors import to_torch
+from hepfm.errors import DataError
+from hepfm.nn.ragged import offsets_of
+from hepfm.readers.layout import check_parts, columns
+from hepfm.readers.pack import pack
+from hepfm.testing.checks import (
+    added,
+    assert_close,
+    assert_connected,
+    assert_sums_close,
+    empty_event,
+    run_checks,
+    total,
+)
+
+_WIDTH = 24
+_TOKENS = 7
+"""Tokens of the event that has most of them."""
+
+
+def head_contract(
+    head: type[Any],
+    config: Any = None,
+    *,
+    schema: Mapping[str, PartSchema],
+    samples: Sequence[Sample],
+) -> None:
+    """Checks a head's class against the contract of `hepfm.api.Head`.
+
+    Args:
+        head: The class.
+        config: Its configuration; by default ``head.Config()``.
+        schema: Part name to schema, with the labels that the head learns from.
+        samples: Three events or more of these parts, with their labels.
+
+    Raises:
+        AssertionError: Names each rule that is broken.
+    """
+    assert len(samples) >= 3, "the contract needs three events or more"
+    torch.manual_seed(0)
+    config = config if config is not None else head.Config()
+    module = head(config, schema=schema, d_in=_WIDTH)
+    run_checks("head", CHECKS, _Subject(head, config, module, schema, tuple(samples)))
+
+
+@dataclass(frozen=True)
+class _Subject:
+    head: type[Any]
+    config: Any
+    module: Any
+    schema: Mapping[str, PartSchema]
+    samples: tuple[Sample, ...]
+
+    def batch(self, samples: Sequence[Sample], *, labels: bool = True) -> Batch:
+        return to_torch(pack(samples, self.schema, labels=labels))
+
+    def features(self, samples: Sequence[Sample]) -> Ragged:
+        """Features of these events as the head needs them, of each event the same ones in every batch."""
+        lengths = self.rows(self.batch(samples))
+        values = [_values(sample.event_id, int(n)) for sample, n in zip(samples, lengths, strict=True)]
+        return Ragged(torch.cat([torch.empty(0, _WIDTH), *values]), offsets_of(lengths))
+
+    def rows(self, batch: Batch) -> Tensor:
+        """``(B,)`` rows that an event's features have."""
+        if self.module.needs == "pooled":
+            return torch.ones(len(batch), dtype=torch.int64)
+        if self.module.needs == "points":
+            part = self.module.part
+            primary = self.schema[part].primary
+            half = batch.parts if primary in batch.parts[part] else batch.labels
+            lengths: Tensor = half[part][primary].lengths
+            return lengths
+        tokens: Tensor = batch.cost.clamp(max=_TOKENS)
+        return tokens
+
+    def losses(self, samples: Sequence[Sample]) -> tuple[dict[str, Tensor], dict[str, int]]:
+        """Sums and counts of the loss terms."""
+        found = self.module.loss(self.module(self.features(samples)), self.batch(samples))
+        return {t: value for t, (value, _) in found.items()}, {t: count for t, (_, count) in found.items()}
+
+    def predicted(self, samples: Sequence[Sample]) -> dict[str, RaggedTables]:
+        tables: dict[str, RaggedTables] = self.module.predict(self.module(self.features(samples)))
+        return tables
+
+    def empty(self, event_id: int) -> Sample:
+        """An event without a row in any part."""
+        inputs, labels = (
+            {part: empty_event(_half(schema, label=label)) for part, schema in self.schema.items()}
+            for label in (False, True)
+        )
+        return Sample(event_id=event_id, parts=inputs, labels=labels)
+
+
+def _values(event_id: int, rows: int) -> Tensor:
+    generator = torch.Generator().manual_seed(event_id & (2**63 - 1))
+    return torch.randn(rows, _WIDTH, generator=generator)
+
+
+def _half(schema: PartSchema, *, label: bool) -> PartSchema:
+    """The input columns of a schema, or its labels."""
+    halves = {
+        table: {name: column for name, column in columns.items() if column.label == label}
+        for table, columns in schema.tables.items()
+    }
+    return replace(schema, tables={table: columns for table, columns in halves.items() if columns})
+
+
+def needs_are_named(subject: _Subject) -> None:
+    """``needs`` is tokens, points or pooled, and ``part`` a part of the data, or empty but for points."""
+    needs, part = subject.module.needs, subject.module.part
+    assert needs in {"tokens", "points", "pooled"}, f"needs is '{needs}'"
+    assert part in subject.schema or (not part and needs != "points"), f"part is '{part}'"
+
+
+def predictions_can_be_stored(subject: _Subject) -> None:
+    """What is predicted has schemas that the event store can hold, without labels."""
+    predictions = subject.module.predictions
+    assert predictions, "nothing is predicted"
+    check_parts(predictions)
+    labels = [name for _, _, name, column in columns(predictions) if column.label]
+    assert not labels, f"column {labels[0]} is marked as a label: it would be taken for truth"
+
+
+def predictions_follow_their_schema(subject: _Subject) -> None:
+    """Predictions have the columns of their schemas, with types and shapes, finite, for each event."""
+    samples = [*subject.samples, subject.empty(904)]
+    found = subject.predicted(samples)
+    wanted = subject.module.predictions
+    assert set(found) == set(wanted), f"parts {sorted(found)} instead of {sorted(wanted)}"
+    for part, schema in wanted.items():
+        assert set(found[part]) == set(schema.tables), f"part {part} has tables {sorted(found[part])}"
+        for name, table in found[part].items():
+            names = schema.tables[name]
+            assert set(table.columns) == set(names), f"table {name} has columns {sorted(table.columns)}"
+            assert len(table) == len(samples), f"table {name} has {len(table)} events of {len(samples)}"
+            for column, values in table.columns.items():
+                where = f"part {part}, table {name}, column {column}"
+                dtype, rows = str(values.dtype).removeprefix("torch."), int(table.offsets[-1])
+                assert dtype == names[column].dtype, f"{where} is {dtype}, not {names[column].dtype}"
+                shape = (rows, *names[column].shape)
+                assert tuple(values.shape) == shape, f"{where} is {tuple(values.shape)}, not {shape}"
+                assert bool(torch.isfinite(values).all()), f"{where} is not finite"
+    if subject.module.needs == "points":
+        schema = subject.schema[subject.module.part]
+        lengths = subject.rows(subject.batch(samples))
+        assert any(
+            torch.equal(table.lengths, lengths) for tables in found.values() for table in tables.values()
+        ), f"no table of the predictions has a row for each of '{schema.primary}'"
+
+
+def losses_are_sums_and_counts(subject: _Subject) -> None:
+    """The loss gives ``{term: (sum, count)}``: finite float32 scalars, and whole numbers, not all zero."""
+    sums, counts = subject.losses(subject.samples)
+    assert sums, "no loss term"
+    for term, value in sums.items():
+        assert value.shape == (), f"term '{term}' has shape {tuple(value.shape)}"
+        assert value.dtype == torch.float32, f"term '{term}' is {value.dtype}"
+        assert bool(torch.isfinite(value)), f"term '{term}' is {value.item()}"
+    assert all(type(count) is int for count in counts.values()), f"{counts} are not all int"
+    assert any(counts.values()), "nothing is counted"
+
+
+def events_are_independent(subject: _Subject) -> None:
+    """An event alone and in a batch gets the same prediction, to 1e-5; nothing is drawn at random."""
+    batch = [subject.samples[0], subject.empty(901), *subject.samples[1:]]
+    together = subject.predicted(batch)
+    for row, sample in enumerate(batch):
+        for part, tables in subject.predicted([sample]).items():
+            for name, table in tables.items():
+                for column in table.columns:
+                    where = f"event {row}, part {part}, table {name}, column {column}"
+                    assert_close(table[column][0], together[part][name][column][row], where)
+
+
+def losses_add_up(subject: _Subject) -> None:
+    """Sums and counts of a batch are those of its events together, to 1e-5, however it is cut."""
+    whole, counts = subject.losses(subject.samples)
+    for cut in (1, len(subject.samples) // 2):
+        parts = [subject.losses(part) for part in (subject.samples[:cut], subject.samples[cut:], ())]
+        found = added([each for _, each in parts])
+        assert found == counts, f"counts {found} in parts, {counts} together"
+        assert_sums_close(added([sums for sums, _ in parts]), whole, f"cut after {cut} events")
+
+
+def labels_are_asked_for(subject: _Subject) -> None:
+    """A schema without labels is refused with `DataError`, and other labels give another loss.
+
+    Or none is used.
+    """
+    bare = {part: _half(schema, label=False) for part, schema in subject.schema.items()}
+    bare = {part: schema for part, schema in bare.items() if schema.primary in schema.tables}
+    try:
+        head = subject.head(subject.config, schema=bare, d_in=_WIDTH)
+    except DataError:
+        batch, prediction = subject.batch(subject.samples), subject.module(subject.features(subject.samples))
+        other = replace(batch, labels={part: _rolled(tables) for part, tables in batch.labels.items()})
+        sums, moved = (subject.module.loss(prediction, each) for each in (batch, other))
+        assert any(moved[term][0] != value for term, (value, _) in sums.items()), (
+            "labels moved by one row give the same loss: it is blind to them, or all of them are equal"
+        )
+        return
+    head.loss(head(subject.features(subject.samples)), subject.batch(subject.samples, labels=False))
+
+
+def _rolled(tables: RaggedTables) -> RaggedTables:
+    return {
+        name: RaggedTable(
+            {column: values.roll(1, 0) for column, values in table.columns.items()}, table.offsets
+        )
+        for name, table in tables.items()
+    }
+
+
+def no_event_no_trouble(subject: _Subject) -> None:
+    """A batch of no events has zero counts and sums; it, and empty events, connect every parameter."""
+    for samples in ((), (subject.empty(902), subject.empty(903))):
+        sums, counts = subject.losses(samples)
+        if not samples:
+            assert not any(counts.values()), f"counts {counts} of no events"
+            assert all(value.item() == 0 for value in sums.values()), f"sums {sums} of no events"
+        assert all(bool(torch.isfinite(value)) for value in sums.values()), f"sums {sums} of empty events"
+        assert_connected(subject.module, total(sums))
+
+
+def parameters_learn(subject: _Subject) -> None:
+    """Every parameter gets a finite gradient, and not all are zero."""
+    assert_connected(subject.module, total(subject.losses(subject.samples)[0]))
+    assert any(bool(p.grad.any()) for p in subject.module.parameters()), "all gradients are zero"
+
+
+def features_are_left_alone(subject: _Subject) -> None:
+    """The features are not written to."""
+    features = subject.features(subject.samples)
+    kept = features.values.clone()
+    subject.module.loss(subject.module(features), subject.batch(subject.samples))
+    assert torch.equal(features.values, kept), "the features were changed in place"
+
+
+CHECKS = (
+    needs_are_named,
+    predictions_can_be_stored,
+    predictions_follow_their_schema,
+    losses_are_sums_and_counts,
+    events_are_independent,
+    losses_add_up,
+    labels_are_asked_for,
+    no_event_no_trouble,
+    parameters_learn,
+    features_are_left_alone,
+)

@@ -1,0 +1,257 @@
+"""The contract suite of heads passes one that keeps to the contract, and names the rule that another breaks."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from pydantic import BaseModel
+from torch import nn
+
+from hepfm import api
+from hepfm.errors import DataError
+from hepfm.nn.ragged import segment_mean
+from hepfm.testing import head_contract
+
+SCHEMA = api.PartSchema(
+    kind="calo",
+    primary="hits",
+    tables={
+        "hits": {"energy_mev": api.Column(dtype="float32"), "noise": api.Column(dtype="int8", label=True)},
+        "event": {"true_mev": api.Column(dtype="float32", label=True)},
+    },
+)
+PREDICTION = api.PartSchema(
+    kind="energy",
+    primary="event",
+    tables={"event": {"energy_mev": api.Column(dtype="float32", unit="MeV")}},
+)
+
+
+class Energy(nn.Module):
+    """The energy of an event, from the mean of its tokens."""
+
+    class Config(BaseModel):
+        pass
+
+    needs = "tokens"
+    part = ""
+
+    def __init__(self, config, *, schema, d_in):
+        super().__init__()
+        if "event" not in schema["calo"].tables:
+            raise DataError("There are no energies.")
+        self.predictions = {"energy": PREDICTION}
+        self.out = nn.Linear(d_in, 1)
+
+    def forward(self, features):
+        return self.out(segment_mean(features.values, features.offsets))[:, 0]
+
+    def loss(self, prediction, batch):
+        table = batch.labels["calo"]["event"]
+        event = torch.arange(len(table)).repeat_interleave(table.lengths)
+        errors = prediction[event] - table.columns["true_mev"]
+        return {"energy": (errors.square().sum(), len(event))}
+
+    def predict(self, prediction):
+        offsets = torch.arange(len(prediction) + 1)
+        return {"energy": {"event": api.RaggedTable({"energy_mev": prediction}, offsets)}}
+
+
+class Pooled(Energy):
+    """From the features of the whole event."""
+
+    needs = "pooled"
+
+    def forward(self, features):
+        return self.out(features.values)[:, 0]
+
+
+class Noise(nn.Module):
+    """Whether a hit is noise."""
+
+    class Config(BaseModel):
+        pass
+
+    needs = "points"
+    part = "calo"
+
+    def __init__(self, config, *, schema, d_in):
+        super().__init__()
+        if "noise" not in schema["calo"].tables["hits"]:
+            raise DataError("There is no truth on noise.")
+        columns = {"probability": api.Column(dtype="float32")}
+        self.predictions = {"noise": api.PartSchema(kind="noise", primary="hits", tables={"hits": columns})}
+        self.out = nn.Linear(d_in, 1)
+
+    def forward(self, features):
+        return api.Ragged(self.out(features.values)[:, 0], features.offsets)
+
+    def loss(self, prediction, batch):
+        truth = batch.labels["calo"]["hits"].columns["noise"].float()
+        sum_ = nn.functional.binary_cross_entropy_with_logits(prediction.values, truth, reduction="sum")
+        return {"noise": (sum_, len(truth))}
+
+    def predict(self, prediction):
+        columns = {"probability": prediction.values.sigmoid()}
+        return {"noise": {"hits": api.RaggedTable(columns, prediction.offsets)}}
+
+
+def samples(count):
+    rng = np.random.default_rng(1)
+    for event_id in range(count):
+        energy = rng.exponential(5, 5 + 3 * event_id).astype("f4")
+        labels = {
+            "hits": {"noise": (energy < 2).astype("i1")},
+            "event": {"true_mev": energy.sum(keepdims=True)},
+        }
+        yield api.Sample(
+            event_id=event_id, parts={"calo": {"hits": {"energy_mev": energy}}}, labels={"calo": labels}
+        )
+
+
+def check(head):
+    head_contract(head, schema={"calo": SCHEMA}, samples=list(samples(4)))
+
+
+@pytest.mark.parametrize("head", [Energy, Pooled, Noise])
+def test_a_head_that_keeps_to_the_contract_passes(head):
+    check(head)
+
+
+def test_a_head_that_needs_no_labels_passes():
+    """Its target is the energy that was seen."""
+
+    class Seen(Energy):
+        def __init__(self, config, *, schema, d_in):
+            super().__init__(config, schema={"calo": SCHEMA}, d_in=d_in)
+
+        def loss(self, prediction, batch):
+            table = batch.parts["calo"]["hits"]
+            seen = segment_mean(table.columns["energy_mev"], table.offsets)
+            return {"energy": ((prediction - seen).square().sum(), len(seen))}
+
+    check(Seen)
+
+
+def wanting(name, value):
+    """A broken variant with another class attribute."""
+    return lambda head: setattr(head, name, value)
+
+
+def changed(method, change):
+    """A broken variant: ``change(original, self, *arguments)`` in place of a method."""
+
+    def apply(head):
+        original = getattr(head, method)
+        setattr(head, method, lambda self, *a, **k: change(original, self, *a, **k))
+
+    return apply
+
+
+def label_among_predictions(init, self, *arguments, **options):
+    init(self, *arguments, **options)
+    column = replace(PREDICTION.tables["event"]["energy_mev"], label=True)
+    self.predictions = {"energy": replace(PREDICTION, tables={"event": {"energy_mev": column}})}
+
+
+def asks_for_nothing(init, self, config, *, schema, d_in):
+    init(self, config, schema={"calo": SCHEMA}, d_in=d_in)
+
+
+def idle_parameter(init, self, *arguments, **options):
+    init(self, *arguments, **options)
+    self.spare = nn.Linear(2, 2)
+
+
+def in_double(predict, self, prediction):
+    return predict(self, prediction.double())
+
+
+def loses_an_event(predict, self, prediction):
+    return predict(self, prediction[1:])
+
+
+def not_finite(predict, self, prediction):
+    return predict(self, prediction.log() * 0)
+
+
+def pooled_over_batch(forward, self, features):
+    prediction = forward(self, features)
+    return prediction + prediction.mean() if len(prediction) else prediction
+
+
+def random(forward, self, features):
+    return nn.functional.dropout(forward(self, features), 0.5)
+
+
+def mean_loss(loss, self, prediction, batch):
+    return {term: (value / max(n, 1), n) for term, (value, n) in loss(self, prediction, batch).items()}
+
+
+def count_as_tensor(loss, self, prediction, batch):
+    return {term: (value, torch.tensor(n)) for term, (value, n) in loss(self, prediction, batch).items()}
+
+
+def blind(loss, self, prediction, batch):
+    return {term: (prediction.square().sum(), n) for term, (_, n) in loss(self, prediction, batch).items()}
+
+
+def detached_when_empty(loss, self, prediction, batch):
+    found = loss(self, prediction, batch)
+    return {t: (value if n else torch.zeros(()), n) for t, (value, n) in found.items()}
+
+
+def in_place(forward, self, features):
+    features.values.mul_(0.5)
+    return forward(self, features)
+
+
+def only_the_first(predict, self, prediction):
+    offsets = torch.arange(len(prediction) + 1)
+    columns = {"probability": torch.zeros(len(prediction))}
+    return {"noise": {"hits": api.RaggedTable(columns, offsets)}}
+
+
+BROKEN = {
+    "needs": (Energy, wanting("needs", "everything"), "``needs`` is tokens, points or pooled"),
+    "part": (Noise, wanting("part", ""), "``part`` a part of the data"),
+    "label": (
+        Energy,
+        changed("__init__", label_among_predictions),
+        "has schemas that the event store can hold",
+    ),
+    "dtype": (Energy, changed("predict", in_double), "is float64, not float32"),
+    "events": (Energy, changed("predict", loses_an_event), "has 4 events of 5"),
+    "not finite": (Energy, changed("predict", not_finite), "energy_mev is not finite"),
+    "rows of points": (Noise, changed("predict", only_the_first), "has a row for each of 'hits'"),
+    "batch-mates": (
+        Energy,
+        changed("forward", pooled_over_batch),
+        "An event alone and in a batch gets the same",
+    ),
+    "random": (Pooled, changed("forward", random), "nothing is drawn at random"),
+    "mean": (Energy, changed("loss", mean_loss), "Sums and counts of a batch are those of its events"),
+    "count": (Energy, changed("loss", count_as_tensor), "are not all int"),
+    "no labels": (Energy, changed("__init__", asks_for_nothing), "A schema without labels is refused"),
+    "blind": (Energy, changed("loss", blind), "it is blind to them"),
+    "not connected": (Energy, changed("loss", detached_when_empty), "connect every parameter"),
+    "idle parameter": (
+        Energy,
+        changed("__init__", idle_parameter),
+        "parameter spare.weight gets no gradient",
+    ),
+    "in place": (Energy, changed("forward", in_place), "The features are not written to"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_the_rule_that_a_head_breaks_is_named(case):
+    head, breaks, rule = BROKEN[case]
+    variant = type("Variant", (head,), {})
+    breaks(variant)
+    with pytest.raises(AssertionError, match=re.escape(rule)):
+        check(variant)
