@@ -91,7 +91,7 @@ def legend(shown: Mapping[str, Any], folder: Path) -> None:
         for over in ("all samples", "samples of pulses")
     }
     bars(axes[1], rows, label="squared error / that of the added noise")
-    axes[1].set_ylim(0, 2.5)
+    axes[1].set_ylim(0, 8)
     axes[1].axhline(1.0, color=GREY, lw=1)
     counts = shown["counts"]
     for colour, way in ((ORANGE, "matched filter"), (GREEN, "readout of the frozen representation")):
@@ -107,7 +107,7 @@ def structured(shown: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
     rows, place = [], 0.0
     for name, colour in (("gibuu", BLUE), ("dimuons", ORANGE)):
         for field, (learned, nothing) in shown[name]["fields"].items():
-            if nothing > 0.02:
+            if nothing > 0.1:  # others always have one value
                 axes[0].barh(place, nothing - learned, color=colour)
                 rows.append((place, f"{field} ({'GiBUU' if name == 'gibuu' else 'CMS'})"))
                 place += 1
