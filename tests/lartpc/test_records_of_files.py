@@ -137,5 +137,5 @@ def test_doubts_about_a_detector_are_warnings_before_the_first_event(tmp_path):
 
 
 def test_steps_that_would_fill_the_memory_are_refused(tmp_path):
-    with pytest.raises(RecipeError, match=r"max_step_mm is 1e-06; wanted: 0\.05 or more"):
+    with pytest.raises(RecipeError, match=r"max_step_mm is 1e-06; wanted: 0\.005 or more"):
         simulate("--events", 1, "--out", tmp_path / "out", "--set", "transport.max_step_mm=1e-6")
