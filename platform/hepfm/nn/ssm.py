@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from torch.nn.functional import silu, softplus
 
 from hepfm.api import Tokens
-from hepfm.errors import RecipeError
 from hepfm.nn.chunks import ChunkLayout
 from hepfm.nn.curve import curve_order
 from hepfm.nn.init import linear
@@ -31,6 +30,7 @@ from hepfm.nn.ragged import event_index
 from hepfm.nn.rows import move_rows
 from hepfm.nn.s4d import FourierLayout, s4d, s4d_kernel
 from hepfm.nn.ssd import ssd
+from hepfm.nn.stack import add_branches, check_layers, drop_path_of, through, two_layers
 from hepfm.nn.transformer import SIZES
 from hepfm.random import Draws
 
@@ -157,7 +157,7 @@ class SsmBlock(nn.Module):
         super().__init__()
         d_model, n_layers, n_heads = config.shape()
         self.purpose = f"drop-path/{layer}"
-        self.drop_path = config.drop_path * (layer - 1) / max(1, n_layers - 1)
+        self.drop_path = drop_path_of(layer, n_layers, config.drop_path)
         gain = (2 * n_layers) ** -0.5
         self.norm_mixer = nn.LayerNorm(d_model)
         self.mixer: SsdMixer | S4dMixer = (
@@ -166,24 +166,21 @@ class SsmBlock(nn.Module):
             else S4dMixer(d_model, config.d_state, gain=gain)
         )
         self.norm_mlp = nn.LayerNorm(d_model)
-        self.mlp = nn.Sequential(
-            linear(d_model, 4 * d_model), nn.GELU(), linear(4 * d_model, d_model, gain=gain)
-        )
+        self.mlp = two_layers(d_model, gain=gain)
 
     def forward(
         self, x: Tensor, layout: ChunkLayout | FourierLayout, event: Tensor, draws: Draws | None
     ) -> Tensor:
         """``(T, D)`` for ``x (T, D)`` and the event of each row ``(T,)``."""
-        mixed: Tensor = self.mixer(self.norm_mixer(x), layout)
-        if draws is None or not self.drop_path:
-            x = x + mixed
-            fed: Tensor = self.mlp(self.norm_mlp(x))
-            return x + fed
-        kept = draws.per_event(self.purpose, 2) >= self.drop_path
-        share_T2 = (kept / (1 - self.drop_path)).to(x.dtype).index_select(0, event)
-        x = x + mixed * share_T2[:, :1]
-        fed = self.mlp(self.norm_mlp(x)) * share_T2[:, 1:]
-        return x + fed
+        return add_branches(
+            x,
+            lambda rows: self.mixer(self.norm_mixer(rows), layout),
+            lambda rows: self.mlp(self.norm_mlp(rows)),
+            event=event,
+            draws=draws,
+            purpose=self.purpose,
+            drop_path=self.drop_path,
+        )
 
 
 class Ssm(nn.Module):
@@ -210,12 +207,7 @@ class Ssm(nn.Module):
         Raises:
             RecipeError: If a layer is asked for that there is not.
         """
-        if unknown := sorted(set(layers) - set(range(1, self.n_layers + 1))):
-            raise RecipeError(
-                f"there is no layer {', '.join(map(str, unknown))} to read out",
-                where="layers",
-                fix=f"choose from 1 to {self.n_layers}",
-            )
+        check_layers(layers, self.n_layers)
         x = tokens.x if self.position is None else tokens.x + self.position(tokens.positions)
         order = curve_order(tokens) if self.config.order == "hilbert" and len(x) else None
         if order is not None:
@@ -225,12 +217,8 @@ class Ssm(nn.Module):
             if self.config.scan == "ssd"
             else FourierLayout(tokens.offsets)
         )
-        event, read = event_index(tokens.offsets), {}
-        for layer, block in enumerate(self.blocks, 1):
-            x = block(x, layout, event, draws)
-            if layer in layers:
-                read[layer] = self.norm(x)
-        x = torch.cat([read[layer] for layer in layers], 1) if layers else self.norm(x)
+        event = event_index(tokens.offsets)
+        x = through(x, self.blocks, lambda block, rows: block(rows, layout, event, draws), self.norm, layers)
         if order is not None:
             x = move_rows(x, order.inverse())
         return Tokens(x=x, positions=tokens.positions, offsets=tokens.offsets, part=tokens.part)

@@ -1,7 +1,6 @@
 """A pre-norm transformer over packed events, with rotary positions.
 
-Vaswani et al., arXiv:1706.03762; pre-norm: Xiong et al., arXiv:2002.04745; drop-path: Huang et al.,
-arXiv:1603.09382, drawn here for each event from its own random numbers.
+Vaswani et al., arXiv:1706.03762; pre-norm: Xiong et al., arXiv:2002.04745.
 
 Legend of shapes: B events, T rows, D model width, H heads, C head width, P position axes.
 """
@@ -16,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from hepfm.api import Tokens
-from hepfm.errors import RecipeError
 from hepfm.nn.attention import packed_attention
 from hepfm.nn.init import linear
 from hepfm.nn.layout import PackedLayout
 from hepfm.nn.rotary import rotate, rotations
+from hepfm.nn.stack import add_branches, check_layers, drop_path_of, through, two_layers
 from hepfm.random import Draws
 
 SIZES = {"tiny": (128, 5, 4), "small": (384, 12, 6), "base": (768, 12, 12)}
@@ -143,9 +142,7 @@ class Block(nn.Module):
         self.norm_attention = nn.LayerNorm(d_model)
         self.attention = Attention(d_model, n_heads, cross=cross, gain=gain)
         self.norm_mlp = nn.LayerNorm(d_model)
-        self.mlp = nn.Sequential(
-            linear(d_model, 4 * d_model), nn.GELU(), linear(4 * d_model, d_model, gain=gain)
-        )
+        self.mlp = two_layers(d_model, gain=gain)
 
     def forward(
         self,
@@ -167,16 +164,15 @@ class Block(nn.Module):
             memory_rotation: The rotations of the memory's positions.
             draws: The events' random numbers for drop-path; None switches it off.
         """
-        attended: Tensor = self.attention(self.norm_attention(x), layout, rotation, memory, memory_rotation)
-        if draws is None or not self.drop_path:
-            x = x + attended
-            fed: Tensor = self.mlp(self.norm_mlp(x))
-            return x + fed
-        kept = draws.per_event(self.purpose, 2) >= self.drop_path
-        share_T2 = (kept / (1 - self.drop_path)).to(x.dtype).index_select(0, layout.event)
-        x = x + attended * share_T2[:, :1]
-        fed = self.mlp(self.norm_mlp(x)) * share_T2[:, 1:]
-        return x + fed
+        return add_branches(
+            x,
+            lambda rows: self.attention(self.norm_attention(rows), layout, rotation, memory, memory_rotation),
+            lambda rows: self.mlp(self.norm_mlp(rows)),
+            event=layout.event,
+            draws=draws,
+            purpose=self.purpose,
+            drop_path=self.drop_path,
+        )
 
 
 class Transformer(nn.Module):
@@ -204,7 +200,7 @@ class Transformer(nn.Module):
                 n_heads,
                 layer=layer,
                 n_layers=self.n_layers,
-                drop_path=config.drop_path * (layer - 1) / max(1, self.n_layers - 1),
+                drop_path=drop_path_of(layer, self.n_layers, config.drop_path),
             )
             for layer in range(1, self.n_layers + 1)
         )
@@ -216,18 +212,14 @@ class Transformer(nn.Module):
         Raises:
             RecipeError: If a layer is asked for that there is not.
         """
-        if unknown := sorted(set(layers) - set(range(1, self.n_layers + 1))):
-            raise RecipeError(
-                f"there is no layer {', '.join(map(str, unknown))} to read out",
-                where="layers",
-                fix=f"choose from 1 to {self.n_layers}",
-            )
+        check_layers(layers, self.n_layers)
         layout = PackedLayout(tokens.offsets, causal=self.causal)
         rotation = rotations(tokens.positions, self.head_width)
-        x, read = tokens.x, {}
-        for layer, block in enumerate(self.blocks, 1):
-            x = block(x, layout, rotation, draws=draws)
-            if layer in layers:
-                read[layer] = self.norm(x)
-        x = torch.cat([read[layer] for layer in layers], 1) if layers else self.norm(x)
+        x = through(
+            tokens.x,
+            self.blocks,
+            lambda block, rows: block(rows, layout, rotation, draws=draws),
+            self.norm,
+            layers,
+        )
         return Tokens(x=x, positions=tokens.positions, offsets=tokens.offsets, part=tokens.part)
