@@ -135,8 +135,7 @@ def schema(
 
 def _doubts(recipe: Recipe) -> list[str]:
     """What generators of the recipe doubt; raises what they refuse, as a run would before its first event."""
-    from hepfm.data.generated import GeneratorSource
-    from hepfm.data.source import check_apart, open_source
+    from hepfm.data.source import check_apart, doubts, open_source
     from hepfm.recipe.schema import Generated
 
     data = recipe.data
@@ -147,8 +146,7 @@ def _doubts(recipe: Recipe) -> list[str]:
     ]
     if len(sources) == 2:
         check_apart(*sources)
-    drawn = [source for source in sources if isinstance(source, GeneratorSource)]
-    return list(dict.fromkeys(doubt for source in drawn for doubt in source.events.doubts))
+    return doubts(*sources)
 
 
 def _warn(warnings: tuple[str, ...]) -> None:

@@ -316,3 +316,9 @@ def check_apart(train: Source, val: Source) -> None:
 def _names(paths: Sequence[Path]) -> str:
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
     return ", ".join(map(str, paths[:3])) + more
+
+
+def doubts(*sources: Source | None) -> list[str]:
+    """What the generators among sources doubt of their configurations, each sentence once."""
+    drawn = [source for source in sources if isinstance(source, GeneratorSource)]
+    return list(dict.fromkeys(doubt for source in drawn for doubt in source.events.doubts))

@@ -15,7 +15,7 @@ import torch
 from hepfm.api import Callback
 from hepfm.data.generated import GeneratorSource
 from hepfm.data.order import Cursor
-from hepfm.data.source import Source, check_apart, open_source
+from hepfm.data.source import Source, check_apart, doubts, open_source
 from hepfm.errors import CheckpointError, DataError
 from hepfm.nn.ema import Ema
 from hepfm.plugins import plugins
@@ -128,8 +128,7 @@ def _open_data(recipe: Recipe) -> tuple[Source, Source | None]:
     )
     train = open_split(recipe.data.train)
     val = None if recipe.data.val is None else open_split(recipe.data.val)
-    drawn = [source for source in (train, val) if isinstance(source, GeneratorSource)]
-    for doubt in dict.fromkeys(doubt for source in drawn for doubt in source.events.doubts):
+    for doubt in doubts(train, val):
         _log.warning("%s", doubt)
     if val is None:
         return train, None
