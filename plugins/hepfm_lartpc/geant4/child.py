@@ -86,11 +86,7 @@ class _Event(g4.G4VUserPrimaryGeneratorAction):  # type: ignore[misc]
     def GeneratePrimaries(self, event: Any) -> None:
         for pdg, kinetic, direction, position, time_ns in self.primaries:
             gun = self._gun
-            gun.SetParticleDefinition(
-                g4.G4IonTable.GetIonTable().GetIon(int(pdg))
-                if pdg > 1_000_000_000
-                else self._table.FindParticle(pdg)
-            )
+            gun.SetParticleDefinition(self._table.FindParticle(pdg))
             gun.SetParticleEnergy(kinetic)
             gun.SetParticleMomentumDirection(g4.G4ThreeVector(*direction))
             gun.SetParticlePosition(g4.G4ThreeVector(*position))

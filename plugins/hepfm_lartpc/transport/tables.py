@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -140,5 +141,9 @@ def _range(loss: Floats) -> Floats:
 def range_mm(species: int, kinetic_mev: Floats) -> Floats:
     """Mean range of a charged particle in liquid argon, in the continuous-slowing-down approximation."""
     kind = sp.MUON_MINUS if species == sp.MUON_PLUS else species
-    table = charged_table(kind, TransportConfig(nuclear=False))
-    return np.asarray(np.exp(np.interp(np.log(kinetic_mev), np.log(GRID_MEV), np.log(table[:, RANGE]))))
+    return np.asarray(np.exp(np.interp(np.log(kinetic_mev), np.log(GRID_MEV), _log_ranges(kind))))
+
+
+@cache
+def _log_ranges(species: int) -> Floats:
+    return np.asarray(np.log(charged_table(species, TransportConfig(nuclear=False))[:, RANGE]))

@@ -55,6 +55,15 @@ def test_ranges_are_those_of_the_tables(geant4, species, kinetic_mev, range_mm):
     np.testing.assert_allclose(tracks.start_mm[:20], 0.0, atol=1e-9)
 
 
+def test_every_species_that_is_followed_can_begin_an_event(geant4):
+    kinds = [kind for kind in range(sp.FOLLOWED) if kind != sp.NEUTRINO]
+    made = geant4(primaries(*[(kind, 20.0, ORIGIN) for kind in kinds]), stream(7, "transport", 0))
+    np.testing.assert_array_equal(made.tracks.species[: len(kinds)], kinds)
+    # An alpha of 20 MeV ends within half a millimetre, and a deuteron within a few: all that they bring is left.
+    for kind in (sp.DEUTERON, sp.ALPHA):
+        assert made.tracks.deposited_mev[kinds.index(kind)] == pytest.approx(20.0, rel=0.01)
+
+
 def test_a_muons_mean_loss_is_that_of_our_own_transport(geant4):
     event = primaries(*[(sp.MUON_MINUS, 1500.0, (0.0, 50.0 * y, -900.0)) for y in range(-6, 7)])
     lost = []
