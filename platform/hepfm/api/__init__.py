@@ -1,0 +1,112 @@
+"""The contracts between hepfm and its plugins: stable, versioned, and imported without numpy or torch.
+
+How an event flows, and which contract it meets on its way::
+
+    file -> Reader -> Batch (numpy) -> Modality.select -> Batch (torch) -> Modality.augment -> Modality.units
+         -> Objective.plan (what is hidden) -> Tokenizer -> Tokens -> Backbone -> Objective -> {term: sum}
+
+Legend of shapes: B events, N rows of a table, U units of a part, V visible ones, H hidden ones, Q points in
+units, T tokens, D model width, P position axes, W and F widths.
+"""
+
+from __future__ import annotations
+
+import pluggy
+
+from hepfm.api.events import (
+    Batch,
+    ClassName,
+    Column,
+    PartSchema,
+    Ragged,
+    RaggedTable,
+    RaggedTables,
+    Sample,
+    Tables,
+)
+from hepfm.api.learning import (
+    Backbone,
+    Causal,
+    Comparing,
+    Head,
+    Objective,
+    Plan,
+    Reconstruction,
+    Taught,
+    Watched,
+)
+from hepfm.api.modality import Decoder, Encoded, Modality, Ordered, Target, Tokenizer, Tokens, Units
+from hepfm.api.reports import Callback, Display
+from hepfm.api.sources import GENERATOR_KEYS, Generator, Reader
+from hepfm.api.specs import (
+    BackboneSpec,
+    CallbackSpec,
+    CommandSpec,
+    DisplaySpec,
+    Finding,
+    GeneratorSpec,
+    HeadSpec,
+    HealthCheckSpec,
+    MetricSpec,
+    ModalitySpec,
+    ObjectiveSpec,
+    ReaderSpec,
+    RecipeSpec,
+    Spec,
+)
+
+API_VERSION = (1, 0)
+"""(major, minor). A plugin declares ``HEPFM_API = (major, minor)``; another major is refused."""
+
+hookimpl = pluggy.HookimplMarker("hepfm")
+"""Marks a plugin's functions as implementations of the hooks in ``hepfm.hookspecs``."""
+
+__all__ = [
+    "API_VERSION",
+    "GENERATOR_KEYS",
+    "Backbone",
+    "BackboneSpec",
+    "Batch",
+    "Callback",
+    "CallbackSpec",
+    "Causal",
+    "ClassName",
+    "Column",
+    "CommandSpec",
+    "Comparing",
+    "Decoder",
+    "Display",
+    "DisplaySpec",
+    "Encoded",
+    "Finding",
+    "Generator",
+    "GeneratorSpec",
+    "Head",
+    "HeadSpec",
+    "HealthCheckSpec",
+    "MetricSpec",
+    "Modality",
+    "ModalitySpec",
+    "Objective",
+    "ObjectiveSpec",
+    "Ordered",
+    "PartSchema",
+    "Plan",
+    "Ragged",
+    "RaggedTable",
+    "RaggedTables",
+    "Reader",
+    "ReaderSpec",
+    "RecipeSpec",
+    "Reconstruction",
+    "Sample",
+    "Spec",
+    "Tables",
+    "Target",
+    "Taught",
+    "Tokenizer",
+    "Tokens",
+    "Units",
+    "Watched",
+    "hookimpl",
+]
