@@ -53,6 +53,11 @@ def hepfm_objectives() -> list[api.ObjectiveSpec]:
             summary="Tell which of several events' light belongs to which charge, or any two parts.",
         ),
         api.ObjectiveSpec(
+            name="task",
+            target="hepfm.objectives.task:Task",
+            summary="Learn a task from labels: a head, on what the encoder makes of events.",
+        ),
+        api.ObjectiveSpec(
             name="autoregressive",
             target="hepfm.objectives.autoregressive:Autoregressive",
             summary="Predict each unit from those before it, and where an event ends.",

@@ -37,37 +37,65 @@ class Energy(nn.Module):
     class Config(BaseModel):
         pass
 
-    needs = "tokens"
+    needs = ("tokens",)
     part = ""
+    weights = {"energy": 1.0}  # noqa: RUF012  it stays as it is
+    answers = "values"
+    outputs = 1
 
     def __init__(self, config, *, schema, d_in):
         super().__init__()
         if "event" not in schema["calo"].tables:
             raise DataError("There are no energies.")
         self.predictions = {"energy": PREDICTION}
-        self.out = nn.Linear(d_in, 1)
+        self.out = nn.Linear(d_in("pooled" if "pooled" in self.needs else "tokens", self.part), 1)
 
     def forward(self, features):
-        return self.out(segment_mean(features.values, features.offsets))[:, 0]
+        return self.out(segment_mean(features.tokens.x, features.tokens.offsets))[:, 0]
+
+    def counts(self, batch):
+        return {"energy": len(batch.labels["calo"]["event"].columns["true_mev"])}
 
     def loss(self, prediction, batch):
         table = batch.labels["calo"]["event"]
         event = torch.arange(len(table)).repeat_interleave(table.lengths)
         errors = prediction[event] - table.columns["true_mev"]
-        return {"energy": (errors.square().sum(), len(event))}
+        return {"energy": errors.square().sum()}
 
     def predict(self, prediction):
         offsets = torch.arange(len(prediction) + 1)
         return {"energy": {"event": api.RaggedTable({"energy_mev": prediction}, offsets)}}
 
+    def statistics(self, predicted, batch):
+        found = predicted["energy"]["event"].columns["energy_mev"]
+        table = batch.labels["calo"]["event"]
+        sums = np.zeros((len(found), 2))
+        event = np.repeat(np.arange(len(found)), table.lengths)
+        errors = found[event] - table.columns["true_mev"]
+        np.add.at(sums, event, np.stack([errors**2, np.ones(len(event))], 1))
+        return {"errors": sums}
+
+    def figures(self, sums):
+        squares, count = sums["errors"]
+        return {"rms_mev": float(np.sqrt(squares / count))} if count else {}
+
 
 class Pooled(Energy):
     """From the features of the whole event."""
 
-    needs = "pooled"
+    needs = ("pooled",)
 
     def forward(self, features):
-        return self.out(features.values)[:, 0]
+        return self.out(features.pooled)[:, 0]
+
+    def targets(self, batch):
+        table = batch.labels["calo"]["event"]
+        values = torch.full((len(table), 1), torch.nan)
+        values[table.lengths > 0, 0] = table.columns["true_mev"]
+        return api.Ragged(values, torch.arange(len(table) + 1))
+
+    def from_outputs(self, outputs):
+        return outputs.values[:, 0]
 
 
 class Noise(nn.Module):
@@ -76,8 +104,9 @@ class Noise(nn.Module):
     class Config(BaseModel):
         pass
 
-    needs = "points"
+    needs = ("points",)
     part = "calo"
+    weights = {"noise": 1.0}  # noqa: RUF012  it stays as it is
 
     def __init__(self, config, *, schema, d_in):
         super().__init__()
@@ -85,19 +114,31 @@ class Noise(nn.Module):
             raise DataError("There is no truth on noise.")
         columns = {"probability": api.Column(dtype="float32")}
         self.predictions = {"noise": api.PartSchema(kind="noise", primary="hits", tables={"hits": columns})}
-        self.out = nn.Linear(d_in, 1)
+        self.out = nn.Linear(d_in("points", self.part), 1)
 
     def forward(self, features):
-        return api.Ragged(self.out(features.values)[:, 0], features.offsets)
+        return api.Ragged(self.out(features.points.x)[:, 0], features.points.offsets)
+
+    def counts(self, batch):
+        return {"noise": len(batch.labels["calo"]["hits"].columns["noise"])}
 
     def loss(self, prediction, batch):
         truth = batch.labels["calo"]["hits"].columns["noise"].float()
         sum_ = nn.functional.binary_cross_entropy_with_logits(prediction.values, truth, reduction="sum")
-        return {"noise": (sum_, len(truth))}
+        return {"noise": sum_}
 
     def predict(self, prediction):
         columns = {"probability": prediction.values.sigmoid()}
         return {"noise": {"hits": api.RaggedTable(columns, prediction.offsets)}}
+
+    def statistics(self, predicted, batch):
+        hits = predicted["noise"]["hits"]
+        right = (hits.columns["probability"] > 0.5) == (batch.labels["calo"]["hits"].columns["noise"] > 0)
+        event = np.repeat(np.arange(len(hits)), hits.lengths)
+        return {"right": np.bincount(event, right, len(hits)), "all": hits.lengths.astype(np.float64)}
+
+    def figures(self, sums):
+        return {"accuracy": float(sums["right"] / sums["all"])} if sums["all"] else {}
 
 
 def samples(count):
@@ -129,10 +170,13 @@ def test_a_head_that_needs_no_labels_passes():
         def __init__(self, config, *, schema, d_in):
             super().__init__(config, schema={"calo": SCHEMA}, d_in=d_in)
 
+        def counts(self, batch):
+            return {"energy": len(batch)}
+
         def loss(self, prediction, batch):
             table = batch.parts["calo"]["hits"]
             seen = segment_mean(table.columns["energy_mev"], table.offsets)
-            return {"energy": ((prediction - seen).square().sum(), len(seen))}
+            return {"energy": (prediction - seen).square().sum()}
 
     check(Seen)
 
@@ -189,25 +233,36 @@ def random(forward, self, features):
 
 
 def mean_loss(loss, self, prediction, batch):
-    return {term: (value / max(n, 1), n) for term, (value, n) in loss(self, prediction, batch).items()}
+    return {"energy": loss(self, prediction, batch)["energy"] / max(self.counts(batch)["energy"], 1)}
 
 
-def count_as_tensor(loss, self, prediction, batch):
-    return {term: (value, torch.tensor(n)) for term, (value, n) in loss(self, prediction, batch).items()}
+def count_as_tensor(counts, self, batch):
+    return {term: torch.tensor(n) for term, n in counts(self, batch).items()}
 
 
 def blind(loss, self, prediction, batch):
-    return {term: (prediction.square().sum(), n) for term, (_, n) in loss(self, prediction, batch).items()}
+    return {"energy": prediction.square().sum()}
 
 
 def detached_when_empty(loss, self, prediction, batch):
-    found = loss(self, prediction, batch)
-    return {t: (value if n else torch.zeros(()), n) for t, (value, n) in found.items()}
+    return loss(self, prediction, batch) if self.counts(batch)["energy"] else {"energy": torch.zeros(())}
 
 
 def in_place(forward, self, features):
-    features.values.mul_(0.5)
+    features.tokens.x.mul_(0.5)
     return forward(self, features)
+
+
+def mean_of_an_event(statistics, self, predicted, batch):
+    return {"errors": statistics(self, predicted, batch)["errors"] / len(batch)}
+
+
+def divides_by_zero(figures, self, sums):
+    return {"rms_mev": np.nan, **figures(self, sums)}
+
+
+def in_one_row(targets, self, batch):
+    return api.Ragged(targets(self, batch).values[:1], torch.tensor([0, 1]))
 
 
 def only_the_first(predict, self, prediction):
@@ -217,8 +272,13 @@ def only_the_first(predict, self, prediction):
 
 
 BROKEN = {
-    "needs": (Energy, wanting("needs", "everything"), "``needs`` is tokens, points or pooled"),
-    "part": (Noise, wanting("part", ""), "``part`` a part of the data"),
+    "needs": (Energy, wanting("needs", ("tokens", "everything")), "``needs`` are of tokens, points, pooled"),
+    "one need": (Energy, wanting("needs", "tokens"), "not a sequence of names"),
+    "part": (Noise, wanting("part", ""), "``part`` is one of the data"),
+    "weights": (Energy, wanting("weights", {}), "weights of []"),
+    "mean statistics": (Energy, changed("statistics", mean_of_an_event), "the same whatever batch it is in"),
+    "no event": (Energy, changed("figures", divides_by_zero), "leave them out where they are not defined"),
+    "targets": (Pooled, changed("targets", in_one_row), "each row has a target"),
     "label": (
         Energy,
         changed("__init__", label_among_predictions),
@@ -235,7 +295,7 @@ BROKEN = {
     ),
     "random": (Pooled, changed("forward", random), "nothing is drawn at random"),
     "mean": (Energy, changed("loss", mean_loss), "Sums and counts of a batch are those of its events"),
-    "count": (Energy, changed("loss", count_as_tensor), "are not all int"),
+    "count": (Energy, changed("counts", count_as_tensor), "are not all int"),
     "no labels": (Energy, changed("__init__", asks_for_nothing), "A schema without labels is refused"),
     "blind": (Energy, changed("loss", blind), "it is blind to them"),
     "not connected": (Energy, changed("loss", detached_when_empty), "connect every parameter"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hepfm.api import Batch, RaggedTable
+from hepfm.api import Batch, Ragged, RaggedTable
 from hepfm.data.tensors import to_device
 from hepfm.nn.encoder import Encoder
 from hepfm.nn.ssm import Ssm, SsmConfig
@@ -107,7 +107,9 @@ def test_an_event_alone_is_the_event_in_the_batch(batch, model) -> None:
     encoder, objective = (copy.deepcopy(module).to(DEVICE).eval() for module in model)
     plan = plan_on(DEVICE, batch, objective)
     units = {"charge": plan.payload["charge"].units}
-    together = encoder.points(units, layers=(1, 2))["charge"]
+    asked = {"needs": ("points",), "part": "charge", "layers": (1, 2)}
+    points = encoder.features(units, **asked).points
+    together = Ragged(points.x, points.offsets)
     for event in range(len(LENGTHS)):
         rows = slice(*batch.parts["charge"]["voxels"].offsets[event : event + 2].tolist())
         # torch's uint16 tensors cannot be cut on every device; numpy's can.
@@ -122,7 +124,7 @@ def test_an_event_alone_is_the_event_in_the_batch(batch, model) -> None:
             parts={"charge": {"voxels": table}},
         )
         alone = {"charge": plan_on(DEVICE, one, objective).payload["charge"].units}
-        found = encoder.points(alone, layers=(1, 2))["charge"].values
+        found = encoder.features(alone, **asked).points.x
         torch.testing.assert_close(found, together[event], rtol=0, atol=1e-4)
 
 

@@ -113,13 +113,36 @@ def test_parts_see_one_another_and_are_told_apart(encoder: Encoder) -> None:
 def test_points_have_the_units_of_the_layers_read_and_features_of_the_output(
     encoder: Encoder, layers: tuple[int, ...]
 ) -> None:
-    points = encoder.points(UNITS, layers=layers)
     read, output = encoder(UNITS, layers=layers).x, encoder(UNITS).x
     for index, (part, units) in enumerate(UNITS.items()):
+        points = encoder.features(UNITS, needs=("points",), part=part, layers=layers).points
         mine = encoder(UNITS).part == index
         wanted = torch.cat((read[mine], units.payload * output[mine, :2]), 1)
-        assert torch.equal(points[part].offsets, units.offsets)
-        torch.testing.assert_close(points[part].values, wanted)
+        assert torch.equal(points.offsets, units.offsets)
+        torch.testing.assert_close(points.x, wanted)
+        torch.testing.assert_close(points.positions, units.positions)
+        assert points.x.shape[1] == encoder.width("points", part, layers=layers)
+
+
+@pytest.mark.parametrize("part", ["", "image", "trace"])
+def test_events_are_pooled_by_mean_spread_and_largest_token(encoder: Encoder, part: str) -> None:
+    found = encoder.features(UNITS, needs=("tokens", "pooled"), part=part, layers=(1, 2))
+    x, offsets = found.tokens.x, found.tokens.offsets
+    read = encoder(UNITS, layers=(1, 2))
+    mine = (
+        torch.ones(len(read.x), dtype=torch.bool) if not part else read.part == ["image", "trace"].index(part)
+    )
+    assert torch.equal(x, read.x[mine])
+    assert found.points is None
+    assert found.pooled.shape == (found.events, encoder.width("pooled", part, layers=(1, 2)))
+    for event in range(found.events):
+        rows = x[offsets[event] : offsets[event + 1]].double()
+        if not len(rows):
+            assert not found.pooled[event].any()
+            continue
+        spread = (rows.var(0, correction=0) + 1e-6).sqrt()
+        wanted = torch.cat((rows.mean(0), spread, rows.amax(0))).float()
+        torch.testing.assert_close(found.pooled[event], wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_no_events_reach_every_parameter(encoder: Encoder) -> None:
@@ -136,9 +159,9 @@ def test_a_part_that_is_left_out_is_one_that_all_events_lack(encoder: Encoder, p
     assert torch.equal(alone.x, wanted.x)
     assert torch.equal(alone.positions, wanted.positions)
     assert torch.equal(alone.part, wanted.part)
-    points = encoder.points({part: UNITS[part]})
-    assert list(points) == [part]
-    assert torch.equal(points[part].values, encoder.points({**empty, part: UNITS[part]})[part].values)
+    points = encoder.features({part: UNITS[part]}, needs=("points",), part=part).points
+    wanted = encoder.features({**empty, part: UNITS[part]}, needs=("points",), part=part).points
+    assert torch.equal(points.x, wanted.x)
 
 
 def test_places_of_different_parts_are_not_neighbours() -> None:

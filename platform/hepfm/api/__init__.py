@@ -28,7 +28,7 @@ from hepfm.api.learning import (
     Backbone,
     Causal,
     Comparing,
-    Head,
+    Labelled,
     Objective,
     Plan,
     Reconstruction,
@@ -54,6 +54,7 @@ from hepfm.api.specs import (
     RecipeSpec,
     Spec,
 )
+from hepfm.api.tasks import Features, Head, Need, Probed
 
 API_VERSION = (1, 0)
 """(major, minor). A plugin declares ``HEPFM_API = (major, minor)``; another major is refused."""
@@ -78,20 +79,24 @@ __all__ = [
     "Display",
     "DisplaySpec",
     "Encoded",
+    "Features",
     "Finding",
     "Generator",
     "GeneratorSpec",
     "Head",
     "HeadSpec",
     "HealthCheckSpec",
+    "Labelled",
     "MetricSpec",
     "Modality",
     "ModalitySpec",
+    "Need",
     "Objective",
     "ObjectiveSpec",
     "Ordered",
     "PartSchema",
     "Plan",
+    "Probed",
     "Ragged",
     "RaggedTable",
     "RaggedTables",

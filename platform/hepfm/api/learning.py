@@ -1,4 +1,4 @@
-"""What learns from tokens: backbones, self-supervised objectives, and heads for tasks.
+"""What learns from tokens: backbones and objectives.
 
 Legend of shapes: B events, N rows, U units of a part.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-from hepfm.api.events import Batch, PartSchema, Ragged, RaggedTables
+from hepfm.api.events import Batch, RaggedTables
 from hepfm.api.modality import Modality, Tokens
 
 if TYPE_CHECKING:
@@ -106,10 +106,24 @@ class Objective(Protocol):
         """The buffers that `observe` adds to; none where `baseline` needs nothing of the data."""
 
     def baseline(self, plan: Plan) -> dict[str, torch.Tensor]:
-        """The sums with the training set's marginals as the prediction: without learning."""
+        """The sums with the training set's marginals as the prediction: without learning.
+
+        Empty where the objective has no such baseline.
+        """
 
     def reconstruct(self, encoder: Any, plan: Plan) -> dict[str, Reconstruction]:
         """What was visible, hidden and predicted of each part, for displays; empty if it hides nothing."""
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """What an `Objective` has besides if it learns from labels: then the batches that it plans have them.
+
+    Attributes:
+        labels: Of the objective's class: True.
+    """
+
+    labels: bool
 
 
 @runtime_checkable
@@ -157,39 +171,3 @@ class Watched(Protocol):
 
     def figures(self) -> dict[str, float]:
         """The figures, of what the buffers hold."""
-
-
-@runtime_checkable
-class Head(Protocol):
-    """A ``torch.nn.Module``: a task on encoded tokens, points or pooled events. It draws nothing at random.
-
-    Attributes:
-        needs: ``"tokens"``, rows of an event's encoded tokens; ``"points"``, rows of a part's primary table;
-            or ``"pooled"``, one row for each event, also for an empty one.
-        part: The part whose tokens or points it reads; empty for tokens of all parts, and for pooled events.
-        predictions: Part name to the schema of what it predicts, none of it labels; as it is written to the
-            event store.
-    """
-
-    Config: ClassVar[type[BaseModel]]
-    needs: ClassVar[str]
-    part: str
-    predictions: Mapping[str, PartSchema]
-
-    def __init__(self, config: Any, *, schema: Mapping[str, PartSchema], d_in: int) -> None:
-        """Refuses a schema without the labels that it learns from (`DataError`: which are missing).
-
-        Args:
-            config: An instance of ``Config``.
-            schema: Part name to schema of the data, labels included.
-            d_in: Width of the features.
-        """
-
-    def forward(self, features: Ragged) -> Any:
-        """The prediction, of features ``(N, d_in)`` of B events."""
-
-    def loss(self, prediction: Any, batch: Batch) -> dict[str, tuple[torch.Tensor, int]]:
-        """``{term: (sum, count)}``: a float32 scalar over all its targets in the torch batch; how many."""
-
-    def predict(self, prediction: Any) -> dict[str, RaggedTables]:
-        """Part name to tables of predictions (torch), with the columns of `predictions`."""

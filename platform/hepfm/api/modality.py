@@ -166,7 +166,11 @@ class Modality(Protocol):
         """The cut applied on reading: for each table that it cuts, a bool mask of rows to keep (numpy)."""
 
     def augment(self, tables: RaggedTables, draws: Draws) -> RaggedTables:
-        """A random variant of each event (torch); draws depend on the event alone."""
+        """A random variant of each event (torch); draws depend on the event alone.
+
+        Where a task is learned, the label columns are among the tables: of those that the variant changes
+        (places, directions), too. Rows stay what they are, and in their order.
+        """
 
     def units(self, tables: RaggedTables) -> Units:
         """The units of each event (torch), whatever the order of its rows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -22,9 +22,6 @@ from hepfm.cli.launch import (
     new_run,
     warn,
 )
-
-if TYPE_CHECKING:
-    from hepfm.tracking.runs import RunDir
 
 
 def fork(
@@ -48,6 +45,7 @@ def fork(
     from hepfm.plugins import plugins
     from hepfm.recipe.load import load_recipe
     from hepfm.tracking.runs import find_run
+    from hepfm.training.checkpoint import choose
     from hepfm.training.in_process import agree
     from hepfm.training.request import TrainRequest
 
@@ -59,7 +57,7 @@ def fork(
     warn(resolved)
 
     def prepare() -> TrainRequest:
-        checkpoint = _checkpoint(parent, step)
+        checkpoint = choose(parent.checkpoints, step)
         stack.enter_context(connection(resolved.recipe))
         child = new_run(resolved, out, parent=parent.name)
         child.update(parent_checkpoint=str(checkpoint))  # for a resume before it has one of its own
@@ -73,28 +71,3 @@ def fork(
 
     with ExitStack() as stack:
         launch(agree(prepare), resolved.recipe, as_json=as_json)
-
-
-def _checkpoint(parent: RunDir, step: int | None) -> Path:
-    from hepfm.errors import CheckpointError
-    from hepfm.training.checkpoint import find_newest, folder_name, verify
-
-    if step is None:
-        newest, damaged = find_newest(parent.checkpoints)
-        if newest is not None:
-            return newest
-        found = "; ".join(str(error) for error in damaged) or "it has not saved one yet"
-    else:
-        chosen = parent.checkpoints / folder_name(step)
-        if chosen.is_dir():
-            verify(chosen)
-            return chosen
-        found = "it has " + (
-            ", ".join(sorted(path.name for path in parent.checkpoints.glob("step-*"))) or "none"
-        )
-    wanted = "that is complete" if step is None else f"of step {step}"
-    raise CheckpointError(
-        f"Run {parent.name} has no checkpoint {wanted}: {found}.",
-        where=str(parent.checkpoints),
-        fix="choose another run or step, or resume the run until it saves one",
-    )

@@ -1,20 +1,19 @@
 """Units of all parts of an event to encoded tokens: tokenizers, part embedding, backbone.
 
-Legend of shapes: U units, T tokens, D model width, W width of what is read out, N rows of a part's primary
-table.
+Legend of shapes: U units, T tokens, D model width, W width of what is read out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hepfm.api import Backbone, Causal, Encoded, Modality, Ragged, Tokens, Units
+from hepfm.api import Backbone, Causal, Encoded, Features, Modality, Need, Ragged, Tokens, Units
 from hepfm.errors import RecipeError
-from hepfm.nn.ragged import event_index, offsets_of, pack_parts, segment_sum, unpack
+from hepfm.nn.ragged import event_index, offsets_of, only_part, pack_parts, pool, segment_sum, unpack
 from hepfm.random import Draws
 
 
@@ -98,23 +97,58 @@ class Encoder(nn.Module):
             points=points,
         )
 
-    def points(self, units: Mapping[str, Units], *, layers: Sequence[int] = ()) -> dict[str, Ragged]:
-        """Features of each row of each given part's primary table, ``(N, W + point_width)``, none hidden.
+    def width(self, need: Need, part: str = "", *, layers: Sequence[int] = ()) -> int:
+        """How wide `features` are of a need, a part and these layers."""
+        read = self.d_model * (len(layers) or 1)
+        if need == "points":
+            width: int = read + self._tokenizer(part).point_width
+            return width
+        return 3 * read if need == "pooled" else read
 
-        The tokens' values at the row, of the layers asked for (W as above), beside what the point itself is.
+    def features(
+        self,
+        units: Mapping[str, Units],
+        *,
+        needs: Collection[Need],
+        part: str = "",
+        layers: Sequence[int] = (),
+        draws: Draws | None = None,
+    ) -> Features:
+        """What a head needs to know of events, of which no unit is hidden.
+
+        Args:
+            units: As of the forward pass.
+            needs: Which features.
+            part: Whose tokens and points, of those in ``units``; empty for the tokens of all parts.
+            layers: Layers whose outputs are read, side by side; none for the output.
+            draws: As of the forward pass.
         """
-        encoded = self(units, layers=(*layers, self.backbone.n_layers))
-        features = {}
-        for part, tokenizer, tokens in zip(
-            self.parts, self.tokenizers, unpack(encoded, len(self.parts)), strict=True
-        ):
-            if part not in units:
-                continue
-            points, output = encoded.points[part], tokens.values[:, -self.d_model :]
-            read = tokens.values[:, : -self.d_model] if layers else output
-            values = torch.cat((tokenizer.spread(points, read), tokenizer.features(points, output)), 1)
-            features[part] = tokenizer.rows(units[part], values)
-        return features
+        encoded = self(units, draws=draws, layers=(*layers, self.backbone.n_layers))
+        read = encoded.x[:, : -self.d_model] if layers else encoded.x
+        tokens = Tokens(x=read, positions=encoded.positions, offsets=encoded.offsets, part=encoded.part)
+        if part and len(self.parts) > 1:
+            tokens = only_part(tokens, self.parts.index(part))
+        points = None
+        if "points" in needs:
+            output = unpack(encoded, len(self.parts))[self.parts.index(part)].values[:, -self.d_model :]
+            points = self._points(units[part], part, encoded.points[part], tokens, output)
+        return Features(
+            tokens=tokens if "tokens" in needs else None,
+            points=points,
+            pooled=pool(tokens.x, tokens.offsets) if "pooled" in needs else None,
+            events=len(tokens.offsets) - 1,
+        )
+
+    def _points(self, units: Units, part: str, points: Any, tokens: Tokens, output: Tensor) -> Tokens:
+        tokenizer = self._tokenizer(part)
+        x = torch.cat((tokenizer.spread(points, tokens.x), tokenizer.features(points, output)), 1)
+        rows: Ragged = tokenizer.rows(units, x)
+        places: Ragged = tokenizer.rows(units, tokenizer.spread(points, units.positions))
+        of_part = torch.full_like(places.values[:, 0], self.parts.index(part), dtype=torch.int64)
+        return Tokens(x=rows.values, positions=places.values, offsets=rows.offsets, part=of_part)
+
+    def _tokenizer(self, part: str) -> Any:
+        return list(self.tokenizers)[self.parts.index(part)]
 
     def _absent(self, units: Mapping[str, Units]) -> tuple[Tensor, Tensor, Tensor]:
         """No tokens, of as many events as the parts that are there have."""

@@ -85,11 +85,28 @@ def unpack(tokens: Tokens, n_parts: int) -> list[Ragged]:
     """The tokens ``(T_part, D)`` of each part, with the part's own offsets; undoes `pack_parts`."""
     if n_parts == 1:
         return [Ragged(tokens.x, tokens.offsets)]
-    parts = []
-    for index in range(n_parts):
-        mine = tokens.part == index
-        parts.append(Ragged(tokens.x[mine], offsets_of(segment_sum(mine.long(), tokens.offsets))))
-    return parts
+    parts = (only_part(tokens, index) for index in range(n_parts))
+    return [Ragged(part.x, part.offsets) for part in parts]
+
+
+def only_part(tokens: Tokens, index: int) -> Tokens:
+    """The tokens of one part, with their own offsets."""
+    mine = tokens.part == index
+    return Tokens(
+        x=tokens.x[mine],
+        positions=tokens.positions[mine],
+        offsets=offsets_of(segment_sum(mine.long(), tokens.offsets)),
+        part=tokens.part[mine],
+    )
+
+
+def pool(values: Tensor, offsets: Tensor) -> Tensor:
+    """``(B, 3 D)`` of ``(N, D)``: mean, spread and largest of each event's rows; zeros where it has none."""
+    mean = segment_mean(values, offsets)
+    variance = segment_mean((values - mean[event_index(offsets)]).square(), offsets)
+    # Without the small number the gradient of a single row's spread would be infinite.
+    spread = (variance + 1e-6).sqrt().masked_fill((offsets.diff() == 0)[:, None], 0.0)
+    return torch.cat((mean, spread, segment_max(values, offsets)), 1)
 
 
 def _sum(values: Tensor, event: Tensor, offsets: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
-"""A batch's events, each in a variant of its own, cut into units."""
+"""A batch's events, each in a variant of its own, and cut into units."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from hepfm.api import Batch, Modality, Units
+from hepfm.api import Batch, Modality, RaggedTable, RaggedTables, Units
 from hepfm.random import Draws
 
 
@@ -17,3 +18,32 @@ def units_of(
         tables = batch.parts[part]
         units[part] = modality.units(modality.augment(tables, draws) if augment else tables)
     return units
+
+
+def augmented(batch: Batch, modalities: Mapping[str, Modality], draws: Draws) -> Batch:
+    """The batch with its events varied as their draws say, inputs and labels alike."""
+    parts, labels = dict(batch.parts), dict(batch.labels)
+    for part, modality in modalities.items():
+        varied = modality.augment(_joined(batch.parts[part], batch.labels.get(part, {})), draws)
+        parts[part] = _like(varied, batch.parts[part])
+        if part in labels:
+            labels[part] = _like(varied, labels[part])
+    return replace(batch, parts=parts, labels=labels)
+
+
+def _joined(inputs: RaggedTables, labels: RaggedTables) -> RaggedTables:
+    joined = dict(inputs)
+    for name, table in labels.items():
+        beside = inputs[name].columns if name in inputs else {}
+        joined[name] = RaggedTable({**beside, **table.columns}, table.offsets)
+    return joined
+
+
+def _like(tables: RaggedTables, wanted: RaggedTables) -> RaggedTables:
+    """The tables and columns of ``tables`` that ``wanted`` has."""
+    return {
+        name: RaggedTable(
+            {column: tables[name].columns[column] for column in table.columns}, tables[name].offsets
+        )
+        for name, table in wanted.items()
+    }

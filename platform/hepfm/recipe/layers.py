@@ -71,6 +71,8 @@ def slots(tree: Mapping[str, Any]) -> Iterator[tuple[Key, str, str]]:
     """Where a tree has components: their key, the hook of their plugins, and which option is their name."""
     yield ("model", "backbone"), "backbones", "name"
     yield ("objective",), "objectives", "name"
+    if isinstance(lookup(tree, ("objective", "head")), Mapping):
+        yield ("objective", "head"), "heads", "name"
     if isinstance(lookup(tree, ("data", "reader")), Mapping):
         yield ("data", "reader"), "readers", "name"
     for split in ("train", "val"):

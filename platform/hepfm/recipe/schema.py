@@ -124,6 +124,8 @@ class Model(Section):
 
     backbone: Component = Component(name="transformer")
     """What turns tokens into features; its options stand beside the name."""
+    weights: str | None = None
+    """Folder of a checkpoint whose encoder the model begins with; by default weights are drawn."""
 
 
 Decay = Annotated[float, Field(ge=0, lt=1)]

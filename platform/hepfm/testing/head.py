@@ -6,11 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from hepfm.api import Batch, PartSchema, Ragged, RaggedTable, RaggedTables, Sample
-from hepfm.data.tensors import to_torch
+from hepfm.api import (
+    Batch,
+    Features,
+    Need,
+    PartSchema,
+    Probed,
+    Ragged,
+    RaggedTable,
+    RaggedTables,
+    Sample,
+    Tokens,
+)
+from hepfm.data.tensors import map_arrays, to_torch
 from hepfm.errors import DataError
 from hepfm.nn.ragged import offsets_of
 from hepfm.readers.layout import check_parts, columns
@@ -25,7 +37,8 @@ from hepfm.testing.checks import (
     total,
 )
 
-_WIDTH = 24
+_WIDTHS: Mapping[Need, int] = {"tokens": 16, "points": 24, "pooled": 48}
+_POSITIONS = 3
 _TOKENS = 7
 """Tokens of the event that has most of them."""
 
@@ -51,7 +64,7 @@ def head_contract(
     assert len(samples) >= 3, "the contract needs three events or more"
     torch.manual_seed(0)
     config = config if config is not None else head.Config()
-    module = head(config, schema=schema, d_in=_WIDTH)
+    module = head(config, schema=schema, d_in=_d_in)
     run_checks("head", CHECKS, _Subject(head, config, module, schema, tuple(samples)))
 
 
@@ -66,33 +79,53 @@ class _Subject:
     def batch(self, samples: Sequence[Sample], *, labels: bool = True) -> Batch:
         return to_torch(pack(samples, self.schema, labels=labels))
 
-    def features(self, samples: Sequence[Sample]) -> Ragged:
+    def features(self, samples: Sequence[Sample]) -> Features:
         """Features of these events as the head needs them, of each event the same ones in every batch."""
-        lengths = self.rows(self.batch(samples))
-        values = [_values(sample.event_id, int(n)) for sample, n in zip(samples, lengths, strict=True)]
-        return Ragged(torch.cat([torch.empty(0, _WIDTH), *values]), offsets_of(lengths))
+        batch, needs = self.batch(samples), self.module.needs
+        return Features(
+            tokens=self._rows("tokens", samples, batch.cost.clamp(max=_TOKENS))
+            if "tokens" in needs
+            else None,
+            points=self._rows("points", samples, self.points(batch)) if "points" in needs else None,
+            pooled=self._rows("pooled", samples, torch.ones_like(batch.cost)).x
+            if "pooled" in needs
+            else None,
+            events=len(samples),
+        )
 
-    def rows(self, batch: Batch) -> Tensor:
-        """``(B,)`` rows that an event's features have."""
-        if self.module.needs == "pooled":
-            return torch.ones(len(batch), dtype=torch.int64)
-        if self.module.needs == "points":
-            part = self.module.part
-            primary = self.schema[part].primary
-            half = batch.parts if primary in batch.parts[part] else batch.labels
-            lengths: Tensor = half[part][primary].lengths
-            return lengths
-        tokens: Tensor = batch.cost.clamp(max=_TOKENS)
-        return tokens
+    def points(self, batch: Batch) -> Tensor:
+        """``(B,)`` rows of the primary table of the head's part."""
+        part = self.module.part
+        primary = self.schema[part].primary
+        half = batch.parts if primary in batch.parts[part] else batch.labels
+        lengths: Tensor = half[part][primary].lengths
+        return lengths
+
+    def _rows(self, need: Need, samples: Sequence[Sample], lengths: Tensor) -> Tokens:
+        width = _WIDTHS[need] + _POSITIONS
+        values = [_values(sample.event_id, int(n), width) for sample, n in zip(samples, lengths, strict=True)]
+        rows = torch.cat([torch.empty(0, width), *values])
+        x, positions = rows[:, :-_POSITIONS], rows[:, -_POSITIONS:]
+        part = torch.zeros(len(x), dtype=torch.int64)
+        return Tokens(x=x, positions=positions, offsets=offsets_of(lengths), part=part)
 
     def losses(self, samples: Sequence[Sample]) -> tuple[dict[str, Tensor], dict[str, int]]:
         """Sums and counts of the loss terms."""
-        found = self.module.loss(self.module(self.features(samples)), self.batch(samples))
-        return {t: value for t, (value, _) in found.items()}, {t: count for t, (_, count) in found.items()}
+        batch = self.batch(samples)
+        return self.module.loss(self.module(self.features(samples)), batch), self.module.counts(batch)
 
     def predicted(self, samples: Sequence[Sample]) -> dict[str, RaggedTables]:
         tables: dict[str, RaggedTables] = self.module.predict(self.module(self.features(samples)))
         return tables
+
+    def statistics(self, samples: Sequence[Sample]) -> dict[str, np.ndarray[Any, Any]]:
+        with torch.no_grad():
+            tables = self.predicted(samples)
+        predicted = {part: {n: _numpy(table) for n, table in each.items()} for part, each in tables.items()}
+        found: dict[str, np.ndarray[Any, Any]] = self.module.statistics(
+            predicted, map_arrays(self.batch(samples), torch.Tensor.numpy)
+        )
+        return found
 
     def empty(self, event_id: int) -> Sample:
         """An event without a row in any part."""
@@ -103,9 +136,18 @@ class _Subject:
         return Sample(event_id=event_id, parts=inputs, labels=labels)
 
 
-def _values(event_id: int, rows: int) -> Tensor:
+def _numpy(table: RaggedTable) -> RaggedTable:
+    columns = {name: values.numpy() for name, values in table.columns.items()}
+    return RaggedTable(columns, table.offsets.numpy())
+
+
+def _d_in(need: Need, _part: str) -> int:
+    return _WIDTHS[need]
+
+
+def _values(event_id: int, rows: int, width: int) -> Tensor:
     generator = torch.Generator().manual_seed(event_id & (2**63 - 1))
-    return torch.randn(rows, _WIDTH, generator=generator)
+    return torch.randn(rows, width, generator=generator)
 
 
 def _half(schema: PartSchema, *, label: bool) -> PartSchema:
@@ -118,10 +160,12 @@ def _half(schema: PartSchema, *, label: bool) -> PartSchema:
 
 
 def needs_are_named(subject: _Subject) -> None:
-    """``needs`` is tokens, points or pooled, and ``part`` a part of the data, or empty but for points."""
+    """``needs`` are of tokens, points, pooled, and ``part`` is one of the data, or empty but for points."""
     needs, part = subject.module.needs, subject.module.part
-    assert needs in {"tokens", "points", "pooled"}, f"needs is '{needs}'"
-    assert part in subject.schema or (not part and needs != "points"), f"part is '{part}'"
+    assert not isinstance(needs, str), f"needs is '{needs}', and not a sequence of names"
+    assert needs, "the head needs nothing"
+    assert set(needs) <= set(_WIDTHS), f"needs are {needs}"
+    assert part in subject.schema or (not part and "points" not in needs), f"part is '{part}'"
 
 
 def predictions_can_be_stored(subject: _Subject) -> None:
@@ -152,18 +196,21 @@ def predictions_follow_their_schema(subject: _Subject) -> None:
                 shape = (rows, *names[column].shape)
                 assert tuple(values.shape) == shape, f"{where} is {tuple(values.shape)}, not {shape}"
                 assert bool(torch.isfinite(values).all()), f"{where} is not finite"
-    if subject.module.needs == "points":
+    if tuple(subject.module.needs) == ("points",):
         schema = subject.schema[subject.module.part]
-        lengths = subject.rows(subject.batch(samples))
+        lengths = subject.points(subject.batch(samples))
         assert any(
             torch.equal(table.lengths, lengths) for tables in found.values() for table in tables.values()
         ), f"no table of the predictions has a row for each of '{schema.primary}'"
 
 
 def losses_are_sums_and_counts(subject: _Subject) -> None:
-    """The loss gives ``{term: (sum, count)}``: finite float32 scalars, and whole numbers, not all zero."""
+    """The loss gives a finite float32 scalar of each weighted term; counts are whole, and not all zero."""
     sums, counts = subject.losses(subject.samples)
     assert sums, "no loss term"
+    assert set(sums) == set(counts) == set(subject.module.weights), (
+        f"sums of {sorted(sums)}, counts of {sorted(counts)}, weights of {sorted(subject.module.weights)}"
+    )
     for term, value in sums.items():
         assert value.shape == (), f"term '{term}' has shape {tuple(value.shape)}"
         assert value.dtype == torch.float32, f"term '{term}' is {value.dtype}"
@@ -202,12 +249,12 @@ def labels_are_asked_for(subject: _Subject) -> None:
     bare = {part: _half(schema, label=False) for part, schema in subject.schema.items()}
     bare = {part: schema for part, schema in bare.items() if schema.primary in schema.tables}
     try:
-        head = subject.head(subject.config, schema=bare, d_in=_WIDTH)
+        head = subject.head(subject.config, schema=bare, d_in=_d_in)
     except DataError:
         batch, prediction = subject.batch(subject.samples), subject.module(subject.features(subject.samples))
         other = replace(batch, labels={part: _rolled(tables) for part, tables in batch.labels.items()})
         sums, moved = (subject.module.loss(prediction, each) for each in (batch, other))
-        assert any(moved[term][0] != value for term, (value, _) in sums.items()), (
+        assert any(moved[term] != value for term, value in sums.items()), (
             "labels moved by one row give the same loss: it is blind to them, or all of them are equal"
         )
         return
@@ -242,10 +289,58 @@ def parameters_learn(subject: _Subject) -> None:
 
 def features_are_left_alone(subject: _Subject) -> None:
     """The features are not written to."""
-    features = subject.features(subject.samples)
-    kept = features.values.clone()
+    features, kept = subject.features(subject.samples), subject.features(subject.samples)
     subject.module.loss(subject.module(features), subject.batch(subject.samples))
-    assert torch.equal(features.values, kept), "the features were changed in place"
+
+    def values(of: Features) -> list[Tensor]:
+        return [rows.x for rows in (of.tokens, of.points) if rows] + [
+            x for x in (of.pooled,) if x is not None
+        ]
+
+    assert all(map(torch.equal, values(features), values(kept))), "the features were changed in place"
+
+
+def statistics_add_up(subject: _Subject) -> None:
+    """Statistics are float64 and finite, one row for each event, the same whatever batch it is in.
+
+    Their sums give finite figures, and those of no event none that is not finite.
+    """
+    samples = [subject.samples[0], subject.empty(905), *subject.samples[1:]]
+    together = subject.statistics(samples)
+    assert together, "there are no statistics, so there will be no figures"
+    for name, values in together.items():
+        assert values.dtype == np.float64, f"statistic '{name}' is {values.dtype}"
+        assert len(values) == len(samples), f"statistic '{name}' has {len(values)} rows of {len(samples)}"
+        assert np.isfinite(values).all(), f"statistic '{name}' is not finite"
+        alone = np.concatenate([subject.statistics([sample])[name] for sample in samples])
+        np.testing.assert_allclose(alone, values, rtol=1e-5, atol=1e-5, err_msg=f"statistic '{name}' alone")
+    for rows in (slice(None), slice(0)):
+        figures = subject.module.figures({name: values[rows].sum(0) for name, values in together.items()})
+        wrong = {name: value for name, value in figures.items() if not np.isfinite(value)}
+        assert not wrong, f"figures {wrong} are not finite: leave them out where they are not defined"
+        assert figures or rows.stop == 0, "there are no figures"
+
+
+def probes_fit(subject: _Subject) -> None:
+    """Where scikit-learn may take the network's place, each row has a target, and outputs predict."""
+    head = subject.module
+    if not isinstance(head, Probed):
+        return
+    (need,) = head.needs  # type: ignore[attr-defined]  # it is a head, too
+    samples = [subject.empty(906), *subject.samples]
+    found = getattr(subject.features(samples), need)
+    rows = len(found if need == "pooled" else found.x)
+    targets = head.targets(subject.batch(samples))
+    assert len(targets) == len(samples), f"targets of {len(targets)} events of {len(samples)}"
+    if head.answers == "classes":
+        assert targets.values.dtype == torch.int64, f"classes are {targets.values.dtype}"
+        last = head.outputs - 1
+        assert bool(((targets.values >= -1) & (targets.values <= last)).all()), f"not all in -1 to {last}"
+    shape = (rows,) if head.answers == "classes" else (rows, head.outputs)
+    assert tuple(targets.values.shape) == shape, f"targets are {tuple(targets.values.shape)}, not {shape}"
+    outputs = torch.randn(rows, head.outputs, generator=torch.Generator().manual_seed(0))
+    predicted = subject.module.predict(head.from_outputs(Ragged(outputs, targets.offsets)))
+    assert set(predicted) == set(subject.module.predictions), f"parts {sorted(predicted)} are predicted"
 
 
 CHECKS = (
@@ -259,4 +354,6 @@ CHECKS = (
     no_event_no_trouble,
     parameters_learn,
     features_are_left_alone,
+    statistics_add_up,
+    probes_fit,
 )

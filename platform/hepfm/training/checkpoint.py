@@ -144,6 +144,31 @@ def find_newest(checkpoints: Path) -> tuple[Path | None, list[CheckpointError]]:
     return None, damaged
 
 
+def choose(checkpoints: Path, step: int | None = None) -> Path:
+    """A run's checkpoint of this step, by default the newest that is complete.
+
+    Raises:
+        CheckpointError: There is none, or it is damaged.
+    """
+    if step is None:
+        newest, damaged = find_newest(checkpoints)
+        if newest is not None:
+            return newest
+        found = "; ".join(str(error) for error in damaged) or "it has not saved one yet"
+    else:
+        chosen = checkpoints / folder_name(step)
+        if chosen.is_dir():
+            verify(chosen)
+            return chosen
+        found = "it has " + (", ".join(sorted(path.name for path in checkpoints.glob("step-*"))) or "none")
+    wanted = "that is complete" if step is None else f"of step {step}"
+    raise CheckpointError(
+        f"Run {checkpoints.parent.name} has no checkpoint {wanted}: {found}.",
+        where=str(checkpoints),
+        fix="choose another run or step, or resume the run until it saves one",
+    )
+
+
 def retain(checkpoints: Path, *, keep: int, keep_best: int) -> list[Path]:
     """Deletes all checkpoints but the newest ``keep`` and the ``keep_best`` of lowest validation loss.
 

@@ -9,7 +9,7 @@ from contextlib import closing
 import psutil
 import torch
 
-from hepfm.api import Batch, Comparing, Taught
+from hepfm.api import Batch, Comparing, Labelled, Taught
 from hepfm.data.generated import GeneratorSource
 from hepfm.data.loader import Loader, Step, validation_batches
 from hepfm.data.source import Source
@@ -83,6 +83,7 @@ def _loader(session: Session) -> Loader:
         world=session.ranks.world,
         workers=session.recipe.cluster.loader_workers,
         start=session.state.cursor,
+        labels=_labels(session),
         together=_together(session),
         most=session.ranks.most,
     )
@@ -97,9 +98,15 @@ def _each_once(session: Session, source: Source, events: int | None) -> Iterator
         micro_batch_cost=session.recipe.data.micro_batch_cost,
         batch_events=session.recipe.data.batch_events,
         events=events,
+        labels=_labels(session),
         together=_together(session),
         most=session.ranks.most,
     )
+
+
+def _labels(session: Session) -> bool:
+    """Whether batches have their labels."""
+    return isinstance(session.engine.module.objective, Labelled)
 
 
 def _together(session: Session) -> int:
@@ -176,7 +183,9 @@ def _validate(session: Session) -> None:
         result = validate(session.engine.module, batches, recipe.seed, session.ranks)
         files = displays.draw(session)
     state.val_loss, state.val_loss_baseline, state.validated = result.loss, result.baseline, state.step
-    figures = {"val/loss": result.loss, "val/loss_baseline": result.baseline}
+    figures = {"val/loss": result.loss}
+    if result.baseline is not None:
+        figures["val/loss_baseline"] = result.baseline
     figures |= {f"val/{name}": value for name, value in {**result.terms, **result.figures}.items()}
     session.record(figures)
     for path in files:

@@ -48,6 +48,7 @@ def describe(
     precision: str,
     *,
     before: Path | None = None,
+    labels: bool = False,
 ) -> dict[str, Any]:
     """The content of ``model.json``, but for the step.
 
@@ -56,11 +57,16 @@ def describe(
         schemas: Part name to its schema, with the units of its columns.
         digests: Of the data of each split.
         precision: Of matrix products.
-        before: The checkpoint that the run goes on from; what its weights saw, these have seen.
+        before: The checkpoint that the run goes on from; what its weights saw, these have seen. So have they
+            what the checkpoint saw that the encoder began with.
+        labels: Whether labels are learned from.
     """
     saw_truth = any(schemas[name].attributes.get("truth") for name in recipe.data.parts)
-    if before is not None:
-        saw_truth |= bool(checkpoint.read_json(before / "model.json").get("pretrain", {}).get("saw_truth"))
+    for folder in (before, None if recipe.model.weights is None else Path(recipe.model.weights)):
+        if folder is not None and (folder / "model.json").exists():
+            told = checkpoint.read_json(folder / "model.json").get("pretrain", {})
+            saw_truth |= bool(told.get("saw_truth"))
+            labels |= bool(told.get("labels"))
     return {
         "hepfm": __version__,
         "recipe": recipe.model_dump(mode="json"),
@@ -68,7 +74,7 @@ def describe(
         "data_digests": dict(digests),
         "plugins": plugins_of(recipe),
         "precision": precision,
-        "pretrain": {"saw_truth": saw_truth},
+        "pretrain": {"saw_truth": saw_truth, "labels": labels},
     }
 
 
@@ -76,6 +82,8 @@ def plugins_of(recipe: Recipe) -> dict[str, dict[str, str]]:
     """Name, distribution and version of the plugins whose components the recipe names."""
     used = [("modalities", part.kind) for part in recipe.data.parts.values()]
     used += [("backbones", recipe.model.backbone.name), ("objectives", recipe.objective.name)]
+    if isinstance(head := recipe.objective.options().get("head"), Mapping):
+        used.append(("heads", head["name"]))
     made = [split for split in (recipe.data.train, recipe.data.val) if isinstance(split, Generated)]
     used += [("generators", split.generator) for split in made]
     if recipe.data.reader_name is not None:

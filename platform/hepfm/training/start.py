@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from hepfm.api import Callback
+from hepfm.api import Callback, Labelled
 from hepfm.data.generated import GeneratorSource
 from hepfm.data.order import Cursor
 from hepfm.data.source import Source, check_apart, doubts, open_source
@@ -29,6 +29,7 @@ from hepfm.training import checkpoint, snapshot
 from hepfm.training.engine import Engine
 from hepfm.training.loop import observe_marginals
 from hepfm.training.model import Precision, build, resolve_precision
+from hepfm.training.pretrained import load_encoder
 from hepfm.training.ranks import Ranks
 from hepfm.training.request import TrainRequest
 from hepfm.training.saver import Saver
@@ -48,7 +49,10 @@ def start(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) 
     digests = {"train": train.digest} | ({"val": _of_any_number(val)} if val is not None else {})
     folder = ranks.on_first(lambda: _starting_point(request, run, recipe, digests))
     precision = ranks.on_first(lambda: _precision(recipe, folder, ranks))
-    engine = Engine(build(recipe, train.modalities, precision), recipe, ranks)
+    module = build(recipe, train.modalities, precision)
+    if folder is None and recipe.model.weights is not None:
+        load_encoder(module.encoder, Path(recipe.model.weights))
+    engine = Engine(module, recipe, ranks)
     limit = recipe.train.time_limit_minutes
     session = Session(
         recipe=recipe,
@@ -58,7 +62,14 @@ def start(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) 
         ema=Ema(engine.local_parameters(), recipe.train.ema_decay) if recipe.train.ema_decay else None,
         train=train,
         val=val,
-        about=snapshot.describe(recipe, train.parts, digests, precision, before=folder),
+        about=snapshot.describe(
+            recipe,
+            train.parts,
+            digests,
+            precision,
+            before=folder,
+            labels=isinstance(module.objective, Labelled),
+        ),
         saver=Saver(run.checkpoints, ranks),
         deadline=None if limit is None else time.monotonic() + 60 * limit,
     )

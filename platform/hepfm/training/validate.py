@@ -22,13 +22,14 @@ class Validation:
     Attributes:
         loss: Sum over terms of weight * sum / count.
         terms: Of each term that had predictions, sum / count.
-        baseline: The loss with the training set's marginals as prediction: what learning nothing gets.
+        baseline: The loss with the training set's marginals as prediction: what learning nothing gets. None
+            where the objective has no such baseline.
         figures: What the objective says besides (`hepfm.api.Watched`).
     """
 
     loss: float
     terms: Mapping[str, float]
-    baseline: float
+    baseline: float | None
     figures: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -52,6 +53,7 @@ def validate(module: PretrainModule, batches: Iterable[Batch], seed: int, ranks:
     """
     weights: Mapping[str, float] = module.objective.weights
     counts, sums, baselines = (dict.fromkeys(weights, 0.0) for _ in range(3))
+    without = False
     encoded = module.tokens
     watched = module.objective if isinstance(module.objective, Watched) else None
     for buffer in watched.watched() if watched else ():
@@ -62,10 +64,11 @@ def validate(module: PretrainModule, batches: Iterable[Batch], seed: int, ranks:
         plan = validation_plan(module, batch, seed, ranks.device)
         _, parts = module(plan, dict.fromkeys(weights, 1.0))
         baseline = module.objective.baseline(plan)
+        without |= not baseline
         for term in weights:
             counts[term] += plan.counts.get(term, 0)
             sums[term] += float(parts[term])
-            baselines[term] += float(baseline[term])
+            baselines[term] += float(baseline.get(term, 0.0))
     module.train()
     module.tokens = encoded  # throughput is that of training
     if watched:
@@ -77,9 +80,10 @@ def validate(module: PretrainModule, batches: Iterable[Batch], seed: int, ranks:
         for i, term in enumerate(weights)
         if total[i]
     ]
+    baseline_loss = sum(weights[term] * mean for term, _, mean in means) if means else math.nan
     return Validation(  # without a prediction there is no loss: 0 would be the best of all
         loss=sum(weights[term] * mean for term, mean, _ in means) if means else math.nan,
         terms={term: mean for term, mean, _ in means},
-        baseline=sum(weights[term] * mean for term, _, mean in means) if means else math.nan,
+        baseline=None if without else baseline_loss,
         figures=watched.figures() if watched else {},
     )

@@ -5,15 +5,17 @@ Legend of shapes: N points, C classes, D width of the features.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from hepfm.api import Batch, Column, PartSchema, Ragged, RaggedTable, RaggedTables
+from hepfm.api import Batch, Column, Features, Need, PartSchema, Ragged, RaggedTable, RaggedTables
 from hepfm.errors import DataError, did_you_mean
+from hepfm.metrics.classes import class_figures, confusion
 from hepfm.nn.init import linear
 
 
@@ -30,7 +32,7 @@ class CLASS(nn.Module):
     Args:
         config: What is to be told apart.
         schema: Part name to schema, with the labels.
-        d_in: Width of the features, D.
+        d_in: Width of the features of a need and a part.
 
     Raises:
         DataError: The part or its labels are missing, or the labels have no vocabulary.
@@ -48,9 +50,13 @@ class CLASS(nn.Module):
         width: int = Field(default=64, gt=0)
         """Width of the hidden layer."""
 
-    needs = "points"
+    needs = ("points",)
+    weights: Mapping[str, float] = {"class": 1.0}
+    answers = "classes"
 
-    def __init__(self, config: Config, *, schema: Mapping[str, PartSchema], d_in: int) -> None:
+    def __init__(
+        self, config: Config, *, schema: Mapping[str, PartSchema], d_in: Callable[[Need, str], int]
+    ) -> None:
         super().__init__()
         if config.part not in schema:
             raise DataError(f"There is no part '{config.part}'.", fix=did_you_mean(config.part, schema))
@@ -66,6 +72,7 @@ class CLASS(nn.Module):
             raise DataError(f"The classes of '{config.label}' have no names.", where=where)
         self.config, self.part, self.table = config, config.part, data.primary
         classes = data.vocabularies[vocabulary]
+        self.names, self.outputs = [c.name for c in classes], len(classes)
         self.register_buffer("values", torch.tensor([c.value for c in classes]), persistent=False)
         columns = {
             "class": Column(dtype="int16", vocabulary=vocabulary, doc="most probable class"),
@@ -79,28 +86,63 @@ class CLASS(nn.Module):
                 vocabularies={vocabulary: classes},
             )
         }
+        width = d_in("points", self.part)
         self.network = nn.Sequential(
-            nn.LayerNorm(d_in), linear(d_in, config.width), nn.GELU(), linear(config.width, len(classes))
+            nn.LayerNorm(width), linear(width, config.width), nn.GELU(), linear(config.width, len(classes))
         )
 
     values: torch.Tensor
     """``(C,)`` int64: what stands for each class in the data."""
 
-    def forward(self, features: Ragged) -> Prediction:
+    def forward(self, features: Features) -> Prediction:
         """Logits of each point, of features ``(N, D)``."""
-        return Prediction(self.network(features.values), features.offsets)
+        return Prediction(self.network(features.points.x), features.points.offsets)
 
-    def loss(self, prediction: Prediction, batch: Batch) -> dict[str, tuple[torch.Tensor, int]]:
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """Points whose class has a name."""
+        return {"class": int((self.targets(batch).values >= 0).sum())}
+
+    def loss(self, prediction: Prediction, batch: Batch) -> dict[str, torch.Tensor]:
         """Cross-entropy, summed over the points whose class has a name."""
-        truth = batch.labels[self.part][self.table].columns[self.config.label].long()
-        hit = truth[:, None] == self.values
-        known = hit.any(1)
-        logits, index = prediction.logits.float()[known], hit[known].long().argmax(1)
-        sum_ = nn.functional.cross_entropy(logits, index, reduction="sum")
-        return {"class": (sum_, len(index))}
+        index = self.targets(batch).values
+        sum_ = nn.functional.cross_entropy(prediction.logits.float(), index, ignore_index=-1, reduction="sum")
+        return {"class": sum_}
+
+    def targets(self, batch: Batch) -> Ragged:
+        """``(N,)`` which of the classes each point is of; -1 of one without a name."""
+        table = batch.labels[self.part][self.table]
+        hit = table.columns[self.config.label].long()[:, None] == self.values
+        return Ragged(hit.long().argmax(1).where(hit.any(1), -1), table.offsets)
+
+    def from_outputs(self, outputs: Ragged) -> Prediction:
+        """What another model says (`hepfm.api.Probed`)."""
+        return Prediction(outputs.values, outputs.offsets)
 
     def predict(self, prediction: Prediction) -> dict[str, RaggedTables]:
         """The most probable class of each point, and its probability."""
         probability, index = prediction.logits.float().softmax(1).max(1)
         columns = {"class": self.values[index].to(torch.int16), "probability": probability}
         return {"NAME": {self.table: RaggedTable(columns, prediction.offsets)}}
+
+    def statistics(
+        self, predicted: Mapping[str, RaggedTables], batch: Batch
+    ) -> dict[str, np.ndarray[Any, Any]]:
+        """Tables of true and predicted classes, ``(B, C, C)``."""
+        values = self.values.cpu().numpy()
+        truth = batch.labels[self.part][self.table].columns[self.config.label]
+        found = predicted["NAME"][self.table]
+        return {
+            "confusion": confusion(
+                _index(truth, values), _index(found.columns["class"], values), found.offsets, len(values)
+            )
+        }
+
+    def figures(self, sums: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, float]:
+        """Precision, recall and F1 of each class, and the mean of the latter."""
+        return class_figures(sums["confusion"], self.names)
+
+
+def _index(classes: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Which of the values each class is, -1 for none."""
+    hit = classes[:, None] == values
+    return np.where(hit.any(1), hit.argmax(1), -1)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from MODULE.head import CLASS
 
-from hepfm.api import ClassName, Column, PartSchema, Ragged, Sample
+from hepfm.api import ClassName, Column, Features, PartSchema, Sample, Tokens
 from hepfm.errors import DataError
 from hepfm.testing import head_contract
 
@@ -45,10 +45,12 @@ def test_it_keeps_to_the_contract():
 
 
 def test_logits_become_the_values_of_classes():
-    head = CLASS(CLASS.Config(), schema={"image3d": SCHEMA}, d_in=2)
+    head = CLASS(CLASS.Config(), schema={"image3d": SCHEMA}, d_in=lambda _need, _part: 2)
     head.network = torch.nn.Identity()  # the features are the logits
     logits = torch.tensor([[0.0, 0.0], [1.0, 3.0], [2.0, -2.0]])
-    tables = head.predict(head(Ragged(logits, torch.tensor([0, 1, 3]))))["NAME"]["voxels"]
+    offsets, nowhere = torch.tensor([0, 1, 3]), torch.zeros(3, 3)
+    points = Tokens(x=logits, positions=nowhere, offsets=offsets, part=torch.zeros(3, dtype=torch.int64))
+    tables = head.predict(head(Features(points=points, events=2)))["NAME"]["voxels"]
     assert tables["class"][1].tolist() == [5, 2]
     wanted = [1 / (1 + np.exp(-2)), 1 / (1 + np.exp(-4))]
     np.testing.assert_allclose(tables["probability"][1], wanted, rtol=1e-6)
@@ -57,6 +59,6 @@ def test_logits_become_the_values_of_classes():
 def test_data_without_labels_are_refused():
     bare = replace(SCHEMA, tables={"voxels": {"energy_mev": SCHEMA.tables["voxels"]["energy_mev"]}})
     with pytest.raises(DataError, match="semantic"):
-        CLASS(CLASS.Config(), schema={"image3d": bare}, d_in=8)
+        CLASS(CLASS.Config(), schema={"image3d": bare}, d_in=lambda _need, _part: 8)
     with pytest.raises(DataError, match="did you mean 'image3d'"):
-        CLASS(CLASS.Config(part="image"), schema={"image3d": SCHEMA}, d_in=8)
+        CLASS(CLASS.Config(part="image"), schema={"image3d": SCHEMA}, d_in=lambda _need, _part: 8)

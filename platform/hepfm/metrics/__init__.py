@@ -1,0 +1,1 @@
+"""Figures for tasks: statistics that add up over events, and what follows from their sums."""

@@ -1,0 +1,67 @@
+"""Intervals of figures: events are drawn again, with replacement (Efron, Ann. Statist. 7 (1979) 1).
+
+Rows of one event are no independent measurements; whole events are drawn.
+
+Legend of shapes: B events, R draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Figures = Callable[[Mapping[str, Array]], Mapping[str, float]]
+
+
+def intervals(
+    statistics: Mapping[str, Array],
+    figures: Figures,
+    *,
+    level: float = 0.68,
+    draws: int = 1000,
+    seed: int = 1,
+) -> dict[str, tuple[float, float]]:
+    """Figure to the ends of its central interval, of those that are defined for all events.
+
+    Args:
+        statistics: Name to ``(B, ...)``, which add up over events (`hepfm.api.Head.statistics`).
+        figures: Of their sums.
+        level: Probability that the interval covers; .68 is one standard deviation of a normal figure.
+        draws: R.
+        seed: Of the draws. The same events and seed give the same intervals.
+    """
+    found: dict[str, list[float]] = {name: [] for name in figures(sums(statistics))}
+    if not found:
+        return {}
+    for drawn in resampled(statistics, draws=draws, seed=seed):
+        for name, value in figures(drawn).items():
+            if name in found:
+                found[name].append(value)
+    ends = ((1 - level) / 2, (1 + level) / 2)
+    return {
+        name: (float(low), float(high))
+        for name, values in found.items()
+        if values
+        for low, high in [np.quantile(values, ends)]
+    }
+
+
+def sums(statistics: Mapping[str, Array]) -> dict[str, Array]:
+    """Statistics ``(B, ...)`` summed over events."""
+    return {name: values.sum(0) for name, values in statistics.items()}
+
+
+def resampled(statistics: Mapping[str, Array], *, draws: int, seed: int) -> list[dict[str, Array]]:
+    """R times the sums over as many events as there are, drawn with replacement."""
+    events = len(next(iter(statistics.values())))
+    rng = np.random.default_rng(seed)
+    # How often each event is drawn, so that one product of matrices makes all sums.
+    times_RB = rng.multinomial(events, np.full(events, 1 / events), size=draws).astype(np.float64)
+    of_draw = {
+        name: (times_RB @ values.reshape(events, -1)).reshape(draws, *values.shape[1:])
+        for name, values in statistics.items()
+    }
+    return [{name: values[draw] for name, values in of_draw.items()} for draw in range(draws)]

@@ -1,0 +1,142 @@
+"""A checkpoint opened for use: its model in evaluation, and what it says of itself. Reads no pickles."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hepfm.api import Modality, PartSchema
+from hepfm.errors import CheckpointError, did_you_mean
+from hepfm.nn.encoder import Encoder
+from hepfm.readers.layout import parts_from_json
+from hepfm.recipe.components import config_of
+from hepfm.recipe.load import from_dict
+from hepfm.recipe.schema import Recipe
+from hepfm.training import checkpoint
+from hepfm.training.model import PretrainModule, build
+from hepfm.training.weights import load_weights, read_weights
+
+_OF_PART = re.compile(r"encoder\.tokenizers\.(\d+)\.")
+_PARTS = "encoder.part_embedding.weight"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """A model with the weights of a checkpoint; of averaged ones where the run had them.
+
+    Attributes:
+        folder: The checkpoint's.
+        about: Its ``model.json``.
+        manifest: Its ``manifest.json``: step, validation loss, hashes.
+        recipe: That it was trained with.
+        parts: Part name to the schema of the data that it was trained on.
+        module: Encoder and objective, in evaluation.
+    """
+
+    folder: Path
+    about: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+    recipe: Recipe
+    parts: Mapping[str, PartSchema]
+    module: PretrainModule
+
+    @property
+    def encoder(self) -> Encoder:
+        """What pretraining taught."""
+        return self.module.encoder
+
+    @property
+    def modalities(self) -> Mapping[str, Modality]:
+        """Part name to its modality."""
+        modalities: Mapping[str, Modality] = self.module.objective.modalities
+        return modalities
+
+    @property
+    def saw(self) -> str:
+        """What the weights were shown that a detector does not give: ``truth``, ``labels``, or nothing."""
+        told = self.about.get("pretrain", {})
+        return "truth" if told.get("saw_truth") else "labels" if told.get("labels") else ""
+
+
+def open_checkpoint(folder: Path, *, device: torch.device | str = "cpu") -> Pretrained:
+    """Opens a checkpoint of whatever run, and checks each of its files.
+
+    Raises:
+        CheckpointError: It is damaged.
+        PluginError: What it was made with is not installed.
+    """
+    manifest = checkpoint.verify(folder)
+    about = checkpoint.read_json(folder / "model.json")
+    parts = parts_from_json(json.dumps(about["parts"]), path=folder / "model.json")
+    recipe = from_dict(about["recipe"], label=str(folder / "model.json")).recipe
+    modalities = {}
+    for name, part in recipe.data.parts.items():
+        cls, config = config_of("modality", part)
+        modalities[name] = cls(config, parts[name])
+    module = build(recipe, modalities, about["precision"])
+    load_weights(module, weights_file(folder))
+    return Pretrained(
+        folder=folder,
+        about=about,
+        manifest=manifest,
+        recipe=recipe,
+        parts=parts,
+        module=module.to(device).eval(),
+    )
+
+
+def weights_file(folder: Path) -> Path:
+    """The weights to use: averaged ones where the run had them."""
+    averaged = folder / "model_ema.safetensors"
+    return averaged if averaged.exists() else folder / "model.safetensors"
+
+
+def load_encoder(encoder: Encoder, folder: Path) -> None:
+    """Puts the weights of a checkpoint's encoder into one of the same backbone, and of any of its parts.
+
+    Raises:
+        CheckpointError: The checkpoint is damaged, or of another backbone, or has no such part.
+    """
+    checkpoint.verify(folder)
+    theirs = list(checkpoint.read_json(folder / "model.json")["recipe"]["data"]["parts"])
+    for part in encoder.parts:
+        if part not in theirs:
+            raise CheckpointError(
+                f"The checkpoint knows no part '{part}'.", where=str(folder), fix=did_you_mean(part, theirs)
+            )
+    given = _of_parts(read_weights(weights_file(folder)), theirs, encoder.parts)
+    own = encoder.state_dict(keep_vars=True)
+    unfit = [
+        name for name, tensor in own.items() if given.get(name, tensor.new_empty(0)).shape != tensor.shape
+    ]
+    if unfit:
+        raise CheckpointError(
+            f"The checkpoint's encoder is another one: {len(unfit)} of {len(own)} weights differ "
+            f"({', '.join(unfit[:3])}, ...).",
+            where=str(folder),
+            fix="give data.parts and model.backbone the options that it was trained with",
+        )
+    encoder.load_state_dict(given)
+
+
+def _of_parts(
+    weights: Mapping[str, torch.Tensor], theirs: Sequence[str], ours: Sequence[str]
+) -> dict[str, torch.Tensor]:
+    """A checkpoint's encoder, its tokenizers and part embedding in the order of other parts."""
+    place = {str(theirs.index(part)): str(index) for index, part in enumerate(ours)}
+    found = {}
+    for name, tensor in weights.items():
+        if of_part := _OF_PART.match(name):
+            if of_part[1] in place:
+                found[f"tokenizers.{place[of_part[1]]}.{name[of_part.end() :]}"] = tensor
+        elif name == _PARTS:
+            found["part_embedding.weight"] = tensor[[theirs.index(part) for part in ours]]
+        elif name.startswith("encoder."):
+            found[name.removeprefix("encoder.")] = tensor
+    return found
