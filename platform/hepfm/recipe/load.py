@@ -48,7 +48,9 @@ class Resolved:
         return dump(self.recipe.model_dump(mode="json"))
 
 
-def load_recipe(source: str, overrides: Sequence[str] = ()) -> Resolved:
+def load_recipe(
+    source: str, overrides: Sequence[str] = (), *, below: Sequence[Layer] = (), above: Sequence[Layer] = ()
+) -> Resolved:
     """Loads, merges, completes and checks a recipe.
 
     Relative data paths of a recipe file start from its folder, those of overrides from the current one.
@@ -56,13 +58,16 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Resolved:
     Args:
         source: A named recipe (``image3d/masked-tiny``), a YAML file, or a run's folder.
         overrides: ``section.key=VALUE`` each, with a YAML value.
+        below: Values that the recipe overrides.
+        above: Values that override it, and that the overrides override.
 
     Raises:
         RecipeError: All that is wrong, with the file and line or the override it came from.
         PluginError: A component's class cannot be loaded.
     """
     found = find_source(source)
-    return _resolve(_merged([*read_layers(found), set_layer(overrides)]), found.label)
+    layers = [*below, *read_layers(found), *above, set_layer(overrides)]
+    return _resolve(_merged(layers), found.label)
 
 
 def from_dict(tree: Mapping[str, Any], *, label: str = "recipe") -> Resolved:

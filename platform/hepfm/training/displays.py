@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from hepfm.api import Reconstruction
+from hepfm.api import Labelled, Reconstruction
 from hepfm.data.tensors import to_torch
 from hepfm.display.event import reconstruction_panels
 from hepfm.training.session import Session
@@ -30,7 +30,8 @@ def draw(session: Session) -> list[Path]:
     if not count or session.val is None:
         return []
     module, ranks = session.engine.module, session.ranks
-    batch = to_torch(session.val.read(range(count)))
+    labels = isinstance(module.objective, Labelled)
+    batch = to_torch(session.val.read(range(count), labels=labels))
     module.eval()
     plan = validation_plan(module, batch, session.recipe.seed, ranks.device)
     with torch.autocast(ranks.device.type, torch.bfloat16, enabled=module.precision == "bf16"):

@@ -1,0 +1,1 @@
+"""What a pretrained model is worth: predictions, probes, few-shot curves, figures with intervals."""
