@@ -91,8 +91,10 @@ def assert_connected(module: nn.Module, loss: Tensor, *, spare: Collection[str] 
         assert bool(torch.isfinite(parameter.grad).all()), f"the gradient of {name} is not finite"
 
 
-def batch_of(samples: Sequence[Sample], parts: Mapping[str, PartSchema]) -> Batch:
-    """A torch batch of the inputs of these events."""
+def batch_of(samples: Sequence[Sample], parts: Mapping[str, PartSchema], *, labels: bool = False) -> Batch:
+    """A torch batch of the inputs of these events, and of their labels where they are asked for."""
+    if labels:
+        return to_torch(pack(samples, parts, labels=True))
     return to_torch(pack(samples, {part: _without_labels(schema) for part, schema in parts.items()}))
 
 

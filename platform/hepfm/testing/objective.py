@@ -14,6 +14,7 @@ from hepfm.api import (
     Backbone,
     Batch,
     Comparing,
+    Labelled,
     Modality,
     Plan,
     Reconstruction,
@@ -88,7 +89,8 @@ class _Subject:
         return 2 if isinstance(self.module, Comparing) else 1
 
     def batch(self, samples: Sequence[Sample]) -> Batch:
-        batch = batch_of(samples, {part: modality.schema for part, modality in self.modalities.items()})
+        schemas = {part: modality.schema for part, modality in self.modalities.items()}
+        batch = batch_of(samples, schemas, labels=isinstance(self.module, Labelled))
         if self.together == 1:
             return batch
         # Pairs of events that hold something; others are of the pair that is being filled.
@@ -113,7 +115,8 @@ class _Subject:
 
     def empty(self, event_id: int) -> Sample:
         """An event without a row in any part."""
-        return Sample(event_id=event_id, parts={p: empty_event(m.schema) for p, m in self.modalities.items()})
+        tables = {part: empty_event(modality.schema) for part, modality in self.modalities.items()}
+        return Sample(event_id=event_id, parts=tables, labels=tables)
 
     def assert_connected(self, sums: Mapping[str, Tensor]) -> None:
         """All parameters get a gradient, save those of the encoder that only features of points need."""
@@ -247,6 +250,8 @@ def marginals_add_up(subject: _Subject) -> None:
     assert not buffers or any(bool(b.any()) for b in buffers), "observing leaves the marginals at zero"
     plan = subject.plan(subject.samples)
     sums = subject.module.baseline(plan)
+    if not sums:
+        return
     assert set(sums) == set(plan.counts), f"baseline terms {sorted(sums)}"
     assert all(bool(torch.isfinite(value)) for value in sums.values()), f"the baseline is not finite: {sums}"
     parts = [subject.module.baseline(subject.plan(part)) for part in (first, rest)]
