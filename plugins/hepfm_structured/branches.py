@@ -25,6 +25,8 @@ _ALIASES = {
 }  # fmt: skip
 _KNOWN = {*CARTESIAN, *POLAR, "energy", "mass", "charge", "pdg"}
 _TRUTH_COLLECTIONS = ("Gen*", "LHE*", "MC*", "Truth*", "TrigObj*")
+_MAKERS = {"M1", "D1"}
+"""Columns of true particles alone: their mothers and daughters, as Delphes calls them."""
 _TRUTH = ("label*", "aux_*", "gen*", "Gen*", "LHE*", "MC*", "mc*", "truth*", "Truth*", "HTXS_*", "Pileup_*",
           "lepOut_*", "nuc_*", "weight", "weight_*", "*Weight", "L1PreFiringWeight_*", "process_ID", "evType",
           "*Flavour")  # fmt: skip
@@ -217,7 +219,9 @@ def _chosen(
         if name not in found:
             what = f"there is no collection '{name}' with momenta (pt, eta, phi; or px, py, pz)"
             raise DataError(what, where=where, fix=did_you_mean(name, found))
-    chosen = config.collections or [c for c in found if not fits(c, _TRUTH_COLLECTIONS)]
+    chosen = config.collections or [
+        c for c, columns in found.items() if not fits(c, _TRUTH_COLLECTIONS) and not columns.keys() >= _MAKERS
+    ]
     if not chosen:
         have = ", ".join(list(branches)[:12]) or "nothing that can be read"
         what = "no objects with momenta (pt, eta, phi; or px, py, pz) were found"

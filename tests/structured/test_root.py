@@ -12,7 +12,7 @@ import uproot
 from hepfm.errors import DataError
 from hepfm.readers.sniff import open_reader
 from hepfm.testing import reader_contract
-from hepfm_structured.branches import Branch
+from hepfm_structured.branches import Branch, find_layout
 from hepfm_structured.root import RootReader, _branch
 from hepfm_structured.schema import classes_of, fields_of
 
@@ -272,6 +272,15 @@ def test_names_that_mean_two_things(tmp_path):
     assert columns["charge"].tolist() == [0.3, 0.6]
     assert columns["pdg"].tolist() == [11, 22]
     assert set(fields_of(reader.parts["structured"])["event"]) == {"ptWeighted"}
+
+
+def test_particles_with_mothers_and_daughters_are_truth():
+    columns = [f"Jet/Jet.{c}" for c in ("PT", "Eta", "Phi")]
+    columns += [f"Particle/Particle.{c}" for c in ("PT", "Eta", "Phi", "M1", "M2", "D1", "D2")]
+    branches = dict.fromkeys(columns, Branch("float32", -1))
+    assert list(find_layout(branches, Config(), where="Delphes").collections) == ["Jet"]
+    asked = Config(collections=("Particle",))
+    assert list(find_layout(branches, asked, where="Delphes").collections) == ["Particle"]
 
 
 @pytest.mark.parametrize(
