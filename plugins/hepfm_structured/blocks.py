@@ -144,12 +144,13 @@ class BlockReader:
         for table, columns in self._schema.tables.items():
             rows = tables[table]
             offsets = offsets_of(rows.lengths)
-            for half, label in zip(halves, (False, True), strict=True):
-                kept = {
+            with np.errstate(over="ignore", invalid="ignore"):  # infinite then, which is refused by name
+                typed = {
                     name: np.asarray(rows.columns[name], column.dtype).reshape(-1, *column.shape)
                     for name, column in columns.items()
-                    if column.label == label
                 }
+            for half, label in zip(halves, (False, True), strict=True):
+                kept = {name: values for name, values in typed.items() if columns[name].label == label}
                 if kept:
                     half[table] = RaggedTable(kept, offsets)
         inputs, truth = halves

@@ -25,10 +25,14 @@ _ALIASES = {
 }  # fmt: skip
 _KNOWN = {*CARTESIAN, *POLAR, "energy", "mass", "charge", "pdg"}
 _TRUTH_COLLECTIONS = ("Gen*", "LHE*", "MC*", "Truth*", "TrigObj*")
-_TRUTH = ("label*", "aux_*", "gen*", "Gen*", "LHE*", "MC*", "truth*", "Truth*", "lepOut_*", "nuc_*", "weight",
-          "EventWeight", "process_ID", "evType", "*Flavour")  # fmt: skip
+_MAKERS = {"M1", "D1"}
+"""Columns of true particles alone: their mothers and daughters, as Delphes calls them."""
+_TRUTH = ("label*", "aux_*", "gen*", "Gen*", "LHE*", "MC*", "mc*", "truth*", "Truth*", "HTXS_*", "Pileup_*",
+          "lepOut_*", "nuc_*", "weight", "weight_*", "*Weight", "L1PreFiringWeight_*", "process_ID", "evType",
+          "*Flavour")  # fmt: skip
 _SWITCHES = ("HLT_*", "L1_*", "Flag_*", "DST_*")
-_NUMBERS = {"run", "event", "lumi", "luminosityblock", "runnumber", "eventnumber", "numruns", "numensembles"}
+_NUMBERS = {"run", "event", "lumi", "luminosityblock", "runnumber", "eventnumber", "numruns", "numensembles",
+            "bunchcrossing", "orbitnumber"}  # fmt: skip
 _LABELS = "label_"
 _MOST_NAMES = 60
 
@@ -179,7 +183,8 @@ def column_of(stem: str) -> str:
 def _found(branches: Mapping[str, Branch]) -> dict[str, dict[str, tuple[str, ...]]]:
     """All collections that have momenta."""
     lists: dict[tuple[str, int], dict[str, tuple[str, ...]]] = defaultdict(dict)
-    for name, branch in branches.items():
+    # GiBUU's barcodes are PDG codes; where there are such, barcodes number particles.
+    for name, branch in sorted(branches.items(), key=lambda item: _split(item[0])[1].lower() == "barcode"):
         if branch.length:
             collection, stem = _split(name)
             lists[collection, branch.length].setdefault(column_of(stem), (name,))
@@ -214,7 +219,9 @@ def _chosen(
         if name not in found:
             what = f"there is no collection '{name}' with momenta (pt, eta, phi; or px, py, pz)"
             raise DataError(what, where=where, fix=did_you_mean(name, found))
-    chosen = config.collections or [c for c in found if not fits(c, _TRUTH_COLLECTIONS)]
+    chosen = config.collections or [
+        c for c, columns in found.items() if not fits(c, _TRUTH_COLLECTIONS) and not columns.keys() >= _MAKERS
+    ]
     if not chosen:
         have = ", ".join(list(branches)[:12]) or "nothing that can be read"
         what = "no objects with momenta (pt, eta, phi; or px, py, pz) were found"

@@ -65,6 +65,12 @@ class Columns:
             if strange := [n for n in names if n and n not in known]:
                 what = f"option {option}: there is no column '{strange[0]}'"
                 raise DataError(what, where=where, fix=did_you_mean(strange[0], known))
+        for column, words in config.classes.items():
+            if not words or len(set(words.values())) < len(words):
+                what = (
+                    f"option classes: {column} has {'one number for two classes' if words else 'no classes'}"
+                )
+                raise DataError(what, where=where, fix="give each class a name and a number of its own")
 
     def _readable(self, columns: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
         """Column to its type, in the form of momentum that is asked for."""
@@ -73,7 +79,7 @@ class Columns:
         }
         if set(_SPECIES) <= types.keys():
             types = {c: t for c, t in types.items() if c not in _SPECIES} | {"species": "int8"}
-        if "charge" in types:
+        if "charge" in types and "charge" not in self._config.kinds:
             types["charge"] = "int8"
         types = {c: "uint8" if t == "bool" else t for c, t in types.items()}
         has = types.keys()
@@ -111,9 +117,9 @@ class Columns:
         return part_schema(particles, event, vocabularies=vocabularies, order=config.order)
 
     def _field(self, column: str) -> Field:
-        dtype = next(o[column] for o in self._objects.values() if column in o)
-        origin = next((many for c in self._layout.collections.values() if (many := c.get(column))), ())
-        boolean = any(self._branches[b].dtype == "bool" for b in origin)
+        dtype = self._dtype(column)
+        origin = [b for c in self._layout.collections.values() for b in c.get(column, ())]
+        boolean = bool(origin) and all(self._branches[b].dtype == "bool" for b in origin)
         vocabulary = {"charge": "charge", "pdg": "pdg", "species": "species"}.get(column, "")
         kind = self._config.kinds.get(column) or _KINDS.get(column, "continuous")
         if boolean or column == "species":
@@ -130,6 +136,14 @@ class Columns:
             label=label,
             doc=", ".join(origin[:2]),
         )
+
+    def _dtype(self, column: str) -> str:
+        """The type that holds the numbers of all collections, and what stands where one has none."""
+        dtype = np.result_type(*(o[column] for o in self._objects.values() if column in o))
+        fill = self._config.fill.get(column, 0.0)
+        if dtype.kind in "iu" and not all(column in o for o in self._objects.values()):
+            dtype = np.result_type(dtype, np.min_scalar_type(int(fill) if fill.is_integer() else fill))
+        return str(dtype)
 
     def _class_field(self, column: str, plain: Field) -> Field:
         dtype = plain.column.dtype
@@ -192,12 +206,13 @@ class Columns:
         if set(_SPECIES) <= columns.keys():
             flags = np.stack([columns.pop(c) for c in _SPECIES], 1) > 0.5
             columns["species"] = np.where(flags.any(1), flags.argmax(1), -1)
-        if "charge" in columns:
+        if "charge" in columns and "charge" not in self._config.kinds:
             charge = columns["charge"]
             if len(bad := np.flatnonzero(~(np.abs(charge) <= 127) | (np.rint(charge) != charge))):
                 event = start + int(np.searchsorted(lengths.cumsum(), bad[0], side="right"))
                 what = f"a charge is not a whole number: {charge[bad[0]]}"
-                raise DataError(what, where=f"{self._where}, event {event}")
+                fix = "say kinds={charge: continuous}, if it is none of a particle"
+                raise DataError(what, where=f"{self._where}, event {event}", fix=fix)
         return self._in_form(columns)
 
     def _in_form(self, columns: dict[str, Array]) -> dict[str, Array]:

@@ -38,5 +38,11 @@ class StructuredConfig(BaseModel):
     """Bins of a predicted number, over what is left of it after the scale."""
     weights: dict[str, Annotated[float, Field(ge=0)]] = {}
     """Column to a factor on its loss; 0 for what should not be predicted."""
+    rotate: bool = False
+    """Augment with rotations about the beam, one for all of an event: azimuths (``phi``) turn, and components
+    (``px`` and ``py``, ``x`` and ``y``, ``vx`` and ``vy``)."""
+    reflect: bool = False
+    """Augment with reflections along the beam, drawn for each event: ``eta``, ``deta``, ``etarel``, ``pz``,
+    ``z``, ``vz``, ``dz``, ``dzval`` change sign. Right where beams and detector are alike on both sides."""
     point_width: int = Field(default=64, gt=0)
     """Width of an object's features in the light of its event, which tasks read beside the tokens."""

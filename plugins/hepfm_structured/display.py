@@ -47,7 +47,7 @@ def panels(
     if any(len(values) for values in event.values()):
         columns = schema.tables[EVENT]
         lines = [_field(name, event[name][0], columns[name], schema, named=True) for name in event]
-        branches = [Branch(depth=0, text=line) for line in lines]
+        branches = [Branch(depth=0, text=line) for line in lines if line]
         shown.append(Tree(title=f"{title}, event" if title else "event", branches=branches))
     return shown
 
@@ -61,7 +61,7 @@ def _objects(rows: Any, schema: PartSchema, title: str) -> Tree:
     """
     columns = schema.tables[schema.primary]
     n = len(next(iter(rows.values())))
-    parent = np.asarray(rows.get("parent", np.full(n, -1)))
+    parent = np.nan_to_num(rows.get("parent", np.full(n, -1)), nan=-1)
     children: dict[int, list[int]] = defaultdict(list)
     for row in range(n):
         maker = int(parent[row])
@@ -87,21 +87,26 @@ def _objects(rows: Any, schema: PartSchema, title: str) -> Tree:
 
 
 def _text(row: int, rows: Any, columns: Any, schema: PartSchema) -> str:
-    words = [_name(int(rows["pdg"][row]))] if "pdg" in rows else []
+    words = [_name(int(rows["pdg"][row]))] if "pdg" in rows and not np.isnan(rows["pdg"][row]) else []
     for name, column in columns.items():
         if name in {"pdg", "parent", "particle"} or name not in rows or len(words) > _MOST_FIELDS:
             continue
-        words.append(_field(name, rows[name][row], column, schema))
+        if word := _field(name, rows[name][row], column, schema):
+            words.append(word)
     return ", ".join(words)
 
 
 def _field(name: str, value: Any, column: Column, schema: PartSchema, *, named: bool = False) -> str:
+    """A field in words; empty for one that is not known, as fields are that are hidden one by one."""
+    if np.isnan(value).all():
+        return ""
     if column.vocabulary:
         known = {entry.value: entry.name for entry in schema.vocabularies[column.vocabulary]}
         word = known.get(int(value), str(value))
         return f"{name}: {word}" if named else word
-    form = ".4g" if np.dtype(column.dtype).kind == "f" else "d"
-    number = "(" + ", ".join(f"{x:{form}}" for x in value) + ")" if column.shape else f"{value:{form}}"
+    whole = np.dtype(column.dtype).kind != "f"
+    words = [f"{int(x)}" if whole else f"{x:.4g}" for x in np.ravel(value)]
+    number = f"({', '.join(words)})" if column.shape else words[0]
     unit = column.unit
     plain = name.removesuffix(f"_{unit.split('/')[0].lower()}").replace("_", " ")
     return f"{plain} {number} {unit}".rstrip()

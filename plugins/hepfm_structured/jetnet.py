@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hepfm.api import ClassName
 from hepfm.errors import DataError, did_you_mean
+from hepfm.readers import safety
 from hepfm.readers.handle import Handle
 from hepfm_structured.blocks import Array, Rows, one_each
 from hepfm_structured.padded import PaddedReader, has, numbers
@@ -69,7 +70,9 @@ class JetnetReader(PaddedReader):
         n = len(numbers(handle, "particle_features", (None, None, 4)))
         others: tuple[str, ...] = ()
         event = {}
-        if "jet_features" in handle.file():
+        with safety.reading(str(path)):
+            has_jets = "jet_features" in handle.file()
+        if has_jets:
             numbers(handle, "jet_features", (n, 4))
             others, event = ("jet_features",), dict(_JET)
         named = re.fullmatch(r"([gqtwz])(30|150)?", path.stem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ from hepfm.api import PartSchema, RaggedTables, Target, Units
 from hepfm.errors import RecipeError
 from hepfm.nn.ragged import offsets_of
 from hepfm.random import Draws
+from hepfm_structured import symmetry
 from hepfm_structured.config import StructuredConfig
 from hepfm_structured.decoder import FieldDecoder, hidden_numbers
 from hepfm_structured.places import axes, order_of, pitch_of, place_of
@@ -46,6 +48,22 @@ class Structured:
                 where="option place of the kind structured",
                 fix="say 'place: []', so that it is predicted",
             )
+        if heavy := [column for column in self.place if config.weights.get(column)]:
+            raise RecipeError(
+                f"'{heavy[0]}' says where an object is, and is not predicted.",
+                where="option weights of the kind structured",
+                fix="leave it out there, or name other columns by place ([] for none)",
+            )
+        for option, asked, found in (
+            ("rotate", config.rotate, [*symmetry.azimuths(schema), *symmetry.components(schema)]),
+            ("reflect", config.reflect, symmetry.along_beam(schema)),
+        ):
+            if asked and not found:
+                raise RecipeError(
+                    "No column has a name that says how it changes.",
+                    where=f"option {option} of the kind structured",
+                    fix="see docs/structured.md for such names; or leave the option out",
+                )
         self.whole = config.units == "objects"
         self.fields = field_numbers(self.slots, self.place)
         records = any(slot.table == RECORD for slot in self.slots)
@@ -59,8 +77,13 @@ class Structured:
         return {}
 
     def augment(self, tables: RaggedTables, draws: Draws) -> RaggedTables:
-        """Every event as it is."""
-        del draws
+        """Every event as it is, or turned and reflected where options say so; all parts of the kind alike."""
+        if self.config.rotate:
+            turn = draws.per_event("structured/rotate", 1)[:, 0]
+            tables = symmetry.rotated(tables, self.schema, 2 * math.pi * turn)
+        if self.config.reflect:
+            flip = draws.per_event("structured/reflect", 1)[:, 0] < 0.5
+            tables = symmetry.reflected(tables, self.schema, flip)
         return tables
 
     def units(self, tables: RaggedTables) -> Units:

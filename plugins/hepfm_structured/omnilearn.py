@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hepfm.api import ClassName
 from hepfm.errors import DataError, did_you_mean
+from hepfm.readers import safety
 from hepfm.readers.handle import Handle
 from hepfm_structured.blocks import Array, Rows, one_each
 from hepfm_structured.padded import PaddedReader, has, numbers
@@ -78,7 +79,9 @@ class OmnilearnReader(PaddedReader):
                 else field("float32", "continuous")
             )
         event: dict[str, Field] = {}
-        self._global = next((name for name in ("global", "jet") if name in handle.file()), "")
+        self._globals: tuple[str, ...] = ()
+        with safety.reading(str(path)):
+            self._global = next((name for name in ("global", "jet") if name in handle.file()), "")
         if self._global:
             count = numbers(handle, self._global, (n, None)).shape[1]
             self._globals = options.globals or tuple(f"global_{k}" for k in range(count))
@@ -86,11 +89,18 @@ class OmnilearnReader(PaddedReader):
                 what = f"option globals has {len(self._globals)} names, the file {count} features of the jet"
                 raise DataError(what, where=f"{path}, field {self._global}", fix="name them all")
             event = {name: field("float32", "continuous") for name in self._globals}
-        pid = handle.file()["pid"]
+        pid = safety.dataset(handle.file(), "pid", path=path)
         numbers(handle, "pid", (n,) if pid.ndim == 1 else (n, None))
         vocabularies["label"] = tuple(ClassName(value=k, name=c) for k, c in enumerate(options.classes))
         vocabulary = "label" if options.classes else ""
         event["label"] = field("int16", vocabulary=vocabulary, label=True, doc="class of the jet")
+        for option, names in (
+            ("features", [*_KINEMATICS, *self._more]),
+            ("globals", [*self._globals, "label"]),
+        ):
+            if twice := [name for k, name in enumerate(names) if name in names[:k]]:
+                what = f"option {option}: the name '{twice[0]}' is there already"
+                raise DataError(what, where=str(path), fix="give each feature a name of its own")
         if options.order not in {"", *particles}:
             what = f"option order: there is no column '{options.order}'"
             raise DataError(what, where=str(path), fix=did_you_mean(options.order, particles))
@@ -127,12 +137,23 @@ class OmnilearnReader(PaddedReader):
         columns |= {name: kept[:, 4 + k] for k, name in enumerate(self._more)}
         if "pid" in self._more:
             self._check_whole(columns["pid"], _N_PID, real.sum(1), start, "data, feature pid")
-        label = others["pid"] if others["pid"].ndim == 1 else others["pid"].argmax(1)
-        self._check_whole(label, 1 << 15, np.ones(len(label), np.int64), start, "pid")
+        label = self._label(others["pid"], start)
         event = (
             {name: others[self._global][:, k] for k, name in enumerate(self._globals)} if self._global else {}
         )
         return {"particles": Rows(columns, real.sum(1)), "event": one_each({**event, "label": label})}
+
+    def _label(self, pid: Array, start: int) -> Array:
+        """``(B,)`` classes of jets, from numbers ``(B,)`` or ``(B, 1)`` or one-hot ``(B, K)``."""
+        if pid.ndim == 2 and pid.shape[1] > 1:
+            hot = (pid == 1) & ((pid != 0).sum(1) == 1)[:, None]
+            if len(bad := np.flatnonzero(~hot.any(1))):
+                what = f"wanted a 1 among zeros, found {pid[bad[0]].tolist()}"
+                raise DataError(what, where=f"{self.path}, event {start + bad[0]}, field pid")
+            return np.asarray(hot.argmax(1))
+        label = pid.reshape(len(pid))
+        self._check_whole(label, 1 << 15, np.ones(len(label), np.int64), start, "pid")
+        return label
 
     def _check_whole(self, values: Array, end: int, lengths: Array, start: int, name: str) -> None:
         """Refuses classes that are not whole numbers from 0 on."""

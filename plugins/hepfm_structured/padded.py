@@ -21,14 +21,15 @@ _AT_ONCE = 1 << 14
 
 
 class PaddedReader(BlockReader):
-    """What readers of padded arrays share: a format adds `_events_of`, from arrays to tables.
+    """What readers of padded arrays share: a format adds `_real` and `_tables`, from
+    arrays to tables.
 
     Args:
         handle: The open file.
         config: The reader's options.
         particles: Name of the dataset ``(N, M, F)``.
         others: Names of the other datasets, each with N rows.
-        kwargs: As `BlockReader`'s.
+        part, schema, provenance: As `BlockReader`'s.
     """
 
     def __init__(

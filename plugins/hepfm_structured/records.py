@@ -88,8 +88,10 @@ def records_of(
     table = torch.arange(len(names), device=device).repeat_interleave(torch.tensor(lengths, device=device))
     source = torch.cat([torch.arange(n, device=device) for n in lengths])
 
-    keys = [] if order == STORED else [*value.where(known, torch.inf).unbind(1)]
-    if order != STORED:
+    keys = []
+    if order != STORED:  # records are alone in their table: nothing is to be told apart
+        mine = [index for index, slot in enumerate(slots) if slot.table == OBJECT]
+        keys = [*value[:, mine].where(known[:, mine], torch.inf).unbind(1)]
         first = torch.zeros_like(value[:, 0])
         first[bounds[OBJECT]] = -tables[schema.primary].columns[order].double()
         keys.append(first)
@@ -124,7 +126,7 @@ def by_field(records: Records, slots: Sequence[Slot], place: Sequence[str]) -> R
     fields = field_numbers(slots, place)
     own = torch.tensor([[number == f for number in fields] for f in range(max(fields) + 1)])
     own = own.to(records.known.device)
-    there = (records.known[:, None] & own).any(2)
+    there = records.known.float() @ own.float().T > 0
     unit, number = there.nonzero(as_tuple=True)
     return replace(records, unit=unit, own=own[number], whole=False)
 

@@ -26,7 +26,7 @@ _TREES = ("Events", "events", "tree", "RootTuple", "Delphes")
 """Names of trees of events, where a file has several."""
 _KINDS = {"TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple"}
 _AWKWARD = re.compile(r"^(?:(var|\d+) \* )?(u?int\d+|float32|float64|bool)$")
-_CPP = re.compile(r"^(?:std::vector<|vector<)?(u?int\d+_t|float|double|bool)(\[\]|>|\[(\d+)\])?$")
+_CPP = re.compile(r"^(?:(?:std::)?vector<|RVec<)?(u?int\d+_t|float|double|bool)(\[\]|>|\[(\d+)\])?$")
 _DTYPES = {"float": "float32", "double": "float64", "bool": "bool"}
 
 

@@ -121,12 +121,15 @@ def part_schema(
         attributes: What else belongs to the part.
     """
     every = {primary: particles} | ({EVENT: event} if event else {}) | dict(tables or {})
-    named = {f.column.vocabulary for fields in every.values() for f in fields.values()} - {""}
+    own = dict(vocabularies or {})
+    columns = [f for fields in every.values() for f in fields.values()]
+    named = {f.column.vocabulary for f in columns} - {""}
+    named |= {name for f in columns if (name := f.how.get("vocabulary")) in own}
     return PartSchema(
         kind="structured",
         primary=primary,
         tables={table: {n: f.column for n, f in fields.items()} for table, fields in every.items()},
-        vocabularies={name: ({**_KNOWN, **(vocabularies or {})})[name] for name in sorted(named)},
+        vocabularies={name: (_KNOWN | own)[name] for name in sorted(named)},
         attributes={
             "fields": {
                 t: {n: dict(f.how) for n, f in fields.items() if f.how}

@@ -128,6 +128,9 @@ def slots_of(schema: PartSchema, config: StructuredConfig) -> tuple[Slot, ...]:
         classes = classes_of(schema, how["vocabulary"]) if how["kind"] == "categorical" else ()
         unit = column.unit.split("/")[0]
         scale = how["period"] if how["kind"] == "periodic" else _SCALES.get(unit, 1.0)
+        if term in config.scales and how["kind"] not in {"continuous", "positive"}:
+            what = f"The column '{term}' is {how['kind']}, which has no scale."
+            raise RecipeError(what, where="option scales of the kind structured", fix="leave it out there")
         slots += [
             Slot(
                 table=OBJECT if table == schema.primary else RECORD,

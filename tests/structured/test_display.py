@@ -102,6 +102,23 @@ def test_a_jet_is_a_plane_a_list_and_what_belongs_to_it():
     assert rows_listed.branches[0].text == "pt 9 GeV, deta 0.01, dphi 0.21, +1"
 
 
+def test_fields_that_are_hidden_one_by_one_are_left_out():
+    """Where single fields are units, the hidden ones are NaN, and integers floating-point."""
+    rows = {
+        "parent": np.array([-1.0, np.nan]),
+        "pdg": np.array([np.nan, 2212.0]),
+        "semantic": np.array([1.0, np.nan]),
+        "energy_mev": np.array([np.nan, 55.5]),
+        "momentum_gev": np.full((2, 3), np.nan),
+    }
+    (tree,) = panels({"particles": rows}, SCHEMA)
+    assert [branch.text for branch in tree.branches] == ["track", "p, energy 55.5 MeV"]
+    schema = part_schema({"n": field("int16", "continuous")}, {"m": field("int64", "continuous")})
+    listed, event = panels({"particles": {"n": np.array([7.0])}, "event": {"m": np.array([np.nan])}}, schema)
+    assert [branch.text for branch in listed.branches] == ["n 7"]
+    assert event.branches == []
+
+
 def test_azimuth_wraps_and_what_is_not_finite_is_left_out():
     schema = part_schema({n: field("float32", "continuous") for n in ("pt", "eta", "phi")})
     rows = {

@@ -82,6 +82,8 @@ def test_jetnet_bad_files(tmp_path):
     jetnet(tmp_path / "infinite.h5", particle_features=infinite)
     [sentence] = JetnetReader(tmp_path / "infinite.h5").check()
     assert "event 5, field structured/particles/phirel: 1 rows are infinite" in sentence
+    jetnet(tmp_path / "large.h5", particle_features=lambda p: p.astype("f8") * np.array([1, 1, 1e300, 1]))
+    assert all("rows are infinite" in sentence for sentence in JetnetReader(tmp_path / "large.h5").check())
     jetnet(tmp_path / "three.h5", particle_features=lambda p: p[..., :3])
     with pytest.raises(DataError, match=r"wanted shape \('any', 'any', 4\), found \(25, 30, 3\)"):
         JetnetReader(tmp_path / "three.h5")
@@ -157,8 +159,25 @@ def test_omnilearn_bad_files(tmp_path):
     with pytest.raises(DataError, match=r"wanted a class from 0 to 32767, found -1") as error:
         OmnilearnReader(path).read([0])
     assert "event 4, field pid" in error.value.where
+    path = tmp_path / "hot.h5"
+    omnilearn(path, one_hot=True, pid=lambda hot: hot * (np.arange(20) != 7)[:, None])
+    with pytest.raises(DataError, match=r"wanted a 1 among zeros, found \[0.0, 0.0, 0.0\]") as error:
+        OmnilearnReader(path).read([0])
+    assert "event 7, field pid" in error.value.where
+    path = tmp_path / "column.h5"
+    _, _, label = omnilearn(path, pid=lambda pid: pid[:, None])
+    labels = OmnilearnReader(path).read(range(20)).labels["structured"]["event"].columns["label"]
+    np.testing.assert_array_equal(labels, label)
+    with h5py.File(path, "r+") as file:
+        del file["pid"]
+    with pytest.raises(DataError, match=r"a field is missing"):
+        OmnilearnReader(path)
     path = tmp_path / "good.h5"
     omnilearn(path)
+    with pytest.raises(DataError, match=r"option features: the name 'pt' is there already"):
+        OmnilearnReader(path, OmnilearnReader.Config(features=("pt", "a", "b", "c", "d")))
+    with pytest.raises(DataError, match=r"option globals: the name 'label' is there already"):
+        OmnilearnReader(path, OmnilearnReader.Config(globals=("label", "a", "b", "c")))
     with pytest.raises(DataError, match=r"option features has 2 names, the file 5 features"):
         OmnilearnReader(path, OmnilearnReader.Config(features=("pid", "d0")))
     with pytest.raises(DataError, match=r"option globals has 1 names, the file 4"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import awkward as ak
 import numpy as np
 import pytest
@@ -10,8 +12,9 @@ import uproot
 from hepfm.errors import DataError
 from hepfm.readers.sniff import open_reader
 from hepfm.testing import reader_contract
-from hepfm_structured.root import RootReader
-from hepfm_structured.schema import fields_of
+from hepfm_structured.branches import Branch, find_layout
+from hepfm_structured.root import RootReader, _branch
+from hepfm_structured.schema import classes_of, fields_of
 
 Config = RootReader.Config
 
@@ -221,6 +224,78 @@ def test_integers_can_be_classes(real_data):
     assert schema.tables["event"]["evType"].label  # a class of truth stays truth
     with pytest.raises(DataError, match=r"'weight' is float64, not integers"):
         RootReader(path, Config(classes={"weight": {"one": 1}}))
+    for words, what in (({}, "has no classes"), ({"p": 1, "n": 1}, "one number for two classes")):
+        with pytest.raises(DataError, match=what):
+            RootReader(path, Config(classes={"nucleus_Z": words}))
+    schema = RootReader(path, Config(classes={"pdg": {"p": 2212, "n": 2112}})).parts["structured"]
+    assert [c.name for c in classes_of(schema, "pdg")] == ["p", "n"]  # and not those that are known by name
+
+
+def test_collections_of_several_types_keep_their_numbers(tmp_path):
+    """The type of a column holds what each collection has, and what stands where one has none."""
+    path = tmp_path / "types.root"
+    kinematics = {f"{c}_{x}": ak.Array([[1.0], [2.0]]) for c in "AB" for x in ("pt", "eta", "phi")}
+    own = {
+        "A_n": np.array([[1], [255]], "u1"),
+        "B_n": np.array([[70000], [-1]], "i4"),
+        "A_id": np.array([[3], [4]], "u1"),
+        "A_flag": np.array([[True], [False]]),
+        "B_flag": np.array([[2], [3]], "i4"),
+    }
+    branches = {**kinematics, **{name: ak.from_regular(ak.Array(values)) for name, values in own.items()}}
+    with uproot.recreate(path) as file:
+        file.mktree("Events", {name: v.type.content for name, v in branches.items()})
+        file["Events"].extend(branches)
+    reader = RootReader(path, Config(fill={"id": -1}))
+    columns = reader.read([0, 1]).parts["structured"]["particles"].columns
+    assert columns["n"].tolist() == [1, 70000, 255, -1]
+    assert columns["id"].tolist() == [3, -1, 4, -1]
+    assert columns["flag"].tolist() == [1, 2, 0, 3]
+    assert fields_of(reader.parts["structured"])["particles"]["flag"] == {"kind": "continuous"}
+
+
+def test_names_that_mean_two_things(tmp_path):
+    """Barcodes are PDG codes in GiBUU alone; a jet's charge is no whole number; NanoAOD's truth is truth."""
+    path = tmp_path / "names.root"
+    lists = {c: ak.Array([[1.0], [2.0]]) for c in ("px", "py", "pz", "charge", "barcode", "pdgId")}
+    lists |= {"charge": lists["charge"] * 0.3, "pdgId": ak.values_astype(lists["pdgId"] * 11, "int32")}
+    numbers = ("Pileup_nTrueInt", "HTXS_Higgs_pt", "mcChannelNumber", "weight_mc", "puWeight", "orbitNumber")
+    branches = {**lists, **{name: np.ones(2) for name in (*numbers, "ptWeighted")}}
+    with uproot.recreate(path) as file:
+        kinds = {n: v.type.content if isinstance(v, ak.Array) else v.dtype for n, v in branches.items()}
+        file.mktree("tree", kinds)
+        file["tree"].extend(branches)
+    with pytest.raises(DataError, match=r"not a whole number: 0.3(.|\n)*kinds={charge: continuous}"):
+        RootReader(path).read([0])
+    reader = RootReader(path, Config(kinds={"charge": "continuous"}))
+    columns = reader.read([0, 1]).parts["structured"]["particles"].columns
+    assert columns["charge"].tolist() == [0.3, 0.6]
+    assert columns["pdg"].tolist() == [11, 22]
+    assert set(fields_of(reader.parts["structured"])["event"]) == {"ptWeighted"}
+
+
+def test_particles_with_mothers_and_daughters_are_truth():
+    columns = [f"Jet/Jet.{c}" for c in ("PT", "Eta", "Phi")]
+    columns += [f"Particle/Particle.{c}" for c in ("PT", "Eta", "Phi", "M1", "M2", "D1", "D2")]
+    branches = dict.fromkeys(columns, Branch("float32", -1))
+    assert list(find_layout(branches, Config(), where="Delphes").collections) == ["Jet"]
+    asked = Config(collections=("Particle",))
+    assert list(find_layout(branches, asked, where="Delphes").collections) == ["Particle"]
+
+
+@pytest.mark.parametrize(
+    ("typename", "branch"),
+    [
+        ("RVec<float>", Branch("float32", -1)),  # as RDataFrame's snapshots have it
+        ("std::vector<double>", Branch("float64", -1)),
+        ("uint8_t[3]", Branch("uint8", 3)),
+        ("bool", Branch("bool")),
+        ("std::vector<std::vector<float>>", None),
+        ("std::string", None),
+    ],
+)
+def test_types_of_branches(typename, branch):
+    assert _branch(SimpleNamespace(typename=typename), of_tree=True) == branch
 
 
 @pytest.mark.parametrize(

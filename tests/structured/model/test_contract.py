@@ -24,7 +24,7 @@ def full(make_jet):
     ("options", "content"),
     [
         ({}, ("d0",)),
-        ({"place": []}, ("eta", "d0")),
+        ({"place": [], "rotate": True, "reflect": True}, ("eta", "d0")),
         ({"event_record": False, "bins": 16}, ("d0",)),
         ({"place": ["d0"], "order": "phi", "leave_out": ["charge", "event.n"]}, ("pt", "eta")),
     ],

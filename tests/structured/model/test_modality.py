@@ -78,6 +78,7 @@ def test_places_are_found_by_name(make_modality) -> None:
         ({"place": ["ephi"]}, "no column 'ephi'"),
         ({"place": ["charge"]}, "no column 'charge'"),
         ({"order": "d0"}, "no column 'd0'"),
+        ({"weights": {"eta": 2.0}}, "'eta' says where"),
         ({"place": ["pt", "eta", "phi", "d0"], "leave_out": ["charge"]}, "where it is"),
     ],
 )

@@ -95,6 +95,11 @@ def test_a_column_that_is_not_there_is_refused(schema, option) -> None:
     assert "pt" in caught.value.fix
 
 
+def test_a_scale_of_what_has_none_is_refused(schema) -> None:
+    with pytest.raises(RecipeError, match="'phi' is periodic, which has no scale"):
+        slots_of(schema, StructuredConfig(scales={"phi": 1.0}))
+
+
 def test_labels_alone_are_nothing_to_see() -> None:
     schema = part_schema({"y": field("float32", label=True), "number": field("int32")})
     with pytest.raises(DataError, match="no column that a model could see"):
