@@ -13,10 +13,10 @@ from hepfm.errors import did_you_mean
 
 
 class _Loader(yaml.SafeLoader):
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode | None:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)  # as written; what is merged into it comes later
         seen: dict[str, int] = {}
-        for key, _ in node.value if node else ():
+        for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.MarkedYAMLError(problem="a key must be a word", problem_mark=key.start_mark)
             if key.value in seen:

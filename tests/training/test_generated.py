@@ -38,7 +38,8 @@ def test_two_steps_and_two_more_are_four_to_the_bit(make_run, figures, monkeypat
     train(request)
     assert golden.json()["effective"]["train_events"] == 15
     assert "tracks" in golden.json()["plugins"]
-    assert re.search(r"left out or changed .* noise where a muon is: \d+$", golden.log_path.read_text(), re.M)
+    said = r"left out or changed in the events .* noise where a muon is: \d+\n"
+    assert re.search(said, golden.log_path.read_text())
 
     broken, request = make_run(**DRAWN | {"data__train": noisy})
     monkeypatch.setattr("hepfm.failpoints._passed", Counter())
