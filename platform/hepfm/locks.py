@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from hepfm.errors import HepfmError
 
 @contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[int]:
-    """Holds an exclusive lock on a file, made where it is missing.
+    """Holds an exclusive lock on a file, made where it is missing. Who holds it may remove the file.
 
     Yields:
         The file's descriptor.
@@ -25,11 +25,25 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[int]:
     Raises:
         BlockingIOError: Another process holds it, and ``wait`` is False.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = _locked(path, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield descriptor
     finally:
+        os.close(descriptor)
+
+
+def _locked(path: Path, how: int) -> int:
+    """The descriptor of the file that is there; one that its holder removed meanwhile locks nobody out."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, how)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), path.stat()):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
         os.close(descriptor)
 
 
@@ -59,7 +73,8 @@ def held(
                 if time.monotonic() < end and not unless():
                     time.sleep(0.2)
                     continue
-                raise taken(f"{path}: {path.read_text() or 'just locked'}") from None
+                with suppress(FileNotFoundError):  # removed by now, so free
+                    raise taken(f"{path}: {path.read_text() or 'just locked'}") from None
         since = datetime.now(UTC).isoformat(timespec="seconds")
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
         os.truncate(descriptor, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -13,17 +13,19 @@ from hepfm.errors import did_you_mean
 
 
 class _Loader(yaml.SafeLoader):
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)  # as written; what is merged into it comes later
         seen: dict[str, int] = {}
         for key, _ in node.value:
-            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key must be a word", problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(
                     problem=f"'{key.value}' is given twice, first in line {seen[key.value]}",
                     problem_mark=key.start_mark,
                 )
-            seen[key.value] = line
-        return super().construct_mapping(node, deep)
+            seen[key.value] = key.start_mark.line + 1
+        return node
 
 
 def parse(text: str) -> Any:

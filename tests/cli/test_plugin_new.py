@@ -62,7 +62,9 @@ def test_names_of_others_are_refused():
     assert "plugin 'image3d'" in refusal("image3d", kind="head").what
     assert "plugin 'core' (hepfm" in refusal("masked", kind="objective").what
     assert "plugin 'image3d'" in refusal("pilarnet").what
+    assert "plugin 'structured'" in refusal("collider", kind="modality").what  # comes with a generator
     new("masked", kind="reader")  # an objective's name is free to a reader
+    new("collider", kind="objective")
 
 
 def test_a_name_whose_module_exists_is_refused(tmp_path, monkeypatch):
@@ -84,6 +86,11 @@ def test_a_folder_with_something_in_it_is_left_alone():
     Path("notes").write_text("mine")
     assert "is a file" in refusal("other", out=Path("notes")).what
     assert Path("notes").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_made_is_said():
+    Path("notes").write_text("mine")
+    assert "cannot be written: Not a directory" in refusal("tile", out=Path("notes/tile")).what
 
 
 def test_another_folder_can_be_named():

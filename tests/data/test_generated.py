@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections import Counter
 from itertools import islice
 
 import numpy as np
@@ -78,6 +79,21 @@ def test_the_digest_is_of_options_seed_and_range():
     assert drawn(parts=IMAGE).digest == same == pickle.loads(pickle.dumps(drawn())).digest
     others = [drawn(seed=4), drawn(first=0), drawn(events=41), drawn(muons=1)]
     assert len({same, *(other.digest for other in others)}) == 5
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_steps_say_what_was_left_out_of_their_events(workers):
+    source = drawn(seed=11, noise={"voxels": 300})
+    made = GeneratedEvents("tracks", {"grid": 24, "noise": {"voxels": 300}, "muons": 2}, seed=11)
+    wanted = 0
+    for index in range(100, 140):
+        before = made.counts()
+        made.read([index])
+        wanted += sum((made.counts() - before).values())
+    assert wanted > 20
+    found = [step.left_out for step in steps(source, 7, workers=workers)]  # an epoch
+    assert sum(found, Counter()) == {"noise where a muon is": wanted}
+    assert len({count.total() for count in found}) > 1
 
 
 @pytest.mark.parametrize("workers", [0, 1])

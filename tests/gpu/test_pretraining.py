@@ -47,7 +47,9 @@ def model(request) -> tuple[Encoder, Masked]:
     torch.manual_seed(0)
     schema = image3d_schema(voxels=("voxel", "energy_mev"), grid=(96, 96, 96))
     modalities = {"charge": Image3D(Image3DConfig(), schema)}
-    size = {"d_model": 64, "n_layers": 2, "n_heads": 2, "drop_path": 0.2}
+    size = {"d_model": 64, "n_layers": 2, "drop_path": 0.2} | (
+        {} if request.param == "s4d" else {"n_heads": 2}
+    )
     backbone = (
         Transformer(TransformerConfig(**size), n_positions=3)
         if request.param == "transformer"

@@ -13,6 +13,7 @@ from hepfm_lartpc.charge.config import WireReadout
 from hepfm_lartpc.charge.projection import wire_geometry
 from hepfm_lartpc.coverage import doubts, face_mm
 from hepfm_lartpc.detector import load_detector, shipped
+from hepfm_lartpc.detector_file import parse
 
 SMALL = {
     "name": "small",
@@ -119,7 +120,7 @@ def test_a_missing_value_is_named(tmp_path):
         load_detector(str(path))
 
 
-@pytest.mark.parametrize("content", [b"name: [", b"\xff\xfe\x00", b"- a list", b""])
+@pytest.mark.parametrize("content", [b"name: [", b"\xff\xfe\x00", b"- a list", b"", b"? [a, list]\n: 1"])
 def test_what_is_no_detector_at_all_is_said(tmp_path, content):
     path = tmp_path / "d.yaml"
     path.write_bytes(content)
@@ -132,6 +133,8 @@ def test_a_key_that_is_given_twice_is_refused_with_its_lines(tmp_path):
     path.write_text(yaml.safe_dump(SMALL) + "field_kv_cm: 0.3\nlifetime_ms: 3\nfield_kv_cm: 0.5\n")
     with pytest.raises(DataError, match=r"'field_kv_cm' is given twice, first in line \d+"):
         load_detector(str(path))
+    merged = "one: {two: &a {<<: &b {key: 1}, key: 2}}\nthree: {<<: *a}\n"
+    assert parse(merged) == {"one": {"two": {"key": 2}}, "three": {"key": 2}}
 
 
 def test_no_message_speaks_pydantic(tmp_path):

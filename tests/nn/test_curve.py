@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hepfm.api import Tokens
 from hepfm.nn.curve import curve_index, curve_order
+from hepfm.nn.ragged import APART
 from hepfm.nn.rows import move_rows
 from hepfm.readers.hilbert import hilbert_index
 
@@ -44,8 +45,29 @@ def test_tokens_stay_with_their_event_and_part_and_can_go_back() -> None:
     moved = move_rows(tokens.x, order)
     for rows in (slice(0, 10), slice(10, 25), slice(25, 45), slice(45, 60)):
         assert sorted(moved[rows, 0].tolist()) == tokens.x[rows, 0].tolist()
-        assert bool((curve_index(positions[moved[rows, 0].long()]).diff() >= 0).all())
+        walked = positions[moved[rows, 0].long()].double() + 2**15  # the origin is the middle
+        assert bool((curve_index(walked).diff() >= 0).all())
     assert torch.equal(move_rows(moved, order.inverse()), tokens.x)
+
+
+@pytest.mark.parametrize("shape", [(-60, -600), (12, 9000, 3), (300, 300, 3), (-40, -40, -40, -40)])
+def test_neighbours_stay_close_wherever_a_part_lies(shape) -> None:
+    """Negative places, channels by the thousand, and a fifth part, which is moved by a large number."""
+    low = torch.tensor([float(min(side, 0)) for side in shape])
+    size = torch.tensor([abs(side) for side in shape])
+    generator = torch.Generator().manual_seed(1)
+    positions = (torch.rand(4000, len(shape), generator=generator) * size).floor() + low
+    for part in (0, 4):
+        tokens = Tokens(
+            x=positions.clone(),
+            positions=positions + part * APART,
+            offsets=torch.tensor([0, len(positions)]),
+            part=torch.full((len(positions),), part),
+        )
+        walk = move_rows(tokens.x, curve_order(tokens))
+        # The distance of neighbours in a grid of as many; of tokens in another order it is 10 to 600 times that.
+        spacing = (size.double().prod() / len(positions)) ** (1 / len(shape))
+        assert walk.diff(dim=0).abs().sum(1).median() < 2 * spacing
 
 
 def test_without_positions_the_order_is_kept() -> None:

@@ -18,7 +18,8 @@ SCANS = ("ssd", "s4d")
 
 def ssm(**options) -> Ssm:
     torch.manual_seed(0)
-    config = SsmConfig(**{"d_model": 32, "n_layers": 2, "n_heads": 4, "d_state": 8, "chunk": 16, **options})
+    of_ssd = {} if options.get("scan") == "s4d" else {"n_heads": 4, "chunk": 16}
+    config = SsmConfig(**{"d_model": 32, "n_layers": 2, "d_state": 8, **of_ssd, **options})
     return Ssm(config, n_positions=3)
 
 
@@ -121,7 +122,7 @@ def test_autocast_runs_in_bfloat16_close_to_float32(scan) -> None:
 @pytest.mark.parametrize("scan", SCANS)
 def test_drop_path_skips_whole_events_as_often_as_asked(scan) -> None:
     torch.manual_seed(0)
-    config = SsmConfig(d_model=8, n_layers=2, n_heads=2, d_state=4, drop_path=0.3, scan=scan)
+    config = SsmConfig(d_model=8, n_layers=2, d_state=4, drop_path=0.3, scan=scan)
     model = Ssm(config, n_positions=0)
     block, n = model.blocks[1], 4000
     assert isinstance(block, SsmBlock)
@@ -177,4 +178,9 @@ def test_impossible_configurations_are_refused() -> None:
         SsmConfig(d_state=5)
     with pytest.raises(pydantic.ValidationError, match="chunks"):
         SsmConfig(chunks=3)
-    assert SsmConfig(scan="s4d", d_model=50).shape()[0] == 50
+    for options, idle in (({"n_heads": 4}, "n_heads"), ({"chunk": 32}, "chunk")):
+        with pytest.raises(pydantic.ValidationError, match=f"{idle}: the scan s4d has none"):
+            SsmConfig(scan="s4d", **options)
+    config = SsmConfig(scan="s4d", d_model=50)
+    assert config.shape()[0] == 50
+    assert SsmConfig(**config.model_dump()) == config  # a resolved recipe spells the defaults out

@@ -146,6 +146,8 @@ def test_a_part_has_its_own_share_and_blocks_and_others_the_common_ones() -> Non
         ({"weights": {"dark": 0.5}}, "objective.weights.dark"),
         ({"parts": {"light": {"by": "channel", "block_units": 2}}}, "objective.parts.light"),
         ({"parts": {"light": {"hide": 0}, "charge": {"hide": 0}}}, "objective.parts"),
+        ({"weights": {"light": 0, "charge": 0}}, "objective.weights"),
+        ({"weights": {"light": 0}, "parts": {"charge": {"hide": 0}}}, "objective.weights"),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_key(options, where) -> None:

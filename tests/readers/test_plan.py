@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+from contextlib import ExitStack
 
 import pytest
 
@@ -26,6 +28,26 @@ def test_a_folder_that_is_filled_is_refused_with_who_fills_it(tmp_path):
     with claimed(tmp_path / "out", SIMULATION):
         agree(tmp_path / "out", SIMULATION, {"seed": 1})
     assert names(tmp_path / "out") == ["simulate.json"]
+
+
+def test_of_three_processes_one_fills_a_folder(tmp_path, monkeypatch):
+    """The second opens the lock's file, the first ends and removes it; the third must not make another."""
+    agree(tmp_path, SIMULATION, {"seed": 1})
+    first = ExitStack()
+    first.enter_context(claimed(tmp_path, SIMULATION))
+    flock = fcntl.flock
+
+    def late(*arguments):
+        monkeypatch.setattr("hepfm.locks.fcntl.flock", flock)
+        first.close()
+        flock(*arguments)
+
+    monkeypatch.setattr("hepfm.locks.fcntl.flock", late)
+    with claimed(tmp_path, SIMULATION):
+        third = claimed(tmp_path, SIMULATION)
+        with pytest.raises(DataError, match="another process fills"), third:
+            pass
+    assert names(tmp_path) == ["simulate.json"]
 
 
 def test_a_folder_that_got_no_plan_goes_again(tmp_path):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 import pytest
+from pydantic import BaseModel, model_validator
 
 from hepfm.api import ReaderSpec
 from hepfm.errors import DataError, RecipeError
@@ -17,6 +19,16 @@ SAMPLE = "sample:val"
 
 class Rude:
     """Fails to look at anything."""
+
+    class Config(BaseModel):
+        low: int = 0
+        high: int = 1
+
+        @model_validator(mode="after")
+        def _in_order(self) -> Self:
+            if self.low >= self.high:
+                raise ValueError("low must be below high")
+            return self
 
     @classmethod
     def sniff(cls, path: Path) -> bool:
@@ -55,3 +67,11 @@ def test_options_are_refused_in_words() -> None:
     assert "did you mean 'verify'?" in str(unknown.value)
     with pytest.raises(RecipeError, match="option verify: input should be a valid boolean"):
         open_reader(path, options={"verify": "perhaps"})
+
+
+@pytest.mark.usefixtures("rude")
+def test_options_that_contradict_one_another_are_refused_in_the_readers_words(tmp_path: Path) -> None:
+    (tmp_path / "a.rude").touch()
+    with pytest.raises(RecipeError) as refused:
+        open_reader(tmp_path / "a.rude", "rude", {"low": 2, "high": 1})
+    assert refused.value.what == "low must be below high"

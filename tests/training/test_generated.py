@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -32,12 +33,15 @@ DRAWN = {
 
 
 def test_two_steps_and_two_more_are_four_to_the_bit(make_run, figures, monkeypatch):
-    golden, request = make_run(**DRAWN)
+    noisy = DRAWN["data__train"] | {"noise": {"voxels": 60}}
+    golden, request = make_run(**DRAWN | {"data__train": noisy})
     train(request)
     assert golden.json()["effective"]["train_events"] == 15
     assert "tracks" in golden.json()["plugins"]
+    said = r"left out or changed in the events .* noise where a muon is: \d+\n"
+    assert re.search(said, golden.log_path.read_text())
 
-    broken, request = make_run(**DRAWN)
+    broken, request = make_run(**DRAWN | {"data__train": noisy})
     monkeypatch.setattr("hepfm.failpoints._passed", Counter())
     monkeypatch.setenv("HEPFM_FAILPOINT", "after-step:3:raise")
     with pytest.raises(RuntimeError, match="failpoint"):

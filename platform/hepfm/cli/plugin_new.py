@@ -24,6 +24,9 @@ HOOK_OF = {
 }
 """What can be written, and the hook that it registers with."""
 
+_BESIDE = {"modality": ("generators", "displays")}
+"""Hooks with which more of the same name is registered."""
+
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LONGEST = 40
 _EXAMPLE = "lower-case letters and digits, and words joined by '-', for example tile-calo"
@@ -54,8 +57,12 @@ def new(
     _check_folder(folder)
     words = {"NAME": name, "MODULE": _module(name), "CLASS": _class(name, kind)}
     templates = files("hepfm") / "scaffold"
-    for template in (templates / "every", templates / kind):
-        _write(template, folder, words)
+    try:
+        for template in (templates / "every", templates / kind):
+            _write(template, folder, words)
+    except OSError as error:
+        what = f"The folder cannot be written: {error.strerror}."
+        raise RecipeError(what, where=str(folder), fix="name another with --out") from error
     typer.echo(f"Written to {folder}. What to do next:")
     for command in (
         f"cd {shlex.quote(str(folder))}",
@@ -74,8 +81,9 @@ def _check_name(name: str, kind: str) -> None:
         fix = f"did you mean '{plain}'?" if _NAME.fullmatch(plain) and len(plain) <= _LONGEST else ""
         what = "'hepfm-' is put before it anyway" if name.startswith("hepfm-") else f"it takes {_EXAMPLE}"
         raise RecipeError(f"This cannot be a plugin's name: {what}.", where=where, fix=fix)
+    hooks = (HOOK_OF[kind], *_BESIDE.get(kind, ()))
     for info in plugins().infos:
-        if info.name == name or name in info.registered.get(HOOK_OF[kind], ()):
+        if info.name == name or any(name in info.registered.get(hook, ()) for hook in hooks):
             raise RecipeError(
                 f"The plugin '{info.name}' ({info.distribution} {info.version}) has taken this name.",
                 where=where,

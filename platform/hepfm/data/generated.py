@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 from functools import cached_property
@@ -90,6 +91,10 @@ class GeneratorSource:
             if max(first, low) < min(stop, high):
                 return max(first, low), min(stop, high)
         return None
+
+    def counts(self) -> Counter[str]:
+        """What the generator left out or changed in this process so far, in its words."""
+        return self.events.counts()
 
     def read(self, indices: Any, labels: bool = False) -> Batch:
         """The events at these indices ``(B,)``, in this order, made, cut and checked.

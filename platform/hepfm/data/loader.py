@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -40,6 +40,7 @@ class Step:
         n_events: Events of the global batch.
         cost: Stored rows of the global batch; of a generator's events, those of this rank's share.
         wait_s: Time that the step waited for it.
+        left_out: What a generator left out or changed in this rank's events, in its words.
     """
 
     epoch: int
@@ -48,6 +49,7 @@ class Step:
     n_events: int
     cost: int
     wait_s: float
+    left_out: Counter[str]
 
 
 @dataclass(frozen=True)
@@ -72,15 +74,17 @@ class _Share(torch.utils.data.Dataset[Any]):
         self._source, self._rank, self._world = source, rank, world
         self._micro_batch_cost, self._labels, self._together = micro_batch_cost, labels, together
 
-    def __getitem__(self, planned: _Planned) -> Parcel | HepfmError:
+    def __getitem__(self, planned: _Planned) -> tuple[Parcel, Counter[str]] | HepfmError:
         try:
-            return Parcel.wrap(self.read(planned))
+            batches, left_out = self.read(planned)
+            return Parcel.wrap(batches), left_out
         except HepfmError as error:
             return error
 
-    def read(self, planned: _Planned) -> list[Batch]:
-        """This rank's micro-batches, numpy, each with its events in the order of the files."""
-        return self._source.share(
+    def read(self, planned: _Planned) -> tuple[list[Batch], Counter[str]]:
+        """This rank's micro-batches, numpy, each in the order of the files; what a generator left out."""
+        before = self._source.counts()
+        batches = self._source.share(
             planned.indices,
             planned.costs,
             rank=self._rank,
@@ -89,6 +93,7 @@ class _Share(torch.utils.data.Dataset[Any]):
             labels=self._labels,
             together=self._together,
         )
+        return batches, self._source.counts() - before
 
 
 class Loader:
@@ -144,7 +149,7 @@ class Loader:
         read = self._read_in_background() if self._workers else self._read_here()
         while True:
             began = time.perf_counter()
-            planned, micro_batches = next(read)
+            planned, micro_batches, left_out = next(read)
             wait_s = time.perf_counter() - began
             cost = int(planned.costs.sum(dtype=np.int64))
             if isinstance(self._source, GeneratorSource):
@@ -157,6 +162,7 @@ class Loader:
                 n_events=len(planned.indices),
                 cost=cost,
                 wait_s=wait_s,
+                left_out=left_out,
             )
 
     def _plan(self) -> Iterator[_Planned]:
@@ -166,11 +172,12 @@ class Loader:
             yield _Planned(cursor.epoch, after, indices, self._order.costs[indices])
             cursor = after
 
-    def _read_here(self) -> Iterator[tuple[_Planned, list[Batch]]]:
+    def _read_here(self) -> Iterator[tuple[_Planned, list[Batch], Counter[str]]]:
         for planned in self._plan():
-            yield planned, [to_torch(batch) for batch in self._share.read(planned)]
+            batches, left_out = self._share.read(planned)
+            yield planned, [to_torch(batch) for batch in batches], left_out
 
-    def _read_in_background(self) -> Iterator[tuple[_Planned, list[Batch]]]:
+    def _read_in_background(self) -> Iterator[tuple[_Planned, list[Batch], Counter[str]]]:
         in_flight: deque[_Planned] = deque()
 
         def noting(plans: Iterator[_Planned]) -> Iterator[_Planned]:
@@ -203,7 +210,8 @@ class Loader:
             for item in steps:
                 if isinstance(item, HepfmError):
                     raise item
-                yield in_flight.popleft(), item.unwrap()
+                parcel, left_out = item
+                yield in_flight.popleft(), parcel.unwrap(), left_out
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise

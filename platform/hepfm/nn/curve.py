@@ -16,23 +16,29 @@ from hepfm.api import Tokens
 from hepfm.nn.ragged import event_index
 from hepfm.nn.rows import RowMap
 
-INDEX_BITS = 30
+INDEX_BITS = 62
 """Bits of a curve's index, shared by the axes."""
 
 AXIS_BITS = 16
-"""Most bits of an axis."""
+"""Most bits of an axis: detectors have some ten thousand channels."""
+
+
+def axis_bits(n_axes: int) -> int:
+    """Bits of each of so many axes: 16 of three, 15 of four."""
+    return min(AXIS_BITS, INDEX_BITS // max(1, n_axes))
 
 
 def curve_index(positions: Tensor) -> Tensor:
     """``(T,)`` int64, place along the Hilbert curve of the cell of side 1 that holds a position.
 
     Args:
-        positions: ``(T, P)``; 16 bits an axis, 10 of three axes. What lies outside is moved to the edge.
+        positions: ``(T, P)``, from 0 to below 2 to the power of `axis_bits`. What lies outside is moved to
+            the edge.
     """
     n_axes = positions.shape[1]
     if not n_axes:
         return torch.zeros(len(positions), dtype=torch.int64, device=positions.device)
-    bits = min(AXIS_BITS, INDEX_BITS // n_axes)
+    bits = axis_bits(n_axes)
     cells = positions.double().floor().clamp(0, (1 << bits) - 1).long()
     x = list(cells.unbind(1))
     for shift in range(bits - 1, 0, -1):
@@ -56,9 +62,14 @@ def curve_index(positions: Tensor) -> Tensor:
 
 
 def curve_order(tokens: Tokens) -> RowMap:
-    """Moves tokens into the order of (event, part, place along the curve); equal places keep theirs."""
+    """Moves tokens into the order of (event, part, place along the curve); equal places keep theirs.
+
+    Positions may be negative: the origin is the middle of the curve.
+    """
+    middle = 1 << axis_bits(tokens.positions.shape[1]) - 1
+    along = curve_index(tokens.positions.double() + middle).argsort(stable=True)
     group = event_index(tokens.offsets) << 8 | tokens.part
-    order = (group << INDEX_BITS | curve_index(tokens.positions)).argsort(stable=True)
+    order = along[group[along].argsort(stable=True)]
     back = torch.empty_like(order)
     back[order] = torch.arange(len(order), device=order.device)
     return RowMap(order, order[:0], back, order[:0])

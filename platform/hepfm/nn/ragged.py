@@ -60,8 +60,8 @@ def pack_parts(parts: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tokens:
     """Tokens of several parts as one packed sequence: events in order, and in each one the parts in order.
 
     The third cell along x and the third tick of a trace have nothing to do with one another. So that they are
-    not taken for neighbours, part i is moved by i times `APART` along every axis: further than events reach,
-    and than the longest wavelength of `hepfm.nn.rotary`.
+    not taken for neighbours, part i is moved by i times `APART` along every axis: further than the longest
+    wavelength of `hepfm.nn.rotary`, and than images reach.
 
     Args:
         parts: For each part ``x (T_part, D)``, ``positions (T_part, P_part)`` and ``offsets (B+1,)``. Parts

@@ -56,7 +56,7 @@ class SsmConfig(BaseModel):
     d_state: int = Field(default=32, gt=0, multiple_of=2)
     """Width of a state: numbers that each channel remembers."""
     chunk: int = Field(default=64, ge=2)
-    """Rows that ssd computes at once; changes the speed alone."""
+    """Rows that ssd computes at once; changes the speed alone. s4d has none, and no heads."""
     order: Literal["hilbert", "packed"] = "hilbert"
     """hilbert: tokens are read along a Hilbert curve through positions; packed: as the modality has them."""
     drop_path: float = Field(default=0.0, ge=0, lt=1)
@@ -68,9 +68,14 @@ class SsmConfig(BaseModel):
         return self.d_model or d_model, self.n_layers or n_layers, self.n_heads or n_heads
 
     @model_validator(mode="after")
-    def _heads_divide_the_width(self) -> Self:
+    def _fits_the_scan(self) -> Self:
         d_model, _, n_heads = self.shape()
-        if self.scan == "ssd" and (n_heads % 2 or d_model % n_heads):
+        if self.scan == "s4d":
+            # A resolved recipe spells the defaults out, and goes on.
+            given = {name: getattr(self, name) for name in ("n_heads", "chunk")}
+            if idle := [n for n, value in given.items() if value != type(self).model_fields[n].default]:
+                raise ValueError(f"{' and '.join(idle)}: the scan s4d has none; leave it out, or take ssd")
+        elif n_heads % 2 or d_model % n_heads:
             raise ValueError(f"n_heads {n_heads} must be even, and d_model {d_model} a multiple of it")
         return self
 

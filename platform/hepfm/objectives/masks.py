@@ -75,11 +75,18 @@ def check_masks(config: MaskConfig, parts: Collection[str]) -> None:
             where="objective.whole",
             fix="leave it out, or name a second part in data.parts",
         )
-    if not any(_share(config, part) or config.whole.get(part) for part in parts):
+    hidden = [part for part in parts if _share(config, part) or config.whole.get(part)]
+    if not hidden:
         raise RecipeError(
             "Nothing is ever hidden, so there is nothing to learn.",
             where="objective.parts",
             fix="give a part a share to hide, or a probability in objective.whole",
+        )
+    if not any(config.weights.get(part, 1.0) for part in hidden):
+        raise RecipeError(
+            "What is hidden counts for nothing, so there is nothing to learn.",
+            where="objective.weights",
+            fix="give a part that is hidden a weight above 0",
         )
 
 

@@ -95,7 +95,9 @@ def open_reader(
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        if first["loc"] and first["loc"][0] in cls.Config.model_fields:
+        if not first["loc"]:
+            what, fix = first["msg"].removeprefix("Value error, "), "correct the options"
+        elif first["loc"][0] in cls.Config.model_fields:
             what, fix = f"option {key}: {first['msg'].lower()}", f"found {first['input']!r}"
         else:
             what, fix = f"the reader has no option '{key}'", did_you_mean(key, cls.Config.model_fields)

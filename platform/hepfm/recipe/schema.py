@@ -161,7 +161,7 @@ class Train(Section):
     validate_events: int | None = Field(default=None, gt=0)
     """The first events of the validation data; by default all."""
     marginal_events: int = Field(default=1024, gt=0)
-    """Training events from which the no-learning baseline takes its marginals."""
+    """Training events from which the no-learning baseline takes its marginals, where it needs any."""
     max_bad_steps: int = Field(default=10, gt=0)
     """Steps in a row with a loss or gradient that is not finite, after which the run stops."""
 

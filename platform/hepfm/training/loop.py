@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -23,6 +24,8 @@ from hepfm.training.schedule import learning_rate
 from hepfm.training.session import Session
 from hepfm.training.step import train_step
 from hepfm.training.validate import validate
+
+_log = logging.getLogger(__name__)
 
 
 def run_loop(session: Session) -> str | None:
@@ -54,6 +57,9 @@ def run_loop(session: Session) -> str | None:
     if session.saved is None or session.saved.step != state.step:
         snapshot.save(session)
     snapshot.finish(session)
+    if session.left_out:
+        said = ", ".join(f"{what}: {n}" for what, n in sorted(session.left_out.items()))
+        _log.warning("left out or changed in the events that this rank trained on since it began: %s", said)
     return None if done else stop
 
 
@@ -61,6 +67,8 @@ def run_loop(session: Session) -> str | None:
 def observe_marginals(session: Session) -> None:
     """Collects what the no-learning baseline predicts with, from the first training events."""
     objective, ranks = session.engine.module.objective, session.ranks
+    if not objective.marginals():  # nothing to be told of the events
+        return
     for buffer in objective.marginals():
         buffer.zero_()
     for batch in _each_once(session, session.train, session.recipe.train.marginal_events):
@@ -139,6 +147,7 @@ def _step(session: Session, steps: Iterator[Step]) -> str | None:
         )
     state.step += 1
     state.cursor = batch.cursor
+    session.left_out += batch.left_out
     if result.taken and session.ema is not None:
         session.ema.update()
         state.averaged = session.ema.updates

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ class Session:
         callbacks: On rank 0, those of plugins.
         clock: On rank 0, for the effective training time.
         deadline: `time.monotonic` at which this rank asks to stop.
+        left_out: What a generator left out or changed in this rank's training events so far.
     """
 
     recipe: Recipe
@@ -61,6 +63,7 @@ class Session:
     callbacks: Sequence[Callback] = ()
     clock: Clock | None = None
     deadline: float | None = None
+    left_out: Counter[str] = field(default_factory=Counter)
 
     def stop_asked(self) -> str | None:
         """Why this rank asks to stop after the step: a signal, the run's stop file, or its time limit."""

@@ -89,11 +89,11 @@ def _train(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks)
         if ranks.world == 1:  # what was begun before it went wrong; several ranks may not all be there
             with suppress(Exception):
                 snapshot.finish(session)
-        ranks.leave_watch()  # nobody waits for what follows
-        session.saver.settle()  # a thread would go on writing when the run's lock is free again
         raise
     finally:
         ranks.leave_watch()  # nobody waits for what follows
+        if status == "failed":  # a thread would go on writing when the run's lock is free again
+            session.saver.settle()
         if session.recorder is not None:
             session.recorder.close(status)
     for callback in session.callbacks:

@@ -90,8 +90,7 @@ class Geant4Transport:
         """
         pipe = self._pipe or self._begin()
         seeds = [int(bits(s) >> np.uint64(33)) + 1 for _ in range(2)]
-        pipe.send((seeds, self._plain(primaries)))
-        return simulated(self._answer(pipe), primaries, self._centre)
+        return simulated(self._answer(pipe, (seeds, self._plain(primaries))), primaries, self._centre)
 
     def close(self) -> None:
         """Ends Geant4's process; another event begins a new one."""
@@ -127,12 +126,12 @@ class Geant4Transport:
             )
         pipe = self._pipe = Connection(ours.detach())
         self._end = weakref.finalize(self, _end, pipe, process, self._said)
-        pipe.send(self._setup)
-        self._answer(pipe)
+        self._answer(pipe, self._setup)
         return pipe
 
-    def _answer(self, pipe: Connection) -> Any:
+    def _answer(self, pipe: Connection, message: Any) -> Any:
         try:
+            pipe.send(message)
             kind, content = pipe.recv()
         except (EOFError, ConnectionError):
             kind, content = "failed", _complaint(self._said)

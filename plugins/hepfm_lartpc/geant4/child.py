@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from multiprocessing.connection import Connection
@@ -212,6 +213,9 @@ def serve(pipe: Connection) -> None:
 
 def main() -> None:
     """Serves the pipe whose number is the first argument."""
+    # Ctrl-C on a terminal and many a SIGTERM reach all processes of a run, which decides what follows.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     pipe = Connection(int(sys.argv[1]))
     status = 0
     try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -109,6 +111,32 @@ def test_an_event_depends_on_its_own_random_numbers_alone(geant4, stand_ins):
         np.testing.assert_array_equal(first.tracks.species, other.tracks.species)
     different = geant4(event, stream(5, "transport", 9))
     assert len(different.deposits) != len(first.deposits)
+
+
+def child_of(transport):
+    """The number of its process."""
+    return next(one.pid for one in transport._end.peek()[2] if hasattr(one, "pid"))
+
+
+def test_signals_to_all_processes_of_a_run_end_it_not(geant4):
+    event = primaries((sp.MUON_MINUS, 50.0, ORIGIN))
+    geant4(event, stream(8, "transport", 0))
+    child = child_of(geant4)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        os.kill(child, number)
+    geant4(event, stream(8, "transport", 1))
+    assert child_of(geant4) == child
+
+
+def test_a_process_that_was_killed_is_told_of_and_another_one_begins(geant4):
+    event = primaries((sp.MUON_MINUS, 50.0, ORIGIN))
+    first = geant4(event, stream(9, "transport", 0))
+    os.kill(child_of(geant4), signal.SIGKILL)
+    os.waitid(os.P_PID, child_of(geant4), os.WEXITED | os.WNOWAIT)
+    with pytest.raises(DataError, match="its process ended"):
+        geant4(event, stream(9, "transport", 1))
+    again = geant4(event, stream(9, "transport", 0))
+    np.testing.assert_array_equal(first.deposits.energy_mev, again.deposits.energy_mev)
 
 
 def test_parents_come_before_their_children_and_share_their_interaction(geant4):

@@ -55,7 +55,7 @@ class Tracks:
 
     def __init__(self, config, *, seed, parts=None):
         self.config, self.seed = config, seed
-        self.factor = 1.0
+        self.factor, self.covered = 1.0, 0
         if config.calibration is not None:
             path = config.calibration
             if not path.is_file():
@@ -101,7 +101,9 @@ class Tracks:
             loss *= 1 + 0.1 * -2 * np.log(np.abs(rng.normal(size=len(voxel))))
         cell, row = np.unique(voxel @ [config.grid**2, config.grid, 1], return_inverse=True)
         energy = np.bincount(row, loss, len(cell)).clip(0.01)
-        noise = np.setdiff1d(rng.integers(0, config.grid**3, rng.poisson(config.noise.voxels)), cell)
+        drawn = np.unique(rng.integers(0, config.grid**3, rng.poisson(config.noise.voxels)))
+        noise = np.setdiff1d(drawn, cell)
+        self.covered += len(drawn) - len(noise)
         energy = np.concatenate([energy, rng.exponential(config.noise.energy_mev, len(noise))])
         semantic = np.concatenate([np.ones(len(cell)), np.full(len(noise), 4)]).astype(np.int8)
         cell = np.concatenate([cell, noise])
@@ -126,6 +128,9 @@ class Tracks:
                 "hilbert_column": "voxel",
             },
         )
+
+    def counts(self):
+        return {"noise where a muon is": self.covered} if self.covered else {}
 
     def close(self):
         pass
