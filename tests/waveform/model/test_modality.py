@@ -71,6 +71,16 @@ def test_one_sampling_period_is_needed(make_schema, make_modality, period):
         make_modality(make_schema(sample_ns=period))
 
 
+@pytest.mark.parametrize(
+    "attribute",
+    [{"noise_adc": n} for n in (0, -1.0, float("nan"), "2")]
+    + [{"adc_range": ends} for ends in (5, [4095, 0], ["0", "9"], [0, 9, 10], [0, float("nan")])],
+)
+def test_attributes_that_make_no_sense_are_refused(make_schema, make_modality, attribute):
+    with pytest.raises(DataError, match=f"attribute '{next(iter(attribute))}'"):
+        make_modality(make_schema(**attribute))
+
+
 def test_lengths_must_say_what_they_count(make_schema, make_modality):
     schema = make_schema()
     traces = {**schema.tables["traces"], "n_samples": Column(dtype="int32")}
