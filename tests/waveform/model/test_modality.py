@@ -35,6 +35,7 @@ def test_columns_beyond_these_may_be_missing(make_schema, make_modality, pulses,
     tables = modality.augment(packed([event]), _draws(1))
     units = modality.units(tables)
     assert (units.positions[:, 2] == 0).all()
+    assert set(units.groups) == {"channel"}  # hiding the only plane would hide nothing, in silence
     shown = modality.visible_tables(units, torch.ones(len(units.positions), dtype=torch.bool))
     assert set(shown["traces"].columns) == {"channel", "start_tick", "n_samples"}
 
