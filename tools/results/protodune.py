@@ -77,11 +77,13 @@ class Guesses:
         without: ``(N,)``: interpolated between channels; of hidden planes from where the wires of the others
             cross, or, where the data does not tell where they do, the other planes' mean height at the tick.
         apart: ``(N,)`` channels between the seen ones on both sides.
+        kind: ``(N,)`` which plane of which detector: a rule's fit is for each.
     """
 
     hidden: Hidden
     without: Array
     apart: Array
+    kind: Array
 
 
 Crossings = dict[str, Array | None]
@@ -105,13 +107,16 @@ def guesses(trained: Trained, path: Path, frames: list[Frame], *, by: str, acros
     """Of the events of a store, whose windows are given."""
     hidden = hidden_of(trained, path, "charge")
     without, apart = np.zeros(len(hidden.truth)), np.zeros(len(hidden.truth), int)
+    kind = hidden.plane.astype(int)
     noise = trained.recipe.data.parts["charge"].options()["noise_adc"]
     for event, frame in enumerate(frames):
         of = hidden.event == event
+        detector = next(name for name in DETECTORS if name in frame.name)
+        kind[of] += 3 * list(DETECTORS).index(detector)
         values, plane = np.arcsinh(frame.adc / noise), frame.columns["plane"]
         row = np.searchsorted(frame.channel, hidden.channel[of])
         if by == "plane":
-            lines = next(lines for name, lines in across.items() if name in frame.name)
+            lines = across[detector]
             if lines is None:
                 without[of] = profile(values, np.isin(plane, hidden.plane[of]))[hidden.tick[of]]
             for number in () if lines is None else np.unique(hidden.plane[of]):
@@ -125,18 +130,18 @@ def guesses(trained: Trained, path: Path, frames: list[Frame], *, by: str, acros
             values, np.isin(frame.channel, hidden.channel[of]), plane, frame.channel
         )
         without[of], apart[of] = filled[row, hidden.tick[of]], span[row]
-    return Guesses(hidden, without, apart)
+    return Guesses(hidden, without, apart, kind)
 
 
 def errors(train: Guesses, held: Guesses) -> dict[str, Array]:
     """Squared error of each hidden held-out sample, of each way to guess it. Fits are of training windows."""
     plane, truth = held.hidden.plane, held.hidden.truth
     mean = np.bincount(train.hidden.plane, train.hidden.truth) / np.bincount(train.hidden.plane)
-    fit = fitted(train.without, train.hidden.truth, train.hidden.plane)
+    fit = fitted(train.without, train.hidden.truth, train.kind)
     ways = {
         "nothing": mean[plane],
         "rule": held.without,
-        "fitted rule": applied(fit, held.without, plane),
+        "fitted rule": applied(fit, held.without, held.kind),
         "model": held.hidden.expected,
     }
     return {name: np.square(guess - truth) for name, guess in ways.items()}
