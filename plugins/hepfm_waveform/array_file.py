@@ -12,7 +12,7 @@ from hepfm.readers import safety
 from hepfm.readers.chunks import ChunkCache
 from hepfm.readers.handle import Handle
 from hepfm_waveform.npy import NpyArchive
-from hepfm_waveform.reader import Array
+from hepfm_waveform.reader import Array, number
 
 
 class ArrayFile(Protocol):
@@ -71,10 +71,11 @@ class H5Arrays:
         return values
 
     def sample_ns(self, name: str) -> float | None:
-        with safety.reading(f"{self._path}, attribute sample_ns"):
+        where = f"{self._path}, attribute sample_ns"
+        with safety.reading(where):
             file = self._handle.file()
             found = file[name].attrs.get("sample_ns", file.attrs.get("sample_ns"))
-            return None if found is None else float(found)
+        return None if found is None else number(found, where=where)
 
     def close(self) -> None:
         self._handle.close()

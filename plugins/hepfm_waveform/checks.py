@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from hepfm.api import PartSchema, RaggedTables
@@ -24,7 +26,7 @@ _WORDS = {"iu": "whole numbers", "f": "floating-point numbers", "iuf": "numbers"
 
 
 def check_schema(schema: PartSchema, config: WaveformConfig) -> None:
-    """Raises `DataError` for a column that is missing or of another type, and for no sampling period."""
+    """Raises `DataError` for columns that are missing or of another type, and for senseless attributes."""
     where = f"schema of kind {schema.kind}"
     place = ("traces", "position_mm", "f", (3,))
     needed = (*_NEEDED, place) if config.geometry == "position" else _NEEDED
@@ -48,12 +50,33 @@ def check_schema(schema: PartSchema, config: WaveformConfig) -> None:
             fix="Give the column lengths_of='samples' in the reader's schema.",
         )
     period = schema.attributes.get("sample_ns")
-    if isinstance(period, bool) or not isinstance(period, int | float) or not 0 < period < float("inf"):
+    if not _is_positive(period):
         raise DataError(
             f"Waveforms need the attribute 'sample_ns', one sampling period in ns; found {period!r}.",
             where=f"{where}, attributes",
             fix="Give it in the reader's options. Channels of another period make a part of their own.",
         )
+    noise, ends = schema.attributes.get("noise_adc", 1.0), schema.attributes.get("adc_range", (0, 1))
+    if not _is_positive(noise):
+        raise DataError(
+            f"The attribute 'noise_adc' of waveforms is no size of a noise: {noise!r}.",
+            where=f"{where}, attributes",
+            fix="Give one above 0, or leave the attribute out.",
+        )
+    if (
+        not isinstance(ends, list | tuple)
+        or [type(end) in (int, float) for end in ends] != [True, True]
+        or not ends[0] < ends[1]
+    ):
+        raise DataError(
+            f"The attribute 'adc_range' of waveforms is no lowest and highest count: {ends!r}.",
+            where=f"{where}, attributes",
+            fix="Give two numbers, such as [0, 4095], or leave the attribute out.",
+        )
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
 
 
 def check_evenness(tables: RaggedTables, sample_ns: float) -> None:

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
@@ -18,7 +19,7 @@ from hepfm.api import Column
 from hepfm.errors import DataError
 from hepfm.readers import safety
 from hepfm_waveform.h5 import H5Reader, event_groups, has_event
-from hepfm_waveform.reader import Array, Parts
+from hepfm_waveform.reader import Array, Parts, number
 from hepfm_waveform.schema import sample_type, waveform_schema
 
 _LABEL = re.compile(r"label_(-?\d+)")
@@ -50,7 +51,13 @@ class GoopReader(H5Reader):
     @classmethod
     def sniff(cls, path: Path) -> bool:
         """Whether the first event has a label with ``adc`` and ``pmt_id``."""
-        return has_event(path, lambda event: any("adc" in g and "pmt_id" in g for g in event.values()))
+        return has_event(
+            path,
+            lambda event: any(
+                isinstance(group, h5py.Group) and "adc" in group and "pmt_id" in group
+                for group in event.values()
+            ),
+        )
 
     def __init__(self, path: Path, config: Config | None = None) -> None:
         self.open(Path(path))
@@ -63,7 +70,7 @@ class GoopReader(H5Reader):
             pedestal = self.attribute("config", "pedestal")
             if pedestal is None:
                 raise DataError("the samples are digitised, and have no pedestal", where=f"{path}, config")
-            self._pedestal = float(pedestal)
+            self._pedestal = number(pedestal, where=f"{path}, attribute config/pedestal")
         self._rows: Array | None = None
         self.parts = {
             "light": waveform_schema(

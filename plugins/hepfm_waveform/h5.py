@@ -13,7 +13,7 @@ import h5py
 from hepfm.errors import DataError
 from hepfm.readers import safety
 from hepfm.readers.handle import Handle
-from hepfm_waveform.reader import Array, WaveformReader
+from hepfm_waveform.reader import Array, WaveformReader, number
 
 _EVENT = re.compile(r"event_(\d+)")
 
@@ -57,8 +57,7 @@ class H5Reader(WaveformReader):
         found, where = self.attribute("config", name), f"{self.path}, attribute config/{name}"
         if found is None:
             raise DataError(f"the configuration has no {name}", where=where, fix="make the file again")
-        with safety.reading(where):
-            period = float(found) * unit_ns
+        period = number(found, where=where) * unit_ns
         if not 0 < period < math.inf:
             raise DataError(f"{name} is {found}", where=where, fix="make the file again")
         return period

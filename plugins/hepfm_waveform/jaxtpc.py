@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from hepfm.errors import DataError
 from hepfm.readers import safety
 from hepfm_waveform.h5 import H5Reader, event_groups, has_event
-from hepfm_waveform.reader import Array, Parts
+from hepfm_waveform.reader import Array, Parts, number, whole
 from hepfm_waveform.schema import sample_type, waveform_schema
 
 _PLANES = ("U", "V", "Y")
@@ -133,7 +133,9 @@ class JaxtpcReader(H5Reader):
             traces["plane"].append(np.full(len(begins), volume * self._wires.shape[1] + plane))
             traces["start_tick"].append(tick[begins])
             traces["n_samples"].append(np.diff(begins, append=len(wire)))
-            pedestal = float(self.attribute(group, "pedestal", 0))
+            pedestal = number(
+                self.attribute(group, "pedestal", 0), where=f"{self.path}, attribute {group}/pedestal"
+            )
             traces["pedestal_adc"].append(np.full(len(begins), pedestal))
         joined = {name: np.concatenate(rows) for name, rows in traces.items()}
         return {"charge": {"samples": {"adc": np.concatenate(adc)}, "traces": joined}}, {}
@@ -148,7 +150,9 @@ class JaxtpcReader(H5Reader):
                 what = f"the plane has no {axis}_start"
                 raise DataError(what, where=f"{self.path}, field {group}", fix="make the file again")
             self.numbers(f"{group}/delta_{axis}", (size,))
-            found[axis] = int(start) + self.values(f"{group}/delta_{axis}").cumsum(dtype=np.int64)
+            where = f"{self.path}, attribute {group}/{axis}_start"
+            first = whole(number(start, where=where), where=where)
+            found[axis] = first + self.values(f"{group}/delta_{axis}").cumsum(dtype=np.int64)
         wire, tick = found["wire"], found["time"]
         if size and (wire.min() < 0 or wire.max() >= n_wires or tick.min() < 0):
             what = f"a sample is of no wire of 0 to {n_wires - 1}, or before tick 0"

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import h5py
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from hepfm.api import PartSchema
 from hepfm.errors import DataError
@@ -41,7 +41,7 @@ class LegendReader(H5Reader):
 
         model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-        channels: tuple[int, ...] | None = None
+        channels: Annotated[tuple[int, ...], Field(min_length=1)] | None = None
         """Numbers of the channels to read; by default all."""
         charge: tuple[int, ...] = ()
         """Channels of germanium detectors, which become the part charge. With hit they are known from it."""
@@ -141,7 +141,7 @@ class LegendReader(H5Reader):
         found = self.numbers(name, (self.n_events,))
         unit = found.attrs.get("units", "ns")
         unit = unit.decode() if isinstance(unit, bytes) else unit
-        if unit not in _NS:
+        if not isinstance(unit, str) or unit not in _NS:
             raise DataError(f"the unit of time '{unit}' is not known", where=f"{self.path}, field {name}")
         return self.values(name).astype(np.float64) * _NS[unit]
 
@@ -169,11 +169,13 @@ class LegendReader(H5Reader):
         inputs: Parts = {}
         for part, channels in self._channels.items():
             samples = [self.values(self._samples[channel][0], index) for channel in channels]
+            time_ns = np.array([self._t0[channel][index] for channel in channels])
+            tick_ns = float(self.parts[part].attributes["sample_ns"])
             traces: Mapping[str, Any] = {
                 "channel": channels,
-                "start_tick": np.zeros(len(channels)),
+                "start_tick": np.rint((time_ns - time_ns.min()) / tick_ns),
                 "n_samples": [len(values) for values in samples],
-                "time_ns": [self._t0[channel][index] for channel in channels],
+                "time_ns": time_ns,
             }
             if "pedestal_adc" in self._known:
                 pedestals = [self.values(f"{self._group[channel]}/baseline", index) for channel in channels]

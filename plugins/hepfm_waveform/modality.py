@@ -88,14 +88,14 @@ class Waveform:
         if config.suppress_noise is not None:
             height = compress(torch.tensor(config.suppress_noise))
             windows = windows.keep((windows.value.abs() > height.to(windows.value.device)).any(1))
+        groups = {"channel": (windows.plane.clamp_min(0) << 32) | (windows.channel & 0xFFFFFFFF)}
+        if "plane" in self.schema.tables["traces"]:  # else all would be one, of which nothing can be hidden
+            groups["plane"] = windows.plane
         return Units(
             positions=self._positions(windows),
             offsets=windows.offsets,
             payload=windows,
-            groups={
-                "channel": (windows.plane.clamp_min(0) << 32) | (windows.channel & 0xFFFFFFFF),
-                "plane": windows.plane,
-            },
+            groups=groups,
         )
 
     def target(self, units: Units, hidden: torch.Tensor) -> Target:

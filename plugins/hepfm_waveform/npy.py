@@ -206,6 +206,8 @@ def read_header(stream: IO[bytes], *, where: str) -> Header:
         raise DataError(
             f"this is no numpy array ({error})", where=where, fix="make the file again"
         ) from error
+    if min(shape, default=0) < 0:
+        raise DataError(f"an axis is {min(shape)} long", where=where, fix="make the file again")
     if dtype.hasobject:
         what = "arrays of Python objects are refused: they are pickles, which could run any code"
         raise DataError(what, where=where, fix="save it as an array of numbers (all rows of one length)")

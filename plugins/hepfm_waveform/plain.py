@@ -10,7 +10,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import h5py
 import numpy as np
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from hepfm.errors import DataError, RecipeError, did_you_mean
 from hepfm.readers import safety
 from hepfm_waveform.array_file import ArrayFile, H5Arrays, NpyArrays
-from hepfm_waveform.reader import Array, Parts, WaveformReader, whole_traces
+from hepfm_waveform.reader import Array, Parts, WaveformReader, whole, whole_traces
 from hepfm_waveform.schema import plane_of, sample_type, waveform_schema
 
 _AXES = {1: "t", 2: "ct", 3: "ect"}
@@ -44,7 +44,7 @@ class PlainReader(WaveformReader):
 
         part: str = "charge"
         """Name of the part that the events get: charge or light."""
-        dataset: str | tuple[str, ...] = "adc"
+        dataset: str | Annotated[tuple[str, ...], Field(min_length=1)] = "adc"
         """Name of the array in the file, several of them, or a pattern (raw_*)."""
         axes: str | None = None
         """The array's axes in order: e event, c channel, t sample; by default ect, ct or t."""
@@ -140,7 +140,7 @@ class PlainReader(WaveformReader):
     def _axes_of(self, name: str) -> str:
         shape = self._file.shape(name)
         axes = self.options.axes or _AXES.get(len(shape), "")
-        if len(axes) != len(shape):
+        if not axes or len(axes) != len(shape):
             what = f"the array has {len(shape)} axes {shape}, and the option axes says " + (axes or "none")
             raise DataError(what, where=f"{self.path}, {name}", fix="set the reader's option axes, e.g. ect")
         return axes
@@ -160,7 +160,11 @@ class PlainReader(WaveformReader):
                 f"{name} {count}" for name, count in counts.items()
             )
             raise DataError(what, where=where, fix="name arrays of the same channels (dataset)")
-        channel = self._column(options.channels, (n,)) if options.channels else np.arange(n)
+        channel = np.arange(n)
+        if options.channels:
+            channel = whole(
+                self._column(options.channels, (n,)), np.int32, where=f"{where}, {options.channels}"
+            )
         if len(np.unique(channel)) < n:
             raise DataError("a channel's number is there twice", where=f"{where}, {options.channels}")
         columns: dict[str, Array] = {"channel": channel}
@@ -203,9 +207,7 @@ class PlainReader(WaveformReader):
         if rest == "tc":
             samples = samples.T
         columns: Mapping[str, Array] = self._columns
-        return {
-            self.options.part: whole_traces(samples.reshape(-1, samples.shape[-1])[self._good], **columns)
-        }, {}
+        return {self.options.part: whole_traces(np.atleast_2d(samples)[self._good], **columns)}, {}
 
     def close(self) -> None:
         """Closes the file."""

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from hepfm.api import Batch, PartSchema, Sample, Tables
+from hepfm.errors import DataError
 from hepfm.random import stable_id
 from hepfm.readers.checks import bad_events, event_indices
 from hepfm.readers.digest import file_digest, json_digest
@@ -60,8 +61,25 @@ class WaveformReader:
         samples = []
         for index in event_indices(indices, len(self), path=self.path).tolist():
             inputs, truth = self.event(index, labels=labels)
+            inputs, truth = (self._whole(half, event=index) for half in (inputs, truth))
             samples.append(Sample(event_id=stable_id(digest, index), parts=inputs, labels=truth))
         return pack(samples, self.parts, labels=labels)
+
+    def _whole(self, half: Parts, *, event: int) -> Parts:
+        """The tables with whole numbers where the schema has them, which must fit into its types."""
+
+        def fitting(values: Any, part: str, table: str, name: str) -> Any:
+            dtype = np.dtype(self.parts[part].tables[table][name].dtype)
+            where = f"{self.path}, event {event}, field {part}/{table}/{name}"
+            return whole(values, dtype, where=where) if dtype.kind in "iu" else values
+
+        return {
+            part: {
+                table: {name: fitting(values, part, table, name) for name, values in columns.items()}
+                for table, columns in tables.items()
+            }
+            for part, tables in half.items()
+        }
 
     def digest(self) -> str:
         """Of the file's bytes and the options, which change what is read of them."""
@@ -73,6 +91,34 @@ class WaveformReader:
 
     def close(self) -> None:
         """Closes what is open."""
+
+
+def whole(values: Any, dtype: Any = np.int64, *, where: str) -> Array:
+    """Numbers as whole ones of a type.
+
+    Raises:
+        DataError: One is not whole, or does not fit into the type.
+    """
+    found = np.asarray(values)
+    if found.dtype == dtype:
+        return found
+    if found.dtype.kind not in "iuf":
+        raise DataError(f"wanted whole numbers, found {found.dtype}", where=where)
+    with np.errstate(invalid="ignore"):
+        cast = found.astype(dtype, copy=False)
+    if (wrong := cast != found).any():
+        what = f"{found[wrong][0]} is no whole number that {np.dtype(dtype)} holds"
+        raise DataError(what, where=where, fix="make the file again with numbers that are")
+    return cast
+
+
+def number(value: Any, *, where: str) -> float:
+    """A number that a file has, alone or as an array of one. Raises `DataError` for anything else."""
+    try:
+        return float(np.asarray(value).item())
+    except (TypeError, ValueError):
+        what = f"wanted one number, found {value!r}"
+        raise DataError(what, where=where, fix="make the file again") from None
 
 
 def whole_traces(samples: Array, channel: Array, **columns: Any) -> dict[str, dict[str, Array]]:

@@ -66,9 +66,9 @@ def sample_type(dtype: np.dtype[Any], *, where: str) -> str:
     """A file's type of samples as a schema names it, whatever its byte order.
 
     Raises:
-        DataError: It holds no numbers.
+        DataError: It holds no numbers, or such of more than 64 bits.
     """
-    if dtype.kind not in "iuf":
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:  # no tensor holds a long double
         raise DataError(f"wanted numbers as samples, found {dtype}", where=where)
     return dtype.newbyteorder("=").name
 
@@ -84,11 +84,16 @@ def plane_of(
         where: The file, for messages.
 
     Raises:
-        DataError: A channel is in none of them.
+        DataError: A channel is in none of them, or in two.
     """
     plane = np.full(len(channel), -1, np.int8)
     for k, (first, last) in enumerate(planes.values()):
-        plane[(channel >= first) & (channel <= last)] = k
+        of = (channel >= first) & (channel <= last)
+        if (of & (plane >= 0)).any():
+            twice = int(channel[of & (plane >= 0)][0])
+            what = f"channel {twice} is in two of the planes {', '.join(planes)}"
+            raise DataError(what, where=where, fix="mend the reader's option planes: the last channel counts")
+        plane[of] = k
     if (plane < 0).any():
         what = f"channel {int(channel[plane < 0][0])} is in none of the planes {', '.join(planes)}"
         raise DataError(what, where=where, fix="set the reader's option planes")

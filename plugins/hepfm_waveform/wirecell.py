@@ -2,9 +2,9 @@
 
 A frame has a row for each channel and a column for each tick. ``tickinfo`` is its time, the length of a
 tick (both in WireCell's unit of time, ns) and the number of its first tick. ``chanmask_NAME_N`` has a row
-(channel, first tick, last tick + 1) for each stretch of bad ticks. An event is a frame, by its number N;
-frames of other tags are the same event at other stages of its processing. Deconvolved frames are zero where
-there is no charge: their pedestal is 0, that of raw frames is not known.
+(channel, first tick, last tick + 1) for each stretch of bad ticks, counted as that number is. An event is a
+frame, by its number N; frames of other tags are the same event at other stages of its processing. Deconvolved
+frames are zero where there is no charge: their pedestal is 0, that of raw frames is not known.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from hepfm.errors import DataError, did_you_mean
 from hepfm_waveform.frames import good_ticks, near_signal, stretches
 from hepfm_waveform.npy import NpyArchive, first_name
-from hepfm_waveform.reader import Array, Parts, WaveformReader
+from hepfm_waveform.reader import Array, Parts, WaveformReader, whole
 from hepfm_waveform.schema import plane_of, sample_type, waveform_schema
 
 _MEMBER = re.compile(r"(frame|channels|tickinfo|summary|chanmask)_.*\.npy")
@@ -80,7 +80,7 @@ class WirecellReader(WaveformReader):
             raise DataError(what, where=str(path), fix=did_you_mean(self.tag, tags))
         self.n_events = len(self._numbers)
         self._lengths: Array | None = None
-        self._channels = [self._small("channels", number, (None,)) for number in self._numbers]
+        self._channels = [self._channel_numbers(number) for number in self._numbers]
         ticks = np.array([self._small("tickinfo", number, (3,)) for number in self._numbers])
         self._ticks = ticks.astype(np.float64)
         types = {self._frame_type(event) for event in range(self.n_events)}
@@ -90,6 +90,8 @@ class WirecellReader(WaveformReader):
             raise DataError(what, where=str(path), fix="put them into files of one kind each")
         if not (np.isfinite(self._ticks).all() and self._ticks[0, 1] > 0):
             raise DataError("tickinfo makes no sense", where=f"{path}, {self._ticks[0].tolist()}")
+        self._first = whole(self._ticks[:, 2], where=f"{path}, first ticks of tickinfo")
+        self._refuse_unknown_masks()
         (dtype,) = types
         electrons = np.dtype(dtype).kind == "f" and self.tag.startswith(_DECONVOLVED)
         self._from_zero = electrons or options.zero_pad is not None
@@ -114,14 +116,32 @@ class WirecellReader(WaveformReader):
             "options": options.model_dump(mode="json"),
         }
 
+    def _refuse_unknown_masks(self) -> None:
+        found = [n for n in self._archive.headers if n.startswith("chanmask_")]
+        known = list(dict.fromkeys(n.removeprefix("chanmask_").rpartition("_")[0] for n in found))
+        asked = self.options.masks if "masks" in self.options.model_fields_set else ()
+        if unknown := [mask for mask in asked if mask not in known]:
+            what = f"the archive has no mask '{unknown[0]}'"
+            raise DataError(what, where=str(self.path), fix=did_you_mean(unknown[0], known))
+
+    def _channel_numbers(self, number: str) -> Array:
+        where = f"{self.path}, channels_{self.tag}_{number}.npy"
+        channels = whole(self._small("channels", number, (None,)), where=where)
+        if len(np.unique(channels)) < len(channels):
+            raise DataError("a channel's number is there twice", where=where, fix="make the archive again")
+        return channels
+
     def _small(self, kind: str, number: str, shape: tuple[int | None, ...]) -> Array:
         name = f"{kind}_{self.tag}_{number}"
         if name not in self._archive.headers:
             what = f"the frame {number} has no {name}.npy"
             raise DataError(what, where=str(self.path), fix="the archive is incomplete: make it again")
-        found = self._archive.headers[name].shape
+        header, where = self._archive.headers[name], f"{self.path}, {name}.npy"
+        found = header.shape
         if len(found) != len(shape) or any(w not in (None, n) for w, n in zip(shape, found, strict=True)):
-            raise DataError(f"wanted a list, found the shape {found}", where=f"{self.path}, {name}.npy")
+            raise DataError(f"wanted a list, found the shape {found}", where=where)
+        if header.dtype.kind not in "iuf":
+            raise DataError(f"wanted numbers, found {header.dtype}", where=where)
         return self._archive.array(name)
 
     def _frame_type(self, event: int) -> str:
@@ -151,7 +171,10 @@ class WirecellReader(WaveformReader):
             if rows.ndim != 2 or rows.shape[1] != 3:
                 what = f"wanted rows of channel, first and last tick, found the shape {rows.shape}"
                 raise DataError(what, where=f"{self.path}, {name}.npy")
-            found += [(row_of[c], start, stop) for c, start, stop in rows.tolist() if c in row_of]
+            rows, first = whole(rows, where=f"{self.path}, {name}.npy"), int(self._first[event])
+            found += [
+                (row_of[c], start - first, stop - first) for c, start, stop in rows.tolist() if c in row_of
+            ]
         return found
 
     def _kept(self, event: int, frame: Array | None) -> Array:
@@ -179,12 +202,12 @@ class WirecellReader(WaveformReader):
         frame = self._frame(index)
         kept = self._kept(index, frame)
         row, start, stop = stretches(kept)
-        t0, tick, first = self._ticks[index]
+        (t0, tick), first = self._ticks[index, :2], self._first[index]
         traces: Mapping[str, Array] = {
             "channel": self._channels[index][row],
-            "start_tick": int(first) + start,
+            "start_tick": first + start,
             "n_samples": stop - start,
-            "time_ns": t0 + (int(first) + start) * tick,
+            "time_ns": t0 + (first + start) * tick,
         }
         if self._from_zero:
             traces = {**traces, "pedestal_adc": np.zeros(len(row))}

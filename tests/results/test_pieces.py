@@ -58,6 +58,35 @@ def test_at_the_end_of_a_plane_the_nearest_channel_stands_in():
     assert filled[:, 0].tolist() == [2.0, 2.0, 2.0, 10.0]
 
 
+def test_where_wires_cross_is_told_by_the_data_and_tells_of_a_hidden_plane():
+    from results.crossing import crossed, equations, meetings
+
+    rng = np.random.default_rng(5)
+    plane, channel = np.repeat([0, 1, 2], 60), np.concatenate([np.arange(60) + k for k in (0, 100, 500)])
+    y, z = rng.uniform(10, 50, (2, 300))  # a point of charge a tick, and now and then a second one
+    x, v = np.rint(z), np.rint(0.5 * z + 0.5 * y)
+    w = x - 2 * v + 80  # of the same point: between 0 and 80
+    inside = (w >= 0) & (w < 60)
+    points = np.stack([x, v, w]).astype(int)[:, inside]
+    values = np.zeros((180, points.shape[1]))
+    for k in range(3):
+        values[60 * k + points[k], np.arange(points.shape[1])] = 2.0 + k
+    met = meetings(values, plane, channel)
+    np.testing.assert_array_equal(met, (points + np.array([[0], [100], [500]])).T)
+    lines = equations(
+        np.concatenate([met, met[:20] + np.array([0, 0, 30])])
+    )  # some that are not of one point
+    np.testing.assert_allclose(lines[2], [1, -2, 80 + 500 + 200], atol=1e-6)
+    assert equations(met[:99]) is None
+    for hidden, height in ((2, 2.0), (0, 3.0)):  # the smaller one of the two that cross
+        seen = np.where((plane == hidden)[:, None], np.nan, values)
+        filled = crossed(seen, hidden, plane, channel, lines[hidden])
+        at = 60 * hidden + points[hidden], np.arange(points.shape[1])
+        np.testing.assert_allclose(filled[at], height, rtol=1e-4)
+        off = np.abs(np.arange(180)[:, None] - at[0])
+        assert not filled[off > 1].any()
+
+
 def test_an_interval_is_as_wide_as_the_mean_of_groups_is_uncertain():
     from results.statistics import interval, ratio_interval
 

@@ -87,14 +87,34 @@ def test_one_label_can_be_chosen(tmp_path):
         ("pmt_id", [1, 2], "do not cut the samples"),
         ("adc", None, "a field is missing"),
         ("adc", [1.5], "do not cut"),
+        ("t0_ns", "nan", "nan is no whole number that int32 holds"),
+        ("offsets", "uint64", "is no whole number that int32 holds"),
     ],
 )
 def test_pieces_that_do_not_fit_are_refused(tmp_path, name, values, match):
     path = tmp_path / "light.h5"
     write(path)
     with h5py.File(path, "r+") as file:
+        found = file[f"event_002/label_1/{name}"][:]
         del file[f"event_002/label_1/{name}"]
+        if values == "nan":
+            values = np.where(np.arange(len(found)) == 1, np.nan, found)
+        elif values == "uint64":  # whose differences wrap
+            values = found[[0, 2, 1, *range(3, len(found))]].astype("u8")
         if values is not None:
             file[f"event_002/label_1/{name}"] = np.array(values)
     with pytest.raises(DataError, match=match):
         GoopReader(path).read([2])
+
+
+def test_other_things_in_an_event_do_not_hide_the_format(tmp_path):
+    path = tmp_path / "light.h5"
+    write(path)
+    with h5py.File(path, "r+") as file:
+        file["event_000/a_number"] = 3
+        file["config"].attrs["pedestal"] = [1500.0]
+    assert type(open_reader(path)) is GoopReader
+    with h5py.File(path, "r+") as file:
+        file["config"].attrs["pedestal"] = "high"
+    with pytest.raises(DataError, match="wanted one number, found 'high'"):
+        open_reader(path)

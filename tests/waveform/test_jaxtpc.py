@@ -110,6 +110,8 @@ def test_what_makes_no_sense_is_refused(tmp_path):
     refused("no time_step_us", lambda f: f["config"].attrs.__delitem__("time_step_us"))
     refused("time_step_us is 0", lambda f: f["config"].attrs.update(time_step_us=0.0))
     refused("of no wire of 0 to 5", lambda f: f["event_002/volume_1/U"].attrs.update(wire_start=4))
+    refused("0.5 is no whole number", lambda f: f["event_002/volume_1/U"].attrs.update(wire_start=0.5))
+    refused("found 'x'", lambda f: f["event_002/volume_1/U"].attrs.update(pedestal="x"))
     refused("no wire_start", lambda f: f["event_002/volume_1/U"].attrs.__delitem__("wire_start"))
     refused("twice", lambda f: f["event_002/volume_1/U/delta_time"].__setitem__(slice(None), 0))
     refused("wanted shape", lambda f: swap(f, "event_002/volume_1/U/delta_wire", np.zeros(3, "i2")))

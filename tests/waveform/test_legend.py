@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hepfm.errors import DataError
+from hepfm.errors import DataError, RecipeError
 from hepfm.readers.sniff import open_reader
 from hepfm.testing import reader_contract
 from hepfm_waveform.legend import LegendReader
@@ -109,6 +109,23 @@ def test_big_endian_rows_and_chosen_channels(tmp_path, trace):
     reader_contract(LegendReader, path, LegendReader.Config(charge=(4,)))
 
 
+def test_channels_that_begin_at_other_times_have_other_first_ticks(tmp_path):
+    reader = LegendReader(made(tmp_path / "a.lh5", **{"waveform/t0": np.full(4, -96.0)}))
+    traces = reader.read([1]).event(0).parts["light"]["traces"]
+    assert traces["time_ns"].tolist() == [-160, -96]
+    assert traces["start_tick"].tolist() == [0, 4]  # of 16 ns
+    with pytest.raises(DataError, match="nan is no whole number"):
+        LegendReader(made(tmp_path / "b.lh5", **{"waveform/t0": np.full(4, np.nan)})).read([0])
+
+
+def test_a_unit_that_is_no_word_is_refused(tmp_path):
+    path = made(tmp_path / "a.lh5")
+    with h5py.File(path, "r+") as file:
+        file["ch4/raw/waveform/t0"].attrs["units"] = ["ns"]
+    with pytest.raises(DataError, match="unit of time"):
+        LegendReader(path)
+
+
 def test_channels_that_are_no_common_events_are_refused(tmp_path):
     short = {name: np.zeros(3) for name in ("waveform/dt", "waveform/t0", "eventnumber", "baseline")}
     cases = [
@@ -124,6 +141,8 @@ def test_channels_that_are_no_common_events_are_refused(tmp_path):
             LegendReader(made(tmp_path / f"{k}.lh5", **changed))
     with pytest.raises(DataError, match="no channel 6"):
         LegendReader(tmp_path / "0.lh5", LegendReader.Config(channels=(4, 6)))
+    with pytest.raises(RecipeError, match="option channels"):
+        open_reader(tmp_path / "0.lh5", "legend", {"channels": []})
 
 
 def test_encoded_waveforms_must_be_decoded_first(tmp_path):

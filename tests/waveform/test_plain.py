@@ -42,6 +42,18 @@ def test_what_follows_the_defaults_is_recognised(tmp_path, name, converts):
     converts(path)
 
 
+def test_an_attribute_may_be_an_array_of_one_number(tmp_path):
+    for found, period in (([16.0], 16), ("16", 16), ([16.0, 8.0], None), ("often", None)):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file["adc"] = waves()
+            file["adc"].attrs["sample_ns"] = found
+        if period is None:
+            with pytest.raises(DataError, match="wanted one number, found"):
+                open_reader(tmp_path / "a.h5")
+        else:
+            assert open_reader(tmp_path / "a.h5").parts["charge"].attributes["sample_ns"] == period
+
+
 def test_npy_files_are_read_with_options(tmp_path, trace):
     for order in ("C", "F"):
         path = tmp_path / f"{order}.npy"
@@ -112,7 +124,15 @@ def test_channels_have_what_the_options_name(tmp_path, trace):
 
 def test_wrong_options_say_what_is_right(tmp_path):
     path = save(
-        tmp_path / "a.h5", adc=waves(), wave=waves()[:, :3], id=np.arange(3), words=np.array([b"x"] * 3)
+        tmp_path / "a.h5",
+        adc=waves(),
+        wave=waves()[:, :3],
+        id=np.arange(3),
+        words=np.array([b"x"] * 3),
+        one=np.array(1.0),
+        large=2**32 + np.arange(CHANNELS),
+        nan=np.full(CHANNELS, np.nan),
+        long=waves(np.longdouble),
     )
 
     def refused(error, match, **options):
@@ -129,6 +149,12 @@ def test_wrong_options_say_what_is_right(tmp_path):
     refused(DataError, "one row for each channel, found .3,", channels="id")
     refused(DataError, "number of channels: adc 6, wave 3", dataset=["adc", "wave"])
     refused(DataError, "there is no channel 77", bad_channels=[77])
+    refused(DataError, "channel 3 is in two of the planes U, V", planes={"U": [0, 3], "V": [3, 5]})
+    refused(RecipeError, "option dataset", dataset=[])
+    refused(DataError, "has 0 axes", dataset="one")
+    refused(DataError, "4294967296 is no whole number that int32 holds", channels="large")
+    refused(DataError, "nan is no whole number", channels="nan")
+    refused(DataError, "found float128", dataset="long")
     refused(DataError, "wanted numbers as samples", dataset="words", axes="t")
 
 
@@ -162,6 +188,10 @@ def test_a_header_that_declares_too_much_is_refused_before_memory_is_taken(tmp_p
 def test_a_damaged_header_of_numpy_is_refused_in_a_sentence(tmp_path):
     path = save(tmp_path / "a.npy", adc=waves())
     whole = path.read_bytes()
+    negative = whole.replace(b"(4, 6, 20), }  ", b"(-4, -6, 20), }")
+    path.write_bytes(negative)
+    with pytest.raises(DataError, match="an axis is -6 long"):
+        PlainReader(path, PlainReader.Config(sample_ns=1))
     for at in range(6, 60):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x21]) + whole[at + 1 :])
         with pytest.raises(DataError, match=r"a\.npy"):
@@ -171,6 +201,9 @@ def test_a_damaged_header_of_numpy_is_refused_in_a_sentence(tmp_path):
 def test_no_events_and_not_finite_samples(tmp_path):
     none = save(tmp_path / "a.npz", adc=waves()[:0], sample_ns=np.array(1.0))
     assert len(open_reader(none)) == 0
+    short = open_reader(save(tmp_path / "c.npz", adc=waves()[..., :0], sample_ns=np.array(1.0)))
+    traces = short.read([3]).event(0).parts["charge"]["traces"]
+    assert traces["n_samples"].tolist() == [0] * CHANNELS
     adc = waves("f4")
     adc[2, 3, 4] = np.inf
     found = list(open_reader(save(tmp_path / "b.npz", adc=adc, sample_ns=np.array(1.0))).check())

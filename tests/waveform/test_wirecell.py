@@ -31,7 +31,9 @@ def frames(n=4, dtype="<f4", tag="gauss0", ticks=30):
         members[f"frame_{tag}_{number}"] = np.asfortranarray(frame) if number % 2 else frame
         members[f"channels_{tag}_{number}"] = CHANNELS
         members[f"tickinfo_{tag}_{number}"] = np.array([1000.0 * number, 500.0, 5.0])
-        members[f"chanmask_bad_{number}"] = np.array([[3, 0, ticks], [40, 10, 14], [999, 0, ticks]], np.int32)
+        # Masks count ticks as tickinfo does: the frame's first column is tick 5.
+        bad = [[3, 0, ticks + 5], [40, 15, 19], [999, 0, ticks]]
+        members[f"chanmask_bad_{number}"] = np.array(bad, np.int32)
     return members
 
 
@@ -98,6 +100,8 @@ def test_options_choose_frames_masks_and_planes(tmp_path, trace):
     assert raw.parts["wires"].tables["samples"]["adc"].dtype == "int16"
     assert raw.digest() != whole.digest()
     assert raw.event_ids().tolist() == whole.event_ids().tolist()  # the same events
+    with pytest.raises(DataError, match="did you mean 'bad'"):
+        WirecellReader(path, WirecellReader.Config(masks=("bed",)))
     with pytest.raises(DataError, match="did you mean 'raw1'"):
         WirecellReader(path, WirecellReader.Config(tag="raw"))
     with pytest.raises(DataError, match="channel 12 is in none of the planes U"):
@@ -161,6 +165,13 @@ def test_what_is_incomplete_or_contradicts_itself_is_refused(tmp_path):
     refused("frame 100 has no channels_gauss0_100", channels_gauss0_100=None)
     refused("has 3 channel numbers", channels_gauss0_100=CHANNELS[:3])
     refused("wanted a list, found the shape", tickinfo_gauss0_100=np.zeros(2))
+    refused("wanted numbers, found <U1", tickinfo_gauss0_100=np.array(list("abc")))
+    refused("nan is no whole number", channels_gauss0_101=np.array([7, 3, 12, np.nan]))
+    refused("number is there twice", channels_gauss0_101=np.array([7, 3, 7, 40]))
+    refused("nan is no whole number", chanmask_bad_101=np.array([[3, np.nan, 30]]))
+    refused(
+        "1000000000000 is no whole number that int32 holds", tickinfo_gauss0_101=np.array([0.0, 500.0, 1e12])
+    )
     refused("tickinfo makes no sense", **{f"tickinfo_gauss0_{n}": np.zeros(3) for n in (100, 101)})
     refused("differ in type .* or tick", tickinfo_gauss0_101=np.array([0.0, 512.0, 0.0]))
     refused("differ in type", frame_gauss0_101=np.zeros((4, 30), np.int16))

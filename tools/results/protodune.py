@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from results.crossing import crossed, equations, meetings
 from results.hidden import Hidden, hidden_of
 from results.interpolation import applied, between_channels, fitted, profile
 from results.statistics import ratio_interval
@@ -73,43 +74,74 @@ class Guesses:
 
     Attributes:
         hidden: The samples.
-        without: ``(N,)``: interpolated between channels, or the other planes' mean height at the tick.
+        without: ``(N,)``: interpolated between channels; of hidden planes from where the wires of the others
+            cross, or, where the data does not tell where they do, the other planes' mean height at the tick.
         apart: ``(N,)`` channels between the seen ones on both sides.
+        kind: ``(N,)`` which plane of which detector: a rule's fit is for each.
     """
 
     hidden: Hidden
     without: Array
     apart: Array
+    kind: Array
 
 
-def guesses(trained: Trained, path: Path, frames: list[Frame], *, by: str) -> Guesses:
+Crossings = dict[str, Array | None]
+"""Detector to the `equations` of its planes."""
+
+
+def crossings(frames: list[Frame]) -> Crossings:
+    """Where wires cross, as training windows tell it."""
+    found: Crossings = {}
+    for detector in DETECTORS:
+        met = [
+            meetings(np.arcsinh(frame.adc / 200), frame.columns["plane"], frame.channel)
+            for frame in frames
+            if frame.name.startswith(f"ProtoDUNE-{detector}")
+        ]
+        found[detector] = equations(np.concatenate(met))
+    return found
+
+
+def guesses(trained: Trained, path: Path, frames: list[Frame], *, by: str, across: Crossings) -> Guesses:
     """Of the events of a store, whose windows are given."""
     hidden = hidden_of(trained, path, "charge")
     without, apart = np.zeros(len(hidden.truth)), np.zeros(len(hidden.truth), int)
+    kind = hidden.plane.astype(int)
     noise = trained.recipe.data.parts["charge"].options()["noise_adc"]
     for event, frame in enumerate(frames):
         of = hidden.event == event
+        detector = next(name for name in DETECTORS if name in frame.name)
+        kind[of] += 3 * list(DETECTORS).index(detector)
         values, plane = np.arcsinh(frame.adc / noise), frame.columns["plane"]
         row = np.searchsorted(frame.channel, hidden.channel[of])
         if by == "plane":
-            without[of] = profile(values, np.isin(plane, hidden.plane[of]))[hidden.tick[of]]
+            lines = across[detector]
+            if lines is None:
+                without[of] = profile(values, np.isin(plane, hidden.plane[of]))[hidden.tick[of]]
+            for number in () if lines is None else np.unique(hidden.plane[of]):
+                asked = of & (hidden.plane == number)
+                filled = crossed(values, number, plane, frame.channel, lines[number])
+                without[asked] = filled[
+                    np.searchsorted(frame.channel, hidden.channel[asked]), hidden.tick[asked]
+                ]
             continue
         filled, span = between_channels(
             values, np.isin(frame.channel, hidden.channel[of]), plane, frame.channel
         )
         without[of], apart[of] = filled[row, hidden.tick[of]], span[row]
-    return Guesses(hidden, without, apart)
+    return Guesses(hidden, without, apart, kind)
 
 
 def errors(train: Guesses, held: Guesses) -> dict[str, Array]:
     """Squared error of each hidden held-out sample, of each way to guess it. Fits are of training windows."""
     plane, truth = held.hidden.plane, held.hidden.truth
     mean = np.bincount(train.hidden.plane, train.hidden.truth) / np.bincount(train.hidden.plane)
-    fit = fitted(train.without, train.hidden.truth, train.hidden.plane)
+    fit = fitted(train.without, train.hidden.truth, train.kind)
     ways = {
         "nothing": mean[plane],
         "rule": held.without,
-        "fitted rule": applied(fit, held.without, plane),
+        "fitted rule": applied(fit, held.without, held.kind),
         "model": held.hidden.expected,
     }
     return {name: np.square(guess - truth) for name, guess in ways.items()}
@@ -137,11 +169,14 @@ def main(data: Path, out: Path, overrides: list[str]) -> tuple[dict[str, Any], d
     figures: dict[str, Any] = {}
     shown: dict[str, Any] = {}
     frames = prepare(data, out)
+    across = crossings(frames["train"])
     n_hd = sum(frame.name.startswith("ProtoDUNE-HD") for frame in frames["held_out"])
     for by, name in (("channel", "protodune"), ("plane", "protodune-planes")):
         stores = {split: out / f"{split}.h5" for split in frames}
         trained = pretrain(f"waveform/{name}", stores["train"], stores["held_out"], out, overrides)
-        train, held = (guesses(trained, stores[split], frames[split], by=by) for split in frames)
+        train, held = (
+            guesses(trained, stores[split], frames[split], by=by, across=across) for split in frames
+        )
         found = errors(train, held)
         figures[by] = {**trained.figures, "error": compared(found, held, n_hd)}
         if by == "channel":

@@ -35,6 +35,7 @@ def test_columns_beyond_these_may_be_missing(make_schema, make_modality, pulses,
     tables = modality.augment(packed([event]), _draws(1))
     units = modality.units(tables)
     assert (units.positions[:, 2] == 0).all()
+    assert set(units.groups) == {"channel"}  # hiding the only plane would hide nothing, in silence
     shown = modality.visible_tables(units, torch.ones(len(units.positions), dtype=torch.bool))
     assert set(shown["traces"].columns) == {"channel", "start_tick", "n_samples"}
 
@@ -69,6 +70,16 @@ def test_positions_that_are_asked_for_must_be_there(make_schema, make_modality):
 def test_one_sampling_period_is_needed(make_schema, make_modality, period):
     with pytest.raises(DataError, match="one sampling period in ns"):
         make_modality(make_schema(sample_ns=period))
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [{"noise_adc": n} for n in (0, -1.0, float("nan"), "2")]
+    + [{"adc_range": ends} for ends in (5, [4095, 0], ["0", "9"], [0, 9, 10], [0, float("nan")])],
+)
+def test_attributes_that_make_no_sense_are_refused(make_schema, make_modality, attribute):
+    with pytest.raises(DataError, match=f"attribute '{next(iter(attribute))}'"):
+        make_modality(make_schema(**attribute))
 
 
 def test_lengths_must_say_what_they_count(make_schema, make_modality):
