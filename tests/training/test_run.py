@@ -228,6 +228,17 @@ def test_losses_that_are_not_finite_are_skipped_and_end_the_run_after_too_many(m
     assert run.json()["steps"] != last
 
 
+@pytest.mark.parametrize(("val", "said"), [(None, "2 steps in a row nothing"), ("sample:val", "no loss")])
+def test_a_run_that_predicts_nothing_ends_with_an_error(make_run, val, said):
+    """All voxels are cut: a loss of zero would look like success."""
+    parts = {"image3d": {"kind": "image3d", "min_energy_mev": 1e6}}
+    steps = {"train__max_bad_steps": 2} if val is None else {"train__steps": 0}
+    run, request = make_run(data__parts=parts, data__val=val, train__ema_decay=0.0, **steps)
+    with pytest.raises(TrainingError, match=said):
+        train(request)
+    assert run.json()["status"] == "failed"
+
+
 def test_validation_events_that_are_trained_on_are_refused(make_run):
     run, request = make_run(data__val="sample:train")
     with pytest.raises(DataError, match="training events too"):

@@ -173,6 +173,12 @@ def _step(session: Session, steps: Iterator[Step]) -> str | None:
         snapshot.advance(session)
     if state.bad_in_a_row >= recipe.train.max_bad_steps:
         snapshot.finish(session)
+        if not result.terms:
+            raise TrainingError(
+                f"In {state.bad_in_a_row} steps in a row nothing was to be predicted.",
+                where=f"step {state.step}, epoch {batch.epoch}",
+                fix="see that the objective hides something of these events, or that they have labels",
+            )
         raise TrainingError(
             f"{state.bad_in_a_row} steps in a row had a loss or gradient that is not finite.",
             where=f"step {state.step}, epoch {batch.epoch}",
@@ -190,6 +196,12 @@ def _validate(session: Session) -> None:
     with session.averaged_weights():
         batches = _each_once(session, session.val, recipe.train.validate_events)
         result = validate(session.engine.module, batches, recipe.seed, session.ranks)
+        if not result.terms:
+            raise TrainingError(
+                "In the validation events nothing is to be predicted, so there is no loss.",
+                where="data.val",
+                fix="see that the objective hides something of these events, or that they have labels",
+            )
         files = displays.draw(session)
     state.val_loss, state.val_loss_baseline, state.validated = result.loss, result.baseline, state.step
     figures = {"val/loss": result.loss}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,8 @@ class StepResult:
     """What a step did, the same on all ranks.
 
     Attributes:
-        taken: False where a loss or gradient was not finite, on whichever rank; then nothing changed.
+        taken: False where a loss or gradient was not finite, on whichever rank, or where nothing was to be
+            predicted; then nothing changed.
         loss: Sum over terms of weight * sum / count, over the global batch.
         terms: Of each term that had predictions, sum / count.
         grad_norm: Before clipping; not finite for a step that was not taken.
@@ -59,6 +61,16 @@ def train_step(
     ranks, terms = engine.ranks, list(weights)
     local = [sum(plan.counts.get(term, 0) for plan in plans) for term in terms]
     *counts, stops, savings = ranks.sum([*local, stop, saving])
+    if not any(counts):
+        return StepResult(
+            taken=False,
+            loss=math.nan,
+            terms={},
+            grad_norm=0.0,
+            tokens=0,
+            asked_to_stop=stops > 0,
+            saving=savings > 0,
+        )
     scales = {
         term: weights[term] * ranks.world / count if count else 0.0
         for term, count in zip(terms, counts, strict=True)
