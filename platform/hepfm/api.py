@@ -380,12 +380,15 @@ class Units:
         payload: The modality's own: what its tokenizer and decoder need.
         groups: Name to ``(U,)`` int64: which units of an event belong together and can be hidden as one,
             e.g. `channel`, `plane`.
+        places: Name of an axis that parts may share to ``(U, 2)`` float32: the unit's middle along it, and
+            how far it reaches to either side, infinity where that is not known. See `Located`.
     """
 
     positions: torch.Tensor
     offsets: torch.Tensor
     payload: Any
     groups: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    places: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -397,12 +400,15 @@ class Tokens:
         positions: ``(T, P)`` float32.
         offsets: ``(B+1,)`` int64.
         part: ``(T,)`` int64, index of the token's part in the encoder's order of parts.
+        reach: ``(T, P)`` float32, how far a token reaches to either side of its position along each axis, and
+            infinity where it has none; None where all are points.
     """
 
     x: torch.Tensor
     positions: torch.Tensor
     offsets: torch.Tensor
     part: torch.Tensor
+    reach: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -545,6 +551,21 @@ class Ordered(Protocol):
     """
 
     ordered: bool
+
+
+@runtime_checkable
+class Located(Protocol):
+    """What a `Modality` has besides if its units lie in a frame that other parts can lie in, too.
+
+    An image cell at a drift of 30 cm and the ticks at which its charge arrives are at one place of the axis
+    `x`. Where two parts name an axis alike, their units are near one another along it, and attention begins
+    by looking there.
+
+    Attributes:
+        axes: Names of the axes of its units' `Units.places`; none where the data does not tell.
+    """
+
+    axes: tuple[str, ...]
 
 
 @runtime_checkable

@@ -17,6 +17,7 @@ from hepfm_image3d import augment
 from hepfm_image3d.cells import group
 from hepfm_image3d.decoder import CellDecoder, hidden_voxels
 from hepfm_image3d.energy import EnergyMap
+from hepfm_image3d.frame import axes_of, places_of
 from hepfm_image3d.tokenizer import CellTokenizer, Image
 
 
@@ -71,6 +72,7 @@ class Image3D:
         self.config = config
         self.schema = schema
         self.grid: tuple[int, int, int] = tuple(int(n) for n in schema.attributes["grid"])  # type: ignore[assignment]
+        self.axes = axes_of(schema.attributes)
         self.energy = EnergyMap(floor_mev=config.energy_floor_mev, max_mev=config.max_energy_mev)
 
     def select(self, tables: RaggedTables) -> Mapping[str, Any]:
@@ -112,9 +114,11 @@ class Image3D:
             grid=tuple(length + side - 1 for length in self.grid),  # type: ignore[arg-type] # room for shifts
             side=side,
         )
+        positions = cells.coordinates().float()
         return Units(
-            positions=cells.coordinates().float(),
+            positions=positions,
             offsets=offsets,
+            places=places_of(positions, self.config.cell_voxels, self.schema.attributes) if self.axes else {},
             payload=Image(cells=cells, row=row, row_offsets=table.offsets),
         )
 

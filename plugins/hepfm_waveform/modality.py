@@ -13,6 +13,7 @@ from hepfm.random import Draws
 from hepfm_waveform import augment
 from hepfm_waveform.checks import check_evenness, check_schema
 from hepfm_waveform.config import WaveformConfig
+from hepfm_waveform.frame import axes_of, places_of
 from hepfm_waveform.decoder import PatchDecoder, hidden_samples
 from hepfm_waveform.prepare import compress, ends_of, noises, pedestals, prepare, saturated
 from hepfm_waveform.rebuild import tables_of
@@ -36,6 +37,7 @@ class Waveform:
         self.schema = schema
         self.sample_ns = float(schema.attributes["sample_ns"])
         self.ends = ends_of(config, schema.attributes)
+        self.axes = axes_of(schema)
         self.n_positions: int = 3 if config.geometry == "channel" else 4
 
     def select(self, tables: RaggedTables) -> Mapping[str, Any]:
@@ -90,6 +92,7 @@ class Waveform:
             windows = windows.keep((windows.value.abs() > height.to(windows.value.device)).any(1))
         return Units(
             positions=self._positions(windows),
+            places=places_of(windows, self.schema.attributes) if self.axes else {},
             offsets=windows.offsets,
             payload=windows,
             groups={

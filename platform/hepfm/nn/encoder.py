@@ -7,6 +7,7 @@ table.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from hepfm.api import Backbone, Causal, Encoded, Modality, Ragged, Tokens, Units
 from hepfm.errors import RecipeError
+from hepfm.nn.frame import Frame
 from hepfm.nn.ragged import event_index, offsets_of, pack_parts, segment_sum, unpack
 from hepfm.random import Draws
 
@@ -23,7 +25,7 @@ class Encoder(nn.Module):
 
     Args:
         modalities: Part name to its modality; the order of the parts is the order of their tokens.
-        backbone: A `Backbone` made for the largest ``n_positions`` of the modalities.
+        backbone: A `Backbone` made for the ``n_positions`` of the modalities' `Frame`.
         causal: Whether a token sees itself and those before it in its event alone. Its position is then its
             number in the event: where units lie is for their tokenizers to tell.
 
@@ -47,7 +49,7 @@ class Encoder(nn.Module):
         self.causal = causal
         self.parts = tuple(modalities)
         self.d_model = backbone.d_model
-        self.n_positions = max(modality.n_positions for modality in modalities.values())
+        self.frame = Frame(modalities)
         self.tokenizers: Iterable[Any] = nn.ModuleList(m.tokenizer(self.d_model) for m in modalities.values())
         self.part_embedding = nn.Embedding(len(self.parts), self.d_model)
         nn.init.trunc_normal_(self.part_embedding.weight, std=0.02)
@@ -81,20 +83,21 @@ class Encoder(nn.Module):
                 seen = of_part.positions.new_ones(len(of_part.positions)).bool()
             offsets = offsets_of(segment_sum(seen.long(), of_part.offsets))
             x, points[part] = tokenizer(of_part, seen)
-            packed.append((x, of_part.positions[seen], offsets))
+            packed.append((x, *self.frame(part, of_part, seen), offsets))
         tokens = pack_parts(packed)
         x = tokens.x + self.part_embedding(tokens.part)
-        positions = tokens.positions
+        positions, reach = tokens.positions, tokens.reach
         if self.causal:
             within = torch.arange(len(x), device=x.device) - tokens.offsets[:-1][event_index(tokens.offsets)]
-            positions = within.float()[:, None]
-        tokens = Tokens(x=x, positions=positions, offsets=tokens.offsets, part=tokens.part)
+            positions, reach = within.float()[:, None], None
+        tokens = replace(tokens, x=x, positions=positions, reach=reach)
         encoded: Tokens = self.backbone(tokens, draws=draws, layers=layers)
         return Encoded(
             x=encoded.x,
             positions=encoded.positions,
             offsets=encoded.offsets,
             part=encoded.part,
+            reach=encoded.reach,
             points=points,
         )
 
@@ -116,9 +119,9 @@ class Encoder(nn.Module):
             features[part] = tokenizer.rows(units[part], values)
         return features
 
-    def _absent(self, units: Mapping[str, Units]) -> tuple[Tensor, Tensor, Tensor]:
+    def _absent(self, units: Mapping[str, Units]) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
         """No tokens, of as many events as the parts that are there have."""
         like = next(iter(units.values()))
-        nothing = like.positions.new_empty(0, self.d_model + self.n_positions)
-        x, positions = torch.split(nothing, [self.d_model, self.n_positions], 1)
-        return x, positions, torch.zeros_like(like.offsets)
+        x = like.positions.new_empty(0, self.d_model)
+        positions = x.new_empty(0, self.frame.n_positions)
+        return x, positions, positions if self.frame.axes else None, torch.zeros_like(like.offsets)

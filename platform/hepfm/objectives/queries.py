@@ -6,20 +6,23 @@ Legend: V visible units, H hidden ones; D encoder width, W decoder width.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from hepfm.api import Encoded, Modality, Tokens, Units
+from hepfm.api import Encoded, Modality, Units
 from hepfm.errors import RecipeError
+from hepfm.nn.frame import Frame
 from hepfm.nn.init import linear
 from hepfm.nn.layout import PackedLayout
 from hepfm.nn.ragged import offsets_of, pack_parts, segment_sum, unpack
 from hepfm.nn.rotary import rotations
 from hepfm.nn.transformer import Block
 from hepfm.objectives.masks import MaskConfig, check_masks
+from hepfm.objectives.overlaps import Overlaps
 
 
 class QueriesConfig(MaskConfig):
@@ -61,11 +64,14 @@ class Queries(nn.Module):
         self.config = config
         self.modalities = dict(modalities)
         self.head_width = width // config.decoder_heads
-        rotations(torch.empty(0, max(m.n_positions for m in modalities.values())), self.head_width)
+        self.frame = Frame(modalities)
+        rotations(torch.empty(0, self.frame.n_positions), self.head_width)
         self.query = nn.Embedding(len(modalities), width)
         nn.init.trunc_normal_(self.query.weight, std=0.02)
         self.place = linear(d_model, width)
         self.memory = nn.Sequential(linear(d_model, width), nn.LayerNorm(width))
+        # Of parts without a common frame nobody knows what overlaps.
+        self.overlaps = Overlaps(width, self.frame.n_positions) if self.frame.axes else None
         self.blocks = nn.ModuleList(
             Block(width, config.decoder_heads, n_layers=config.decoder_layers, cross=True)
             for _ in range(config.decoder_layers)
@@ -97,15 +103,20 @@ class Queries(nn.Module):
             )
             if part in hints:
                 query = query + hints[part]
-            queries.append((query, positions, offsets_of(segment_sum(hidden.long(), units[part].offsets))))
+            offsets = offsets_of(segment_sum(hidden.long(), units[part].offsets))
+            queries.append((query, *self.frame(part, units[part], hidden), offsets))
         asked = pack_parts(queries)
         layout = PackedLayout(asked.offsets, encoded.offsets)
         rotation, memory_rotation = (
-            rotations(tokens.positions, self.head_width) for tokens in (asked, encoded)
+            rotations(tokens.positions, self.head_width, tokens.reach) for tokens in (asked, encoded)
         )
+        turns = None
+        if self.frame.axes:
+            turns = tuple(rotations(tokens.positions, self.head_width) for tokens in (asked, encoded))
         x, memory = asked.x, self.memory(encoded.x)
+        if self.overlaps is not None:
+            x = x + self.overlaps(asked, memory, encoded)
         for block in self.blocks:
-            x = block(x, layout, rotation, memory=memory, memory_rotation=memory_rotation)
-        tokens = Tokens(x=x, positions=asked.positions, offsets=asked.offsets, part=asked.part)
-        answered = unpack(tokens, len(self.modalities))
+            x = block(x, layout, rotation, memory=memory, memory_rotation=memory_rotation, turns=turns)
+        answered = unpack(replace(asked, x=x), len(self.modalities))
         return {part: each.values for part, each in zip(self.modalities, answered, strict=True)}
