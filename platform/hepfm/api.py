@@ -392,6 +392,21 @@ class Units:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pieces:
+    """N small pieces of V visible units (voxels of a cell, a few samples of a patch), and where they lie.
+
+    Attributes:
+        features: ``(N, F)``.
+        unit: ``(N,)`` int64, ascending: the visible unit, from 0, that a piece is of.
+        places: As `Units.places`, ``(N, 2)`` each.
+    """
+
+    features: torch.Tensor
+    unit: torch.Tensor
+    places: Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tokens:
     """Tokens of B events, packed.
 
@@ -563,9 +578,20 @@ class Located(Protocol):
 
     Attributes:
         axes: Names of the axes of its units' `Units.places`; none where the data does not tell.
+        piece_width: Width of the features of a piece.
     """
 
     axes: tuple[str, ...]
+    piece_width: int
+
+    def pieces(self, units: Units, visible: torch.Tensor, features: torch.Tensor) -> Pieces:
+        """What hidden units of other parts are told of the visible ones that they overlap with.
+
+        Args:
+            units: All units of the part.
+            visible: ``(U,)`` bool.
+            features: ``(Q, point_width)``, the tokenizer's features of the points in visible units.
+        """
 
 
 @runtime_checkable

@@ -1,6 +1,6 @@
-"""Where the cells of an image lie in the detector, along axes that other parts may share.
+"""Where cells and voxels of an image lie in the detector, along axes that other parts may share.
 
-Legend: U cells.
+Legend: N cells or voxels.
 """
 
 from __future__ import annotations
@@ -16,22 +16,21 @@ def axes_of(attributes: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(attributes.get("frame", {}).get("axes", ()))
 
 
-def places_of(positions: torch.Tensor, side: int, attributes: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """Axis to ``(U, 2)``: the middles of cells at ``positions (U, 3)``, and how far they reach, in frame units.
+def places_of(corner: torch.Tensor, side: int, attributes: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Axis to ``(N, 2)``: the middles of cubes, and how far they reach to either side, in frame units.
 
     Args:
-        positions: In cells from the corner of the grid.
-        side: Voxels along a cell's side.
+        corner: ``(N, 3)`` their first voxels.
+        side: Voxels along their sides.
         attributes: Of the schema.
     """
-    frame, size_mm = attributes["frame"], side * float(attributes["voxel_mm"])
-    unit_mm = float(frame["unit_mm"])
-    origin_mm = positions.new_tensor(attributes["origin_mm"])
-    middle = (origin_mm + (positions + 0.5) * size_mm) / unit_mm
+    frame, voxel_mm = attributes["frame"], float(attributes["voxel_mm"])
+    origin_mm = torch.tensor(attributes["origin_mm"], device=corner.device)
+    middle = (origin_mm + (corner + 0.5 * side) * voxel_mm) / float(frame["unit_mm"])
     places = {}
     for name, direction in frame["axes"].items():
-        towards = positions.new_tensor(direction)
+        towards = middle.new_tensor(direction)
+        half = 0.5 * side * voxel_mm / float(frame["unit_mm"]) * towards.abs().sum()
         along = middle @ towards
-        half = 0.5 * size_mm / unit_mm * towards.abs().sum()
         places[name] = torch.stack((along, half.expand_as(along)), 1)
     return places

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from hepfm.api import PartSchema, RaggedTable, RaggedTables, Target, Units
+from hepfm.api import PartSchema, Pieces, RaggedTable, RaggedTables, Target, Units
 from hepfm.errors import DataError
 from hepfm.nn.ragged import event_index
 from hepfm.random import Draws
@@ -72,7 +72,7 @@ class Image3D:
         self.config = config
         self.schema = schema
         self.grid: tuple[int, int, int] = tuple(int(n) for n in schema.attributes["grid"])  # type: ignore[assignment]
-        self.axes = axes_of(schema.attributes)
+        self.axes, self.piece_width = axes_of(schema.attributes), config.point_width
         self.energy = EnergyMap(floor_mev=config.energy_floor_mev, max_mev=config.max_energy_mev)
 
     def select(self, tables: RaggedTables) -> Mapping[str, Any]:
@@ -114,13 +114,19 @@ class Image3D:
             grid=tuple(length + side - 1 for length in self.grid),  # type: ignore[arg-type] # room for shifts
             side=side,
         )
-        positions = cells.coordinates().float()
+        corner, attributes = cells.coordinates(), self.schema.attributes
         return Units(
-            positions=positions,
+            positions=corner.float(),
             offsets=offsets,
-            places=places_of(positions, self.config.cell_voxels, self.schema.attributes) if self.axes else {},
+            places=places_of(corner * side, side, attributes) if self.axes else {},
             payload=Image(cells=cells, row=row, row_offsets=table.offsets),
         )
+
+    def pieces(self, units: Units, visible: torch.Tensor, features: torch.Tensor) -> Pieces:
+        """The voxels of the visible cells."""
+        cells = units.payload.cells.keep(visible)
+        places = places_of(cells.voxels(), 1, self.schema.attributes)
+        return Pieces(features=features, unit=cells.cell, places=places)
 
     def target(self, units: Units, hidden: torch.Tensor) -> Target:
         """Occupancy and energies of the hidden cells' voxels."""

@@ -1,6 +1,6 @@
 """The axes that an event's image, charge and light share: the drift, and across the wires of each plane.
 
-A point of the image lies at one place of each of them. A wire sees one across itself, and by its time the drift.
+A point of the image lies at one place of each of them. A wire sees one across itself, and time the drift.
 """
 
 from __future__ import annotations
@@ -56,8 +56,11 @@ def charge_frame(detector: Detector, planes: WirePlanes | PixelPlanes) -> dict[s
         }
         for channel, name, tpc in zip(first, names, planes.tpcs, strict=True)
     ]
-    if isinstance(planes, WirePlanes):
+    if isinstance(planes, PixelPlanes):
+        frame["size_mm"] = [planes.readout.pitch_mm]
+    else:
         across = [plane.name for plane in planes.readout.planes] if _wires_share_a_drift(detector) else []
+        frame["size_mm"] = planes.geometry.pitch_mm.tolist()
         frame["sees"] = [[names[0], *across[p : p + 1]] for p in range(len(planes.readout.planes))]
     return frame
 
@@ -66,7 +69,7 @@ def light_frame(detector: Detector, light: LightSimulation) -> dict[str, Any]:
     """The same of the light: with ``size_mm``, the distance of neighbouring photon detectors."""
     place = np.array([panel.position_mm for panel in light.readout.panels()])
     distance = np.linalg.norm(place[:, None] - place, axis=2) + np.diag(np.full(len(place), np.inf))
-    return {**frame_of(detector), "size_mm": float(np.median(distance.min(1))) if len(place) > 1 else 0.0}
+    return {**frame_of(detector), "size_mm": [float(np.median(distance.min(1))) if len(place) > 1 else 0.0]}
 
 
 def _wires_share_a_drift(detector: Detector) -> bool:

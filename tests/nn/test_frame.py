@@ -14,6 +14,10 @@ from hepfm.nn.rotary import rotate, rotations
 from hepfm.nn.transformer import Transformer, TransformerConfig
 
 
+def located(**attributes):
+    return SimpleNamespace(**attributes, piece_width=1, pieces=len)
+
+
 def scores(tokens):
     """Attention weights of the head that starts most local, before anything is learned."""
     torch.manual_seed(0)
@@ -63,8 +67,8 @@ def test_parts_that_share_axes_find_one_another_there():
         v=torch.tensor([[3.0, torch.inf]]),
     )  # fmt: skip
     modalities = {
-        "image": SimpleNamespace(n_positions=3, axes=("x", "u", "v")),
-        "wire": SimpleNamespace(n_positions=1, axes=("x", "u", "v")),
+        "image": located(n_positions=3, axes=("x", "u", "v")),
+        "wire": located(n_positions=1, axes=("x", "u", "v")),
     }
     frame = Frame(modalities)
     assert (frame.axes, frame.n_positions) == (("x", "u", "v"), 3)
@@ -80,8 +84,8 @@ def test_parts_that_share_axes_find_one_another_there():
 def test_a_part_without_named_axes_lies_apart_in_a_common_frame():
     frame = Frame(
         {
-            "a": SimpleNamespace(n_positions=3, axes=("x",)),
-            "b": SimpleNamespace(n_positions=3, axes=("x", "t")),
+            "a": located(n_positions=3, axes=("x",)),
+            "b": located(n_positions=3, axes=("x", "t")),
             "c": SimpleNamespace(n_positions=4),
         }
     )

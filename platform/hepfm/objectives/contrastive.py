@@ -4,7 +4,7 @@ Two sides of an event (two parts, or two groups of parts) are encoded each witho
 encodings of one event are to be more alike than those of different events: the symmetric InfoNCE loss (van
 den Oord et al., arXiv:1807.03748) with a learned temperature, as in CLIP (Radford et al., arXiv:2103.00020).
 
-An event is compared with those of its group, see `hepfm.api.Comparing` and docs/adr/0012.
+An event is compared with those of its group, see `hepfm.api.Comparing` and docs/adr/0010.
 
 Legend: B events, E those compared, D encoder width, W width of the comparison.
 """

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from hepfm.api import Encoded, Modality, Units
+from hepfm.api import Encoded, Located, Modality, Units
 from hepfm.errors import RecipeError
 from hepfm.nn.frame import Frame
 from hepfm.nn.init import linear
@@ -71,11 +71,19 @@ class Queries(nn.Module):
         self.place = linear(d_model, width)
         self.memory = nn.Sequential(linear(d_model, width), nn.LayerNorm(width))
         # Of parts without a common frame nobody knows what overlaps.
-        self.overlaps = Overlaps(width, self.frame.n_positions) if self.frame.axes else None
+        self.overlaps = Overlaps(width, self.frame, modalities) if self.frame.axes else None
         self.blocks = nn.ModuleList(
             Block(width, config.decoder_heads, n_layers=config.decoder_layers, cross=True)
             for _ in range(config.decoder_layers)
         )
+
+    def features(self, encoder: Any, encoded: Encoded) -> dict[str, torch.Tensor]:
+        """Part name to the features of the points in its visible units, from its tokenizer."""
+        told = unpack(encoded, len(self.modalities))
+        return {
+            part: tokenizer.features(encoded.points[part], tokens.values)
+            for part, tokenizer, tokens in zip(self.modalities, encoder.tokenizers, told, strict=True)
+        }
 
     def answers(
         self,
@@ -83,6 +91,7 @@ class Queries(nn.Module):
         encoded: Encoded,
         units: Mapping[str, Units],
         visible: Mapping[str, torch.Tensor],
+        features: Mapping[str, torch.Tensor],
         hints: Mapping[str, torch.Tensor],
     ) -> dict[str, torch.Tensor]:
         """Part name to the decoded tokens ``(H, W)`` of its hidden units.
@@ -92,6 +101,7 @@ class Queries(nn.Module):
             encoded: Its tokens of the visible units.
             units: Part name to all its units.
             visible: Part name to a bool mask of them.
+            features: Part name to `features` of its points.
             hints: Part name to ``(H, W)``, added to its queries; of some parts, or none.
         """
         queries = []
@@ -115,7 +125,12 @@ class Queries(nn.Module):
             turns = tuple(rotations(tokens.positions, self.head_width) for tokens in (asked, encoded))
         x, memory = asked.x, self.memory(encoded.x)
         if self.overlaps is not None:
-            x = x + self.overlaps(asked, memory, encoded)
+            pieces = {
+                part: modality.pieces(units[part], visible[part], features[part])
+                for part, modality in self.modalities.items()
+                if isinstance(modality, Located) and part in self.frame.placed
+            }
+            x = x + self.overlaps(asked, encoded, pieces)
         for block in self.blocks:
             x = block(x, layout, rotation, memory=memory, memory_rotation=memory_rotation, turns=turns)
         answered = unpack(replace(asked, x=x), len(self.modalities))
