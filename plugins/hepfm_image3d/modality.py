@@ -42,6 +42,9 @@ class Image3DConfig(BaseModel):
     """Width of the point-wise network that is reduced over a cell."""
     point_width: int = Field(default=128, gt=0)
     """Width of a voxel's features in the light of its event, which tasks read beside the tokens."""
+    shared_axes: bool = True
+    """Where the data tells the detector's axes (attribute ``frame``), units lie along them beside those of
+    other parts that do; false keeps this part apart."""
     rotations: bool = True
     """Augment with the rotations of the grid onto itself."""
     reflections: bool = True
@@ -72,7 +75,8 @@ class Image3D:
         self.config = config
         self.schema = schema
         self.grid: tuple[int, int, int] = tuple(int(n) for n in schema.attributes["grid"])  # type: ignore[assignment]
-        self.axes, self.piece_width = axes_of(schema.attributes), config.point_width
+        self.axes = axes_of(schema.attributes) if config.shared_axes else ()
+        self.piece_width = config.point_width
         self.energy = EnergyMap(floor_mev=config.energy_floor_mev, max_mev=config.max_energy_mev)
 
     def select(self, tables: RaggedTables) -> Mapping[str, Any]:

@@ -37,7 +37,7 @@ def places_of(
     *,
     unit: torch.Tensor | None = None,
     first: torch.Tensor | None = None,
-    ticks: int | None = None,
+    ticks: torch.Tensor | None = None,
 ) -> dict[str, torch.Tensor]:
     """Axis to ``(N, 2)``: the middles of patches or runs, and their reach to either side, in frame units.
 
@@ -46,17 +46,18 @@ def places_of(
         attributes: Of the schema.
         unit: ``(N,)`` the patch of each run; all patches by default.
         first: ``(N,)`` the place of its first tick in the patch.
-        ticks: Their number.
+        ticks: ``(N,)`` their number.
     """
     frame, columns = attributes["frame"], windows.traces.columns
     unit_mm, period = float(frame["unit_mm"]), float(attributes["sample_ns"])
     unit = torch.arange(len(windows), device=windows.trace.device) if unit is None else unit
-    ticks, trace = windows.patch if ticks is None else ticks, windows.trace[unit]
+    trace = windows.trace[unit]
+    ticks = torch.full_like(unit, windows.patch) if ticks is None else ticks
     place = columns["position_mm"][trace].float() / unit_mm
     tick = windows.window[unit] * windows.patch - columns["start_tick"][trace].long()
     tick = tick if first is None else tick + first
     middle_ns = (columns["time_ns"][trace].double() + (tick + 0.5 * (ticks - 1)) * period).float()
-    half_ns, plane = 0.5 * ticks * period, windows.plane[unit]
+    half_ns, plane = (0.5 * ticks * period).float(), windows.plane[unit]
     size = place.new_tensor(frame.get("size_mm", [0.0])) / unit_mm
     half = 0.5 * size[plane.clamp(0, len(size) - 1)]
     places = {}
@@ -67,14 +68,14 @@ def places_of(
             reach = half.where(sees[plane.clamp(0, len(sees) - 1)], torch.inf)
         places[name] = torch.stack((place @ place.new_tensor(direction), reach), 1)
     if "drift" not in frame:
-        time = torch.stack((middle_ns, torch.full_like(middle_ns, half_ns)), 1)
+        time = torch.stack((middle_ns, half_ns), 1)
         return {**places, TIME: time / float(frame["unit_ns"])}
     for volume in frame["drift"]:
         velocity = float(volume["velocity_mm_us"]) * 1e-3
         along = (float(volume["anode_mm"]) - velocity * middle_ns) / unit_mm
-        reach = torch.full_like(along, half_ns * abs(velocity) / unit_mm)
+        drifts = torch.stack((along, half_ns * abs(velocity) / unit_mm), 1)
         of_volume = (windows.channel[unit] >= int(volume["first_channel"]))[:, None]
-        places[volume["axis"]] = torch.stack((along, reach), 1).where(of_volume, places[volume["axis"]])
+        places[volume["axis"]] = drifts.where(of_volume, places[volume["axis"]])
     return places
 
 
@@ -88,5 +89,7 @@ def runs_of(windows: Windows, features: torch.Tensor, attributes: Mapping[str, A
     return Pieces(
         features=of_sample.view(len(windows), n_runs, RUN * features.shape[1])[unit, run],
         unit=unit,
-        places=places_of(windows, attributes, unit=unit, first=run * RUN, ticks=RUN),
+        places=places_of(
+            windows, attributes, unit=unit, first=run * RUN, ticks=(windows.patch - run * RUN).clamp_max(RUN)
+        ),
     )

@@ -37,7 +37,8 @@ class Waveform:
         self.schema = schema
         self.sample_ns = float(schema.attributes["sample_ns"])
         self.ends = ends_of(config, schema.attributes)
-        self.axes, self.piece_width = axes_of(schema), RUN * config.point_width
+        self.axes = axes_of(schema) if config.shared_axes else ()
+        self.piece_width = RUN * config.point_width
         self.n_positions: int = 3 if config.geometry == "channel" else 4
 
     def select(self, tables: RaggedTables) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 
 from hepfm.data.tensors import to_torch
 from hepfm.readers.pack import pack
+from hepfm.testing import modality_contract
 from hepfm_image3d.modality import Image3D, Image3DConfig
 from hepfm_lartpc.generator import LartpcGenerator
 from hepfm_lartpc.vertices import CompositionConfig
@@ -18,19 +19,28 @@ from hepfm_waveform.modality import Waveform
 UNIT_MM = 10.0
 
 
-def units_of_a_point(detector, place_mm, *, patch):
-    """The units of a proton that stops within a voxel."""
-    proton = {"name": "proton", "kinetic_mev": 6.0, "direction": (0, 0, 1), "position_mm": place_mm}
-    composition = CompositionConfig(sources=[{"kind": "particles", "particles": [proton]}], nuclear=False)
-    config = LartpcGenerator.Config(detector=detector, vertices=composition)
-    generator = LartpcGenerator(config, seed=1)
-    batch = to_torch(pack([generator.event(0)], generator.parts))
+def generator_of(detector, name, kinetic_mev, place_mm):
+    particle = {"name": name, "kinetic_mev": kinetic_mev, "direction": (0.3, 0, 1), "position_mm": place_mm}
+    composition = CompositionConfig(sources=[{"kind": "particles", "particles": [particle]}], nuclear=False)
+    return LartpcGenerator(LartpcGenerator.Config(detector=detector, vertices=composition), seed=1)
+
+
+def modalities_of(generator, *, patch):
     waveform = WaveformConfig(patch=patch, noise_samples=None, noise_adc=2.0)
-    modalities = {
+    return {
         "image3d": Image3D(Image3DConfig(cell_voxels=2, min_energy_mev=0.0), generator.parts["image3d"]),
         "charge": Waveform(waveform, generator.parts["charge"]),
-        "light": Waveform(WaveformConfig(geometry="position"), generator.parts["light"]),
+        "light": Waveform(
+            WaveformConfig(geometry="position", patch=100, noise_samples=None), generator.parts["light"]
+        ),
     }
+
+
+def units_of_a_point(detector, place_mm, *, patch):
+    """The units of a proton that stops within a voxel."""
+    generator = generator_of(detector, "proton", 6.0, place_mm)
+    batch = to_torch(pack([generator.event(0)], generator.parts))
+    modalities = modalities_of(generator, patch=patch)
     return {part: m.units(batch.parts[part]) for part, m in modalities.items()}, generator
 
 
@@ -84,3 +94,13 @@ def test_a_point_is_where_its_pixels_are_in_either_drift_volume(place_mm):
             slack = 0.5 if part == "charge" else 0.05
             assert (np.abs(middle - place_mm[i] / UNIT_MM) <= reach + slack).any(), (part, axis)
     assert len(generator.parts["charge"].attributes["frame"]["drift"]) == 2
+
+
+def test_units_and_their_pieces_keep_the_contract():
+    generator = generator_of("wire", "mu-", 40.0, (60.0, 20.0, -110.0))
+    events = [generator.event(i) for i in range(3)]
+    for part, modality in modalities_of(generator, patch=36).items():
+        assert set(modality.axes) <= set("xyzUVW") | {"time"}
+        assert len(modality.axes) >= 3
+        content = ("energy_mev",) if part == "image3d" else ("adc",)
+        modality_contract(modality, [event.parts[part] for event in events], content=content)
