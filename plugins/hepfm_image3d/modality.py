@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from hepfm.api import PartSchema, RaggedTable, RaggedTables, Target, Units
+from hepfm.api import PartSchema, Pieces, RaggedTable, RaggedTables, Target, Units
 from hepfm.errors import DataError
 from hepfm.nn.ragged import event_index
 from hepfm.random import Draws
@@ -17,6 +17,7 @@ from hepfm_image3d import augment
 from hepfm_image3d.cells import group
 from hepfm_image3d.decoder import CellDecoder, hidden_voxels
 from hepfm_image3d.energy import EnergyMap
+from hepfm_image3d.frame import axes_of, places_of
 from hepfm_image3d.tokenizer import CellTokenizer, Image
 
 
@@ -41,6 +42,9 @@ class Image3DConfig(BaseModel):
     """Width of the point-wise network that is reduced over a cell."""
     point_width: int = Field(default=128, gt=0)
     """Width of a voxel's features in the light of its event, which tasks read beside the tokens."""
+    shared_axes: bool = True
+    """Where the data tells the detector's axes (attribute ``frame``), units lie along them beside those of
+    other parts that do; false keeps this part apart."""
     rotations: bool = True
     """Augment with the rotations of the grid onto itself."""
     reflections: bool = True
@@ -71,6 +75,8 @@ class Image3D:
         self.config = config
         self.schema = schema
         self.grid: tuple[int, int, int] = tuple(int(n) for n in schema.attributes["grid"])  # type: ignore[assignment]
+        self.axes = axes_of(schema.attributes) if config.shared_axes else ()
+        self.piece_width = config.point_width
         self.energy = EnergyMap(floor_mev=config.energy_floor_mev, max_mev=config.max_energy_mev)
 
     def select(self, tables: RaggedTables) -> Mapping[str, Any]:
@@ -112,11 +118,19 @@ class Image3D:
             grid=tuple(length + side - 1 for length in self.grid),  # type: ignore[arg-type] # room for shifts
             side=side,
         )
+        corner, attributes = cells.coordinates(), self.schema.attributes
         return Units(
-            positions=cells.coordinates().float(),
+            positions=corner.float(),
             offsets=offsets,
+            places=places_of(corner * side, side, attributes) if self.axes else {},
             payload=Image(cells=cells, row=row, row_offsets=table.offsets),
         )
+
+    def pieces(self, units: Units, visible: torch.Tensor, features: torch.Tensor) -> Pieces:
+        """The voxels of the visible cells."""
+        cells = units.payload.cells.keep(visible)
+        places = places_of(cells.voxels(), 1, self.schema.attributes)
+        return Pieces(features=features, unit=cells.cell, places=places)
 
     def target(self, units: Units, hidden: torch.Tensor) -> Target:
         """Occupancy and energies of the hidden cells' voxels."""

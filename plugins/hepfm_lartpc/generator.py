@@ -25,6 +25,7 @@ from hepfm_lartpc.charge.wires import WirePlanes
 from hepfm_lartpc.coverage import doubts
 from hepfm_lartpc.detector import Detector, load_detector
 from hepfm_lartpc.event import Simulated
+from hepfm_lartpc.frame import charge_frame, frame_of, light_frame
 from hepfm_lartpc.geant4 import Geant4Config, Geant4Transport, geant4_version
 from hepfm_lartpc.image import voxelise
 from hepfm_lartpc.light.simulation import LightSimulation
@@ -107,12 +108,17 @@ class LartpcGenerator:
         self.doubts = [*doubts(self.detector), *(self._planes.doubts if "charge" in self._makers else ())]
 
     def _schema(self, part: str) -> PartSchema:
-        name = self.detector.name
+        detector = self.detector
         if part == "image3d":
-            return schema.image3d(self.detector.image, name)
+            return schema.image3d(detector.image, detector.name, frame=frame_of(detector))
         if part == "charge":
-            return waveforms.charge_schema(self._planes, name)
-        return waveforms.light_schema(self._photon_detectors, name) if part == "light" else schema.truth(name)
+            return waveforms.charge_schema(
+                self._planes, detector.name, frame=charge_frame(detector, self._planes)
+            )
+        if part == "light":
+            light = self._photon_detectors
+            return waveforms.light_schema(light, detector.name, frame=light_frame(detector, light))
+        return schema.truth(detector.name)
 
     def digest(self) -> str:
         """Of the configuration with all its defaults, the detector's numbers, and the bytes of their files.

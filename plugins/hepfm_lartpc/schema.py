@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from hepfm.api import ClassName, Column, PartSchema
@@ -41,7 +42,7 @@ TRACES = {
 PROCESS = tuple(ClassName(value=k, name=name) for k, name in enumerate(sp.PROCESSES))
 
 
-def image3d(grid: ImageGrid, detector: str) -> PartSchema:
+def image3d(grid: ImageGrid, detector: str, *, frame: Mapping[str, Any]) -> PartSchema:
     """The part ``image3d``: columns and classes as the kind ``image3d`` and PILArNet have them."""
 
     def label(dtype: str, doc: str = "", unit: str = "", vocabulary: str = "") -> Column:
@@ -83,6 +84,7 @@ def image3d(grid: ImageGrid, detector: str) -> PartSchema:
             "origin_mm": list(grid.origin_mm),
             "hilbert_column": "voxel",  # the store keeps an event's rows in this column's Hilbert order
             "detector": detector,
+            "frame": frame,
         },
     )
 

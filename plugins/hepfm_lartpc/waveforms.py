@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from hepfm_lartpc.light.simulation import Light, LightSimulation
 from hepfm_lartpc.tables import Split
 
 
-def charge_schema(readout: WirePlanes | PixelPlanes, detector: str) -> PartSchema:
+def charge_schema(
+    readout: WirePlanes | PixelPlanes, detector: str, *, frame: Mapping[str, Any]
+) -> PartSchema:
     """The part ``charge`` of wires, or of pixels, whose hits are waveforms of one sample."""
     if isinstance(readout, WirePlanes):
         planes = tuple(plane.name for plane in readout.readout.planes)
@@ -24,17 +27,23 @@ def charge_schema(readout: WirePlanes | PixelPlanes, detector: str) -> PartSchem
     else:
         planes, sample_ns, kinds = ("pixels",), readout.readout.clock_ns, ["collection"]
     return schema.waveform(
-        sample_ns=sample_ns, truth="electrons", planes=planes, detector=detector, plane_kinds=kinds
+        sample_ns=sample_ns,
+        truth="electrons",
+        planes=planes,
+        detector=detector,
+        plane_kinds=kinds,
+        frame=frame,
     )
 
 
-def light_schema(light: LightSimulation, detector: str) -> PartSchema:
+def light_schema(light: LightSimulation, detector: str, *, frame: Mapping[str, Any]) -> PartSchema:
     """The part ``light``."""
     return schema.waveform(
         sample_ns=light.readout.digitizer.sample_ns,
         truth="photoelectrons",
         planes=("photon detectors",),
         detector=detector,
+        frame=frame,
     )
 
 

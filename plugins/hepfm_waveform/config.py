@@ -41,6 +41,9 @@ class WaveformConfig(BaseModel):
     photon detectors)."""
     pitch_mm: float = Field(default=10.0, gt=0)
     """Distance of neighbours, for the geometry ``position``."""
+    shared_axes: bool = True
+    """Where the data tells the detector's axes (attribute ``frame``), units lie along them beside those of
+    other parts that do; false keeps this part apart."""
     sample_width: int = Field(default=16, gt=0)
     """Width of the convolutions over samples."""
     sample_layers: int = Field(default=2, ge=0)

@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 import torch
 from pydantic import BaseModel
 
-from hepfm.api import PartSchema, RaggedTable, RaggedTables, Target, Units
+from hepfm.api import PartSchema, Pieces, RaggedTable, RaggedTables, Target, Units
 from hepfm.random import Draws
 from hepfm_waveform import augment
 from hepfm_waveform.checks import check_evenness, check_schema
 from hepfm_waveform.config import WaveformConfig
 from hepfm_waveform.decoder import PatchDecoder, hidden_samples
+from hepfm_waveform.frame import RUN, axes_of, places_of, runs_of
 from hepfm_waveform.prepare import compress, ends_of, noises, pedestals, prepare, saturated
 from hepfm_waveform.rebuild import tables_of
 from hepfm_waveform.tokenizer import PatchTokenizer
@@ -36,6 +37,8 @@ class Waveform:
         self.schema = schema
         self.sample_ns = float(schema.attributes["sample_ns"])
         self.ends = ends_of(config, schema.attributes)
+        self.axes = axes_of(schema) if config.shared_axes else ()
+        self.piece_width = RUN * config.point_width
         self.n_positions: int = 3 if config.geometry == "channel" else 4
 
     def select(self, tables: RaggedTables) -> Mapping[str, Any]:
@@ -93,10 +96,15 @@ class Waveform:
             groups["plane"] = windows.plane
         return Units(
             positions=self._positions(windows),
+            places=places_of(windows, self.schema.attributes) if self.axes else {},
             offsets=windows.offsets,
             payload=windows,
             groups=groups,
         )
+
+    def pieces(self, units: Units, visible: torch.Tensor, features: torch.Tensor) -> Pieces:
+        """Runs of a few samples of the visible patches, of those that are known."""
+        return runs_of(units.payload.keep(visible), features, self.schema.attributes)
 
     def target(self, units: Units, hidden: torch.Tensor) -> Target:
         """Activity and heights of the hidden patches' samples; saturated ones are not asked for."""

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from hepfm.api import Ragged, Units
 from hepfm.errors import RecipeError
 from hepfm.nn.encoder import Encoder
-from hepfm.nn.ragged import event_index, offsets_of, pack_parts
-from hepfm.nn.rotary import rotate, rotations
+from hepfm.nn.ragged import event_index, offsets_of
 from hepfm.nn.transformer import Transformer, TransformerConfig
 from hepfm.random import Draws
 
@@ -162,29 +161,6 @@ def test_a_part_that_is_left_out_is_one_that_all_events_lack(encoder: Encoder, p
     points = encoder.features({part: UNITS[part]}, needs=("points",), part=part).points
     wanted = encoder.features({**empty, part: UNITS[part]}, needs=("points",), part=part).points
     assert torch.equal(points.x, wanted.x)
-
-
-def test_places_of_different_parts_are_not_neighbours() -> None:
-    """Attention that starts local looks at its own part, also where another's tokens have the same numbers."""
-    torch.manual_seed(0)
-    backbone = Transformer(TransformerConfig(d_model=64, n_layers=1, n_heads=2), n_positions=3)
-    attention = backbone.blocks[0].attention
-    with torch.no_grad():
-        attention.qkv.weight.zero_()
-    grid = torch.cartesian_prod(*[torch.arange(0.0, 24.0, 4)] * 3)
-    offsets = torch.tensor([0, len(grid)])
-    tokens = pack_parts(
-        [
-            (grid.new_zeros(len(grid), 64), grid, offsets),
-            (grid.new_zeros(36, 64), grid[::6, :2], offsets // 6),
-        ]
-    )
-    q, k = attention.qkv.bias.view(3, 2, 32)[:2].expand(len(tokens.x), -1, -1, -1).unbind(1)
-    turn = rotations(tokens.positions, 32)
-    scores = torch.einsum("qhc,khc->hqk", rotate(q, turn), rotate(k, turn)) / 32**0.5
-    share = scores[-1].softmax(-1)[tokens.part == 0][:, tokens.part == 1].sum(-1)
-    assert share.max() < 0.01
-    assert scores[-1].softmax(-1)[tokens.part == 0].diagonal().min() > 0.5
 
 
 def test_an_encoder_that_looks_back_numbers_its_tokens() -> None:

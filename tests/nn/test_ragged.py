@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hepfm.nn.ragged import (
-    APART,
     event_index,
     offsets_of,
     pack_parts,
@@ -77,30 +76,30 @@ def test_half_precision_is_added_in_float32() -> None:
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)), max_size=6))
 def test_pack_parts_keeps_events_together_and_unpack_undoes_it(lengths: list[tuple[int, int, int]]) -> None:
     parts = []
-    for part, (n_positions, of_part) in enumerate(
-        zip((3, 1, 2), np.array(lengths, int).reshape(-1, 3).T, strict=True)
-    ):
+    for part, of_part in enumerate(np.array(lengths, int).reshape(-1, 3).T):
         x, offsets = _ragged(of_part.tolist(), 5, seed=part)
-        positions, _ = _ragged(of_part.tolist(), n_positions, seed=10 + part)
-        parts.append((x, positions, offsets))
+        positions, reach = (_ragged(of_part.tolist(), 3, seed=seed + part)[0] for seed in (10, 20))
+        parts.append((x, positions, reach, offsets))
     tokens = pack_parts(parts)
+    assert tokens.reach is not None
     assert tokens.positions.shape == (len(tokens.x), 3)
     for event in range(len(lengths)):
         a, b = tokens.offsets[event], tokens.offsets[event + 1]
-        own = [(x[o[event] : o[event + 1]], p[o[event] : o[event + 1]]) for x, p, o in parts]
-        assert torch.equal(tokens.x[a:b], torch.cat([x for x, _ in own]))
-        placed = torch.cat([p[:, 0] + i * APART for i, (_, p) in enumerate(own)])
-        assert torch.equal(tokens.positions[a:b, 0], placed)
-        assert tokens.part[a:b].tolist() == [i for i, (x, _) in enumerate(own) for _ in x]
-    assert (tokens.positions[tokens.part == 1, 1:] == APART).all()
-    for (x, _, offsets), back in zip(parts, unpack(tokens, 3), strict=True):
+        own = [[rows[o[event] : o[event + 1]] for rows in of_part] for *of_part, o in parts]
+        for found, wanted in zip(
+            (tokens.x, tokens.positions, tokens.reach), zip(*own, strict=True), strict=True
+        ):
+            assert torch.equal(found[a:b], torch.cat(wanted))
+        assert tokens.part[a:b].tolist() == [i for i, (x, *_) in enumerate(own) for _ in x]
+    for (x, *_, offsets), back in zip(parts, unpack(tokens, 3), strict=True):
         assert torch.equal(back.values, x)
         assert torch.equal(back.offsets, offsets)
 
 
 def test_one_part_packs_to_itself() -> None:
     x, offsets = _ragged([2, 0, 3], 4)
-    tokens = pack_parts([(x, x[:, :3].float(), offsets)])
+    tokens = pack_parts([(x, x[:, :3].float(), None, offsets)])
+    assert tokens.reach is None
     assert torch.equal(tokens.x, x)
     (back,) = unpack(tokens, 1)
     assert torch.equal(back.values, x)

@@ -92,7 +92,7 @@ def test_hidden_units_do_not_reach_the_prediction(pairs) -> None:
     for each in (plan, other):
         units = {part: v.units for part, v in each.payload.items()}
         visible = {part: v.visible for part, v in each.payload.items()}
-        answers.append(objective.answers(encoder, encoder(units, visible), units, visible, {})["charge"])
+        answers.append(objective.answers(encoder, encoder(units, visible), units, visible, {}, {})["charge"])
     assert torch.equal(*answers)
     assert objective(encoder, plan)["charge/error"] != objective(encoder, other)["charge/error"]
 

@@ -12,6 +12,7 @@ import torch
 from hepfm.errors import CheckpointError
 from hepfm.nn.encoder import Encoder
 from hepfm.nn.transformer import Transformer, TransformerConfig
+from hepfm.readers.layout import parts_to_json
 from hepfm.training.pretrained import load_encoder, open_checkpoint
 from hepfm.training.weights import read_weights
 from hepfm.training.worker import train
@@ -80,9 +81,11 @@ def test_parts_are_found_by_name(tmp_path, monkeypatch):
     """A checkpoint of two parts serves an encoder of one, or of both in another order."""
     given = encoder_of("charge", "light", seed=1)
     weights = {f"encoder.{name}": value for name, value in given.state_dict().items()}
-    (tmp_path / "model.json").write_text(
-        json.dumps({"recipe": {"data": {"parts": {"charge": 0, "light": 0}}}})
-    )
+    schema = image3d_schema(voxels=("voxel", "energy_mev"), grid=(24, 24, 24))
+    parts = dict.fromkeys(("charge", "light"), {"kind": "image3d"})
+    recipe = {"name": "two", "data": {"train": "here", "parts": parts}, "objective": {"name": "masked"}}
+    about = {"recipe": recipe, "parts": json.loads(parts_to_json(dict.fromkeys(parts, schema)))}
+    (tmp_path / "model.json").write_text(json.dumps(about))
     monkeypatch.setattr("hepfm.training.checkpoint.verify", lambda _folder: {})
     monkeypatch.setattr("hepfm.training.pretrained.read_weights", lambda _path: weights)
     for parts in (("light",), ("light", "charge")):

@@ -35,7 +35,18 @@ from hepfm.api.learning import (
     Taught,
     Watched,
 )
-from hepfm.api.modality import Decoder, Encoded, Modality, Ordered, Target, Tokenizer, Tokens, Units
+from hepfm.api.modality import (
+    Decoder,
+    Encoded,
+    Located,
+    Modality,
+    Ordered,
+    Pieces,
+    Target,
+    Tokenizer,
+    Tokens,
+    Units,
+)
 from hepfm.api.reports import Callback, Display
 from hepfm.api.sources import GENERATOR_KEYS, Generator, Reader
 from hepfm.api.specs import (
@@ -87,6 +98,7 @@ __all__ = [
     "HeadSpec",
     "HealthCheckSpec",
     "Labelled",
+    "Located",
     "MetricSpec",
     "Modality",
     "ModalitySpec",
@@ -95,6 +107,7 @@ __all__ = [
     "ObjectiveSpec",
     "Ordered",
     "PartSchema",
+    "Pieces",
     "Plan",
     "Probed",
     "Ragged",

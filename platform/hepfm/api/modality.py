@@ -29,12 +29,30 @@ class Units:
         payload: The modality's own: what its tokenizer and decoder need.
         groups: Name to ``(U,)`` int64: which units of an event belong together and can be hidden as one,
             e.g. `channel`, `plane`.
+        places: Name of an axis that parts may share to ``(U, 2)`` float32: the unit's middle along it, and
+            how far it reaches to either side, infinity where that is not known. See `Located`.
     """
 
     positions: torch.Tensor
     offsets: torch.Tensor
     payload: Any
     groups: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    places: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pieces:
+    """N small pieces of V visible units (voxels of a cell, a few samples of a patch), and where they lie.
+
+    Attributes:
+        features: ``(N, F)``.
+        unit: ``(N,)`` int64, ascending: the visible unit, from 0, that a piece is of.
+        places: As `Units.places`, ``(N, 2)`` each.
+    """
+
+    features: torch.Tensor
+    unit: torch.Tensor
+    places: Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +64,15 @@ class Tokens:
         positions: ``(T, P)`` float32.
         offsets: ``(B+1,)`` int64.
         part: ``(T,)`` int64, index of the token's part in the encoder's order of parts.
+        reach: ``(T, P)`` float32, how far a token reaches to either side of its position along each axis, and
+            infinity where it has none; None where all are points.
     """
 
     x: torch.Tensor
     positions: torch.Tensor
     offsets: torch.Tensor
     part: torch.Tensor
+    reach: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,3 +219,29 @@ class Ordered(Protocol):
     """
 
     ordered: bool
+
+
+@runtime_checkable
+class Located(Protocol):
+    """What a `Modality` has besides if its units lie in a frame that other parts can lie in, too.
+
+    An image cell at a drift of 30 cm and the ticks at which its charge arrives are at one place of the axis
+    `x`. Where two parts name an axis alike, their units are near one another along it, and attention begins
+    by looking there.
+
+    Attributes:
+        axes: Names of the axes of its units' `Units.places`; none where the data does not tell.
+        piece_width: Width of the features of a piece.
+    """
+
+    axes: tuple[str, ...]
+    piece_width: int
+
+    def pieces(self, units: Units, visible: torch.Tensor, features: torch.Tensor) -> Pieces:
+        """What hidden units of other parts are told of the visible ones that they overlap with.
+
+        Args:
+            units: All units of the part.
+            visible: ``(U,)`` bool.
+            features: ``(Q, point_width)``, the tokenizer's features of the points in visible units.
+        """

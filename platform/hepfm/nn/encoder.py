@@ -6,6 +6,7 @@ Legend of shapes: U units, T tokens, D model width, W width of what is read out.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from hepfm.api import Backbone, Causal, Encoded, Features, Modality, Need, Ragged, Tokens, Units
 from hepfm.errors import RecipeError
+from hepfm.nn.frame import Frame
 from hepfm.nn.ragged import event_index, offsets_of, only_part, pack_parts, pool, segment_sum, unpack
 from hepfm.random import Draws
 
@@ -22,7 +24,7 @@ class Encoder(nn.Module):
 
     Args:
         modalities: Part name to its modality; the order of the parts is the order of their tokens.
-        backbone: A `Backbone` made for the largest ``n_positions`` of the modalities.
+        backbone: A `Backbone` made for the ``n_positions`` of the modalities' `Frame`.
         causal: Whether a token sees itself and those before it in its event alone. Its position is then its
             number in the event: where units lie is for their tokenizers to tell.
 
@@ -46,7 +48,7 @@ class Encoder(nn.Module):
         self.causal = causal
         self.parts = tuple(modalities)
         self.d_model = backbone.d_model
-        self.n_positions = max(modality.n_positions for modality in modalities.values())
+        self.frame = Frame(modalities)
         self.tokenizers: Iterable[Any] = nn.ModuleList(m.tokenizer(self.d_model) for m in modalities.values())
         self.part_embedding = nn.Embedding(len(self.parts), self.d_model)
         nn.init.trunc_normal_(self.part_embedding.weight, std=0.02)
@@ -80,20 +82,21 @@ class Encoder(nn.Module):
                 seen = of_part.positions.new_ones(len(of_part.positions)).bool()
             offsets = offsets_of(segment_sum(seen.long(), of_part.offsets))
             x, points[part] = tokenizer(of_part, seen)
-            packed.append((x, of_part.positions[seen], offsets))
+            packed.append((x, *self.frame(part, of_part, seen), offsets))
         tokens = pack_parts(packed)
         x = tokens.x + self.part_embedding(tokens.part)
-        positions = tokens.positions
+        positions, reach = tokens.positions, tokens.reach
         if self.causal:
             within = torch.arange(len(x), device=x.device) - tokens.offsets[:-1][event_index(tokens.offsets)]
-            positions = within.float()[:, None]
-        tokens = Tokens(x=x, positions=positions, offsets=tokens.offsets, part=tokens.part)
+            positions, reach = within.float()[:, None], None
+        tokens = replace(tokens, x=x, positions=positions, reach=reach)
         encoded: Tokens = self.backbone(tokens, draws=draws, layers=layers)
         return Encoded(
             x=encoded.x,
             positions=encoded.positions,
             offsets=encoded.offsets,
             part=encoded.part,
+            reach=encoded.reach,
             points=points,
         )
 
@@ -125,7 +128,13 @@ class Encoder(nn.Module):
         """
         encoded = self(units, draws=draws, layers=(*layers, self.backbone.n_layers))
         read = encoded.x[:, : -self.d_model] if layers else encoded.x
-        tokens = Tokens(x=read, positions=encoded.positions, offsets=encoded.offsets, part=encoded.part)
+        tokens = Tokens(
+            x=read,
+            positions=encoded.positions,
+            offsets=encoded.offsets,
+            part=encoded.part,
+            reach=encoded.reach,
+        )
         if part and len(self.parts) > 1:
             tokens = only_part(tokens, self.parts.index(part))
         points = None
@@ -150,9 +159,9 @@ class Encoder(nn.Module):
     def _tokenizer(self, part: str) -> Any:
         return list(self.tokenizers)[self.parts.index(part)]
 
-    def _absent(self, units: Mapping[str, Units]) -> tuple[Tensor, Tensor, Tensor]:
+    def _absent(self, units: Mapping[str, Units]) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
         """No tokens, of as many events as the parts that are there have."""
         like = next(iter(units.values()))
-        nothing = like.positions.new_empty(0, self.d_model + self.n_positions)
-        x, positions = torch.split(nothing, [self.d_model, self.n_positions], 1)
-        return x, positions, torch.zeros_like(like.offsets)
+        x = like.positions.new_empty(0, self.d_model)
+        positions = x.new_empty(0, self.frame.n_positions)
+        return x, positions, positions if self.frame.axes else None, torch.zeros_like(like.offsets)

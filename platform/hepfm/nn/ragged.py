@@ -17,9 +17,6 @@ from torch.nn.functional import pad
 
 from hepfm.api import Ragged, Tokens
 
-APART = 300.0
-"""By how much the positions of a part are moved from those of the part before it, see `pack_parts`."""
-
 
 def offsets_of(lengths: Tensor) -> Tensor:
     """``(B+1,)`` int64 offsets of events with these lengths ``(B,)``."""
@@ -56,29 +53,26 @@ def segment_max(values: Tensor, offsets: Tensor) -> Tensor:
     return largest
 
 
-def pack_parts(parts: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tokens:
+def pack_parts(parts: Sequence[tuple[Tensor, Tensor, Tensor | None, Tensor]]) -> Tokens:
     """Tokens of several parts as one packed sequence: events in order, and in each one the parts in order.
 
-    The third cell along x and the third tick of a trace have nothing to do with one another. So that they are
-    not taken for neighbours, part i is moved by i times `APART` along every axis: further than the longest
-    wavelength of `hepfm.nn.rotary`, and than images reach.
-
     Args:
-        parts: For each part ``x (T_part, D)``, ``positions (T_part, P_part)`` and ``offsets (B+1,)``. Parts
-            with fewer position axes get zeros for the others before they are moved.
+        parts: For each part ``x (T_part, D)``, ``positions (T_part, P)`` and their reach (for all parts, or
+            for none), see `hepfm.nn.frame`, and ``offsets (B+1,)``.
     """
-    n_positions = max(positions.shape[1] for _, positions, _ in parts)
-    x = torch.cat([x for x, _, _ in parts])
-    placed = [pad(positions, (0, n_positions - positions.shape[1])) for _, positions, _ in parts]
-    positions = torch.cat([each + i * APART if i else each for i, each in enumerate(placed)])
-    event = torch.cat([event_index(offsets) for _, _, offsets in parts])
-    sizes = torch.tensor([len(x) for x, _, _ in parts], device=x.device)
+    x = torch.cat([x for x, _, _, _ in parts])
+    positions = torch.cat([positions for _, positions, _, _ in parts])
+    reaches = [reach for _, _, reach, _ in parts if reach is not None]
+    reach = torch.cat(reaches) if reaches else None
+    event = torch.cat([event_index(offsets) for *_, offsets in parts])
+    sizes = torch.tensor([len(x) for x, *_ in parts], device=x.device)
     part = torch.arange(len(parts), device=x.device).repeat_interleave(sizes)
-    offsets = torch.stack([offsets for _, _, offsets in parts]).sum(0)
+    offsets = torch.stack([offsets for *_, offsets in parts]).sum(0)
     if len(parts) > 1:
         order = torch.argsort(event, stable=True)
         x, positions, part = x.index_select(0, order), positions[order], part[order]
-    return Tokens(x=x, positions=positions, offsets=offsets, part=part)
+        reach = None if reach is None else reach[order]
+    return Tokens(x=x, positions=positions, offsets=offsets, part=part, reach=reach)
 
 
 def unpack(tokens: Tokens, n_parts: int) -> list[Ragged]:
@@ -97,6 +91,7 @@ def only_part(tokens: Tokens, index: int) -> Tokens:
         positions=tokens.positions[mine],
         offsets=offsets_of(segment_sum(mine.long(), tokens.offsets)),
         part=tokens.part[mine],
+        reach=None if tokens.reach is None else tokens.reach[mine],
     )
 
 

@@ -21,12 +21,18 @@ SHORTEST, LONGEST = 4.0, 256.0
 """Wavelengths of the fastest and the slowest pair, in distances between neighbouring units."""
 
 
-def rotations(positions: Tensor, width: int) -> Tensor:
+def rotations(positions: Tensor, width: int, reach: Tensor | None = None) -> Tensor:
     """``(T, 1, C/2)`` complex64: the turn of each pair of channels, computed once and shared by all layers.
+
+    What reaches over a length is turned by the mean over it, whose modulus is below 1 (as Barron et al.,
+    arXiv:2103.13415, integrate positional encodings): wavelengths that are shorter than the length say
+    nothing of where it is. A score then is that of all pairs of points within the two.
 
     Args:
         positions: ``(T, P)``, in distances between neighbouring units.
         width: Head width C, even, with at least one pair for each axis.
+        reach: ``(T, P)``, how far each reaches to either side; infinity for an axis that says nothing of it.
+            None for points.
 
     Raises:
         RecipeError: If the heads are too narrow for the axes.
@@ -44,7 +50,11 @@ def rotations(positions: Tensor, width: int) -> Tensor:
     rank = pair // n_axes / max(1, (pairs - 1) // n_axes)
     frequency = 2 * torch.pi / SHORTEST * (SHORTEST / LONGEST) ** rank
     angle = positions.float()[:, pair % n_axes] * frequency
-    return torch.polar(torch.ones_like(angle), angle)[:, None]
+    if reach is None:
+        return torch.polar(torch.ones_like(angle), angle)[:, None]
+    half = reach.float()[:, pair % n_axes] * frequency
+    modulus = torch.sinc(half.nan_to_num(posinf=0.0) / torch.pi).where(half.isfinite(), 0.0)
+    return (torch.polar(torch.ones_like(angle), angle) * modulus)[:, None]
 
 
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal, Self
 
 import torch
@@ -226,4 +227,4 @@ class Ssm(nn.Module):
         x = through(x, self.blocks, lambda block, rows: block(rows, layout, event, draws), self.norm, layers)
         if order is not None:
             x = move_rows(x, order.inverse())
-        return Tokens(x=x, positions=tokens.positions, offsets=tokens.offsets, part=tokens.part)
+        return replace(tokens, x=x)

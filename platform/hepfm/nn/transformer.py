@@ -8,6 +8,7 @@ Legend of shapes: B events, T rows, D model width, H heads, C head width, P posi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal, Self
 
 import torch
@@ -86,6 +87,7 @@ class Attention(nn.Module):
         rotation: Tensor,
         memory: Tensor | None = None,
         memory_rotation: Tensor | None = None,
+        turns: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """``(T, D)`` for ``x (T, D)``; arguments as in `Block`."""
         n_heads, width = self.shape
@@ -96,9 +98,11 @@ class Attention(nn.Module):
             mixed = packed_attention(q, k, v, layout)
         else:
             assert memory_rotation is not None
-            k, v = rotate(self.kv(memory).view(len(memory), 2 * n_heads, width), memory_rotation).chunk(2, 1)
+            back, there = turns or (rotation, memory_rotation)
+            k, v = self.kv(memory).view(len(memory), 2 * n_heads, width).chunk(2, 1)
             q = rotate(self.q(x).view(len(x), n_heads, width), rotation)
-            mixed = rotate(packed_attention(q, k, v, layout), rotation.conj())
+            mixed = packed_attention(q, rotate(k, memory_rotation), rotate(v, there), layout)
+            mixed = rotate(mixed, back.conj())
         attended: Tensor = self.out(mixed.flatten(1))
         return attended
 
@@ -152,6 +156,7 @@ class Block(nn.Module):
         *,
         memory: Tensor | None = None,
         memory_rotation: Tensor | None = None,
+        turns: tuple[Tensor, Tensor] | None = None,
         draws: Draws | None = None,
     ) -> Tensor:
         """``(T, D)`` for ``x (T, D)``.
@@ -162,11 +167,15 @@ class Block(nn.Module):
             rotation: `hepfm.nn.rotary.rotations` of the rows' positions, for the width of a head.
             memory: ``(T_k, D)`` rows to attend to, normalised, if the block was made with ``cross``.
             memory_rotation: The rotations of the memory's positions.
+            turns: By which values are turned back at the rows, and turned in the memory, where that is not as
+                queries and keys are: a value is turned in full also where a key's place says little.
             draws: The events' random numbers for drop-path; None switches it off.
         """
         return add_branches(
             x,
-            lambda rows: self.attention(self.norm_attention(rows), layout, rotation, memory, memory_rotation),
+            lambda rows: self.attention(
+                self.norm_attention(rows), layout, rotation, memory, memory_rotation, turns
+            ),
             lambda rows: self.mlp(self.norm_mlp(rows)),
             event=layout.event,
             draws=draws,
@@ -214,7 +223,7 @@ class Transformer(nn.Module):
         """
         check_layers(layers, self.n_layers)
         layout = PackedLayout(tokens.offsets, causal=self.causal)
-        rotation = rotations(tokens.positions, self.head_width)
+        rotation = rotations(tokens.positions, self.head_width, tokens.reach)
         x = through(
             tokens.x,
             self.blocks,
@@ -222,4 +231,4 @@ class Transformer(nn.Module):
             self.norm,
             layers,
         )
-        return Tokens(x=x, positions=tokens.positions, offsets=tokens.offsets, part=tokens.part)
+        return replace(tokens, x=x)

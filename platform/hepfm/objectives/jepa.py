@@ -110,7 +110,8 @@ class Jepa(Queries):
         visible = {part: view.visible for part, view in plan.payload.items()}
         taught = unpack(self.teacher(units), len(units))
         encoded = encoder(units, visible, draws=plan.draws if self.training else None)
-        answers = self.answers(encoder, encoded, units, visible, {})
+        features = {} if self.overlaps is None else self.features(encoder, encoded)
+        answers = self.answers(encoder, encoded, units, visible, features, {})
         sums = {}
         for part, tokens, spread in zip(units, taught, self.spreads, strict=True):
             target = layer_norm(tokens.values.float(), tokens.values.shape[1:])

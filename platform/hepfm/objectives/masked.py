@@ -17,7 +17,6 @@ from pydantic import BaseModel
 from torch import nn
 
 from hepfm.api import Batch, Modality, Plan, Reconstruction, Target, Units
-from hepfm.nn.ragged import unpack
 from hepfm.objectives.masks import hidden_parts
 from hepfm.objectives.queries import Queries, QueriesConfig
 from hepfm.objectives.units import units_of
@@ -125,11 +124,12 @@ class Masked(Queries):
         units = {part: masking.units for part, masking in maskings.items()}
         visible = {part: masking.visible for part, masking in maskings.items()}
         encoded = encoder(units, visible, draws=plan.draws if self.training else None)
-        hints, told = {}, unpack(encoded, len(maskings))
-        for index, (part, decoder) in enumerate(self._decoders()):
-            points = encoder.tokenizers[index].features(encoded.points[part], told[index].values)
-            hints[part] = decoder.hints(units[part], visible[part], points)
-        answers = self.answers(encoder, encoded, units, visible, hints)
+        features = self.features(encoder, encoded)
+        hints = {
+            part: decoder.hints(units[part], visible[part], features[part])
+            for part, decoder in self._decoders()
+        }
+        answers = self.answers(encoder, encoded, units, visible, features, hints)
         return {part: decoder(answers[part]) for part, decoder in self._decoders()}
 
     def _sums(

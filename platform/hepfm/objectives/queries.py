@@ -6,20 +6,23 @@ Legend: V visible units, H hidden ones; D encoder width, W decoder width.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from hepfm.api import Encoded, Modality, Tokens, Units
+from hepfm.api import Encoded, Located, Modality, Units
 from hepfm.errors import RecipeError
+from hepfm.nn.frame import Frame
 from hepfm.nn.init import linear
 from hepfm.nn.layout import PackedLayout
 from hepfm.nn.ragged import offsets_of, pack_parts, segment_sum, unpack
 from hepfm.nn.rotary import rotations
 from hepfm.nn.transformer import Block
 from hepfm.objectives.masks import MaskConfig, check_masks
+from hepfm.objectives.overlaps import Overlaps
 
 
 class QueriesConfig(MaskConfig):
@@ -61,15 +64,26 @@ class Queries(nn.Module):
         self.config = config
         self.modalities = dict(modalities)
         self.head_width = width // config.decoder_heads
-        rotations(torch.empty(0, max(m.n_positions for m in modalities.values())), self.head_width)
+        self.frame = Frame(modalities)
+        rotations(torch.empty(0, self.frame.n_positions), self.head_width)
         self.query = nn.Embedding(len(modalities), width)
         nn.init.trunc_normal_(self.query.weight, std=0.02)
         self.place = linear(d_model, width)
         self.memory = nn.Sequential(linear(d_model, width), nn.LayerNorm(width))
+        # Of parts without a common frame nobody knows what overlaps.
+        self.overlaps = Overlaps(width, self.frame, modalities) if self.frame.axes else None
         self.blocks = nn.ModuleList(
             Block(width, config.decoder_heads, n_layers=config.decoder_layers, cross=True)
             for _ in range(config.decoder_layers)
         )
+
+    def features(self, encoder: Any, encoded: Encoded) -> dict[str, torch.Tensor]:
+        """Part name to the features of the points in its visible units, from its tokenizer."""
+        told = unpack(encoded, len(self.modalities))
+        return {
+            part: tokenizer.features(encoded.points[part], tokens.values)
+            for part, tokenizer, tokens in zip(self.modalities, encoder.tokenizers, told, strict=True)
+        }
 
     def answers(
         self,
@@ -77,6 +91,7 @@ class Queries(nn.Module):
         encoded: Encoded,
         units: Mapping[str, Units],
         visible: Mapping[str, torch.Tensor],
+        features: Mapping[str, torch.Tensor],
         hints: Mapping[str, torch.Tensor],
     ) -> dict[str, torch.Tensor]:
         """Part name to the decoded tokens ``(H, W)`` of its hidden units.
@@ -86,6 +101,7 @@ class Queries(nn.Module):
             encoded: Its tokens of the visible units.
             units: Part name to all its units.
             visible: Part name to a bool mask of them.
+            features: Part name to `features` of its points.
             hints: Part name to ``(H, W)``, added to its queries; of some parts, or none.
         """
         queries = []
@@ -97,15 +113,25 @@ class Queries(nn.Module):
             )
             if part in hints:
                 query = query + hints[part]
-            queries.append((query, positions, offsets_of(segment_sum(hidden.long(), units[part].offsets))))
+            offsets = offsets_of(segment_sum(hidden.long(), units[part].offsets))
+            queries.append((query, *self.frame(part, units[part], hidden), offsets))
         asked = pack_parts(queries)
         layout = PackedLayout(asked.offsets, encoded.offsets)
         rotation, memory_rotation = (
-            rotations(tokens.positions, self.head_width) for tokens in (asked, encoded)
+            rotations(tokens.positions, self.head_width, tokens.reach) for tokens in (asked, encoded)
         )
+        turns = None
+        if self.frame.axes:
+            turns = tuple(rotations(tokens.positions, self.head_width) for tokens in (asked, encoded))
         x, memory = asked.x, self.memory(encoded.x)
+        if self.overlaps is not None:
+            pieces = {
+                part: modality.pieces(units[part], visible[part], features[part])
+                for part, modality in self.modalities.items()
+                if isinstance(modality, Located) and part in self.frame.placed
+            }
+            x = x + self.overlaps(asked, encoded, pieces)
         for block in self.blocks:
-            x = block(x, layout, rotation, memory=memory, memory_rotation=memory_rotation)
-        tokens = Tokens(x=x, positions=asked.positions, offsets=asked.offsets, part=asked.part)
-        answered = unpack(tokens, len(self.modalities))
+            x = block(x, layout, rotation, memory=memory, memory_rotation=memory_rotation, turns=turns)
+        answered = unpack(replace(asked, x=x), len(self.modalities))
         return {part: each.values for part, each in zip(self.modalities, answered, strict=True)}

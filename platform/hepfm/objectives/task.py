@@ -24,6 +24,7 @@ from hepfm.api import (
     Units,
 )
 from hepfm.data.tensors import map_arrays, to_torch
+from hepfm.nn.frame import Frame
 from hepfm.objectives.units import augmented, units_of
 from hepfm.random import Draws
 from hepfm.readers.pack import pack
@@ -167,7 +168,7 @@ class Task(nn.Module):
 
 def no_features(head: Any, d_in: Callable[[Need, str], int], modalities: Mapping[str, Modality]) -> Features:
     """What a head needs of no events at all."""
-    n_positions = max(modality.n_positions for modality in modalities.values())
+    n_positions = Frame(modalities).n_positions
 
     def none(need: Need) -> Tokens | None:
         if need not in head.needs:

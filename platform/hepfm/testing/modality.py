@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hepfm.api import Modality, PartSchema, RaggedTable, RaggedTables, Tables, Units
+from hepfm.api import Located, Modality, PartSchema, RaggedTable, RaggedTables, Tables, Units
 from hepfm.readers.layout import parts_from_json, parts_to_json
 from hepfm.testing.checks import (
     PART,
@@ -164,6 +164,34 @@ def units_are_packed(subject: _Subject) -> None:
     assert int(offsets[2] - offsets[1]) == 0, "an empty event has units"
     assert bool((offsets.diff() >= 0).all()), "offsets go down"
     assert int(offsets.diff().max()) > 2, "the events given to the contract are too small: none has 3 units"
+
+
+def places_lie_along_the_axes(subject: _Subject) -> None:
+    """Where a modality names axes, units and their pieces have places there, pieces within their units."""
+    modality = subject.modality
+    if not isinstance(modality, Located) or not modality.axes:
+        return
+    units = subject.units(subject.events)
+    n = len(units.positions)
+    visible = torch.arange(n) % 2 == 0
+    x, points = subject.tokenizer(units, visible)
+    pieces = modality.pieces(units, visible, subject.tokenizer.features(points, x))
+    assert pieces.features.shape == (len(pieces.unit), modality.piece_width), (
+        f"pieces have features {tuple(pieces.features.shape)}"
+    )
+    assert len(pieces.unit), "visible units have no pieces"
+    assert bool((pieces.unit.diff() >= 0).all()), "pieces are not in the order of their units"
+    for what, places, number in (("units", units.places, n), ("pieces", pieces.places, len(pieces.unit))):
+        assert set(places) == set(modality.axes), f"{what} lie along {sorted(places)}, not {modality.axes}"
+        for axis, place in places.items():
+            assert place.shape == (number, 2), f"places of {what} along {axis} are {tuple(place.shape)}"
+            assert bool(place[:, 0].isfinite().all()), f"places of {what} along {axis} are not finite"
+            assert bool((place[:, 1] >= 0).all()), f"{what} reach less than nothing along {axis}"
+    for axis, place in units.places.items():
+        middle, reach = (place[visible][pieces.unit] - pieces.places[axis]).unbind(1)
+        known = place[visible][pieces.unit, 1].isfinite()
+        slack = 1e-3 + 1e-5 * place[:, 0].abs().max()
+        assert bool((middle.abs() <= reach + slack)[known].all()), f"pieces lie outside of units along {axis}"
 
 
 def row_order_is_free(subject: _Subject) -> None:
@@ -460,6 +488,7 @@ CHECKS = (
     schema_survives_writing,
     selection_is_masks,
     units_are_packed,
+    places_lie_along_the_axes,
     row_order_is_free,
     events_are_independent,
     hidden_units_are_gone,

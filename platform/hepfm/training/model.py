@@ -10,6 +10,7 @@ from torch import nn
 
 from hepfm.api import Modality, Plan, Taught
 from hepfm.nn.encoder import Encoder
+from hepfm.nn.frame import Frame
 from hepfm.recipe.components import config_of
 from hepfm.recipe.schema import Recipe
 
@@ -71,7 +72,7 @@ def build(recipe: Recipe, modalities: Mapping[str, Modality], precision: Precisi
     """
     torch.manual_seed(recipe.seed)
     cls, config = config_of("backbone", recipe.model.backbone)
-    backbone = cls(config, n_positions=max(modality.n_positions for modality in modalities.values()))
+    backbone = cls(config, n_positions=Frame(modalities).n_positions)
     cls, config = config_of("objective", recipe.objective)
     encoder = Encoder(modalities, backbone, causal=getattr(cls, "causal", False))
     objective = cls(config, modalities=modalities, d_model=backbone.d_model)

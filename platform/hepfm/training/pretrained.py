@@ -14,6 +14,7 @@ import torch
 from hepfm.api import Modality, PartSchema
 from hepfm.errors import CheckpointError, did_you_mean
 from hepfm.nn.encoder import Encoder
+from hepfm.nn.frame import Frame
 from hepfm.readers.layout import parts_from_json
 from hepfm.recipe.components import config_of
 from hepfm.recipe.load import from_dict
@@ -73,12 +74,7 @@ def open_checkpoint(folder: Path, *, device: torch.device | str = "cpu") -> Pret
     """
     manifest = checkpoint.verify(folder)
     about = checkpoint.read_json(folder / "model.json")
-    parts = parts_from_json(json.dumps(about["parts"]), path=folder / "model.json")
-    recipe = from_dict(about["recipe"], label=str(folder / "model.json")).recipe
-    modalities = {}
-    for name, part in recipe.data.parts.items():
-        cls, config = config_of("modality", part)
-        modalities[name] = cls(config, parts[name])
+    recipe, parts, modalities = _made_of(folder, about)
     module = build(recipe, modalities, about["precision"])
     load_weights(module, weights_file(folder))
     return Pretrained(
@@ -89,6 +85,19 @@ def open_checkpoint(folder: Path, *, device: torch.device | str = "cpu") -> Pret
         parts=parts,
         module=module.to(device).eval(),
     )
+
+
+def _made_of(
+    folder: Path, about: Mapping[str, Any]
+) -> tuple[Recipe, dict[str, PartSchema], dict[str, Modality]]:
+    """Recipe, schemas and modalities of what ``model.json`` describes."""
+    parts = parts_from_json(json.dumps(about["parts"]), path=folder / "model.json")
+    recipe = from_dict(about["recipe"], label=str(folder / "model.json")).recipe
+    modalities = {}
+    for name, part in recipe.data.parts.items():
+        cls, config = config_of("modality", part)
+        modalities[name] = cls(config, parts[name])
+    return recipe, parts, modalities
 
 
 def weights_file(folder: Path) -> Path:
@@ -104,12 +113,23 @@ def load_encoder(encoder: Encoder, folder: Path) -> None:
         CheckpointError: The checkpoint is damaged, or of another backbone, or has no such part.
     """
     checkpoint.verify(folder)
-    theirs = list(checkpoint.read_json(folder / "model.json")["recipe"]["data"]["parts"])
+    about = checkpoint.read_json(folder / "model.json")
+    theirs = list(about["recipe"]["data"]["parts"])
     for part in encoder.parts:
         if part not in theirs:
             raise CheckpointError(
                 f"The checkpoint knows no part '{part}'.", where=str(folder), fix=did_you_mean(part, theirs)
             )
+    if (
+        theirs != list(encoder.parts)
+        and (axes := Frame(_made_of(folder, about)[2]).axes) != encoder.frame.axes
+    ):
+        raise CheckpointError(
+            f"The checkpoint's parts lie along common axes ({', '.join(axes)}), and it is used with all of them: "
+            f"{', '.join(theirs)}.",
+            where=f"{folder}; data.parts has {', '.join(encoder.parts)}",
+            fix="name all parts in data.parts; an event may lack any of them",
+        )
     given = _of_parts(read_weights(weights_file(folder)), theirs, encoder.parts)
     own = encoder.state_dict(keep_vars=True)
     unfit = [
