@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -41,6 +41,8 @@ class Image3DConfig(BaseModel):
     """Width of the point-wise network that is reduced over a cell."""
     point_width: int = Field(default=128, gt=0)
     """Width of a voxel's features in the light of its event, which tasks read beside the tokens."""
+    shape_scales: tuple[Annotated[int, Field(gt=0)], ...] = Field(default=(1, 2, 4), min_length=1)
+    """Lengths, in sides of a cell, over which a voxel is told how the charge around it lies."""
     rotations: bool = True
     """Augment with the rotations of the grid onto itself."""
     reflections: bool = True
@@ -143,6 +145,7 @@ class Image3D:
             voxel_layers=self.config.voxel_layers,
             pool_width=self.config.pool_width,
             point_width=self.config.point_width,
+            shape_scales=self.config.shape_scales,
         )
 
     def decoder(self, d_model: int) -> CellDecoder:
