@@ -548,6 +548,27 @@ class Ordered(Protocol):
 
 
 @runtime_checkable
+class Surrounded(Protocol):
+    """What a `Modality` has besides if it can say in numbers what lies around each point of its units.
+
+    Attributes:
+        point_width: Of its tokenizer's features of points.
+        surroundings_width: How many numbers, S.
+    """
+
+    point_width: int
+    surroundings_width: int
+
+    def surroundings(self, units: Units, visible: torch.Tensor) -> torch.Tensor:
+        """``(Q, S)`` float32 of order one: what is around each point of the visible units, hidden or not.
+
+        Args:
+            units: All units of the part.
+            visible: ``(U,)`` bool.
+        """
+
+
+@runtime_checkable
 class Causal(Protocol):
     """What a `Backbone` has besides if it can look back only, and an `Objective` that needs one which does.
 

@@ -17,6 +17,7 @@ from hepfm_image3d import augment
 from hepfm_image3d.cells import group
 from hepfm_image3d.decoder import CellDecoder, hidden_voxels
 from hepfm_image3d.energy import EnergyMap
+from hepfm_image3d.shape import SHAPE_WIDTH, shapes
 from hepfm_image3d.tokenizer import CellTokenizer, Image
 
 
@@ -73,6 +74,8 @@ class Image3D:
         self.config = config
         self.schema = schema
         self.grid: tuple[int, int, int] = tuple(int(n) for n in schema.attributes["grid"])  # type: ignore[assignment]
+        self.point_width = config.point_width
+        self.surroundings_width = SHAPE_WIDTH * len(config.shape_scales)
         self.energy = EnergyMap(floor_mev=config.energy_floor_mev, max_mev=config.max_energy_mev)
 
     def select(self, tables: RaggedTables) -> Mapping[str, Any]:
@@ -123,6 +126,12 @@ class Image3D:
     def target(self, units: Units, hidden: torch.Tensor) -> Target:
         """Occupancy and energies of the hidden cells' voxels."""
         return hidden_voxels(units.payload.cells, hidden, self.energy)
+
+    def surroundings(self, units: Units, visible: torch.Tensor) -> torch.Tensor:
+        """How the charge lies around each voxel of the visible cells: see `hepfm_image3d.shape`."""
+        cells = units.payload.cells
+        found = shapes(cells, self.energy.centred(cells.energy_mev), self.config.shape_scales)
+        return found[visible[cells.cell]]
 
     def visible_tables(self, units: Units, visible: torch.Tensor) -> RaggedTables:
         """The voxels of the cells of a mask, one row each."""

@@ -86,7 +86,6 @@ class CellTokenizer(nn.Module):
         self.shape_scales = tuple(shape_scales)
         shape_width = SHAPE_WIDTH * len(self.shape_scales)
         self.energy = energy
-        self.typical = float(energy(torch.tensor(0.5)))
         self.lift = nn.Sequential(
             nn.Linear(1 + shape_width, voxel_width), nn.GELU(), nn.Linear(voxel_width, voxel_width)
         )
@@ -105,8 +104,7 @@ class CellTokenizer(nn.Module):
     def forward(self, units: Units, visible: torch.Tensor) -> tuple[torch.Tensor, Voxels]:
         """``(U, d_model)`` of the visible cells, and their voxels: see `hepfm.api.Tokenizer`."""
         cells = units.payload.cells.keep(visible)
-        # On the map, the energies of a track spread by some 0.2 about that of 0.5 MeV: scaled to order one.
-        energy = 5.0 * (self.energy(cells.energy_mev) - self.typical)
+        energy = self.energy.centred(cells.energy_mev)
         shape = shapes(cells, energy, self.shape_scales)
         pairs = touching(cells)
         x = self.lift(torch.cat((energy[:, None], shape), -1))
