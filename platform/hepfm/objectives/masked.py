@@ -66,16 +66,18 @@ class Masked(Queries):
     """
 
     Config: ClassVar[type[BaseModel]] = MaskedConfig
+    config: MaskedConfig
 
     def __init__(self, config: MaskedConfig, *, modalities: Mapping[str, Modality], d_model: int) -> None:
         super().__init__(config, modalities=modalities, d_model=d_model)
         self.decoders = nn.ModuleList(modality.decoder(self.width) for modality in modalities.values())
+        self.asked = {
+            part: modality
+            for part, modality in modalities.items()
+            if config.around_weight and share_of(config, part) and isinstance(modality, Surrounded)
+        }
         self.around: Any = nn.ModuleDict(
-            {
-                part: Surroundings(modality.point_width, modality.surroundings_width)
-                for part, modality in modalities.items()
-                if config.around_weight and share_of(config, part) and isinstance(modality, Surrounded)
-            }
+            {part: Surroundings(m.point_width, m.surroundings_width) for part, m in self.asked.items()}
         )
 
     @property
@@ -94,12 +96,13 @@ class Masked(Queries):
         """Augments the events, cuts them into units, and hides some."""
         units = units_of(batch, self.modalities, draws, augment=augment)
         hidden = hidden_parts(units, self.config, draws, purpose="masked")
+        around = {part: kind.surroundings(units[part], ~hidden[part]) for part, kind in self.asked.items()}
         payload = {
             part: Masking(
                 units=units[part],
                 visible=~hidden[part],
                 target=modality.target(units[part], hidden[part]),
-                around=modality.surroundings(units[part], ~hidden[part]) if part in self.around else None,
+                around=around.get(part),
             )
             for part, modality in self.modalities.items()
         }
@@ -108,7 +111,7 @@ class Masked(Queries):
             for part, masking in payload.items()
             for term, n in masking.target.counts.items()
         }
-        counts |= {f"{part}/around": len(payload[part].around) for part in self.around}
+        counts |= {f"{part}/around": len(truth) for part, truth in around.items()}
         return Plan(counts=counts, draws=draws, payload=payload)
 
     def forward(self, encoder: Any, plan: Plan) -> dict[str, torch.Tensor]:
