@@ -54,6 +54,27 @@ class Cells:
             energy_mev=self.energy_mev[voxels],
         )
 
+    def coarser(self, factor: int) -> tuple[Cells, torch.Tensor]:
+        """The same voxels in cells of ``factor`` times the side, and which voxel here each one there is."""
+        x_size, y_size, z_size = (-(-size // factor) + 1 for size in self.sizes)
+        x, y, z = self.coordinates().div(factor, rounding_mode="floor").unbind(1)
+        event = self.key // math.prod(self.sizes)
+        key = ((event * x_size + x) * y_size + y) * z_size + z
+        key, order = key[self.cell].sort(stable=True)
+        first = _first_of_run(key)
+        side = self.side * factor
+        at = self.voxels()[order] % side
+        coarse = Cells(
+            side=side,
+            sizes=(x_size, y_size, z_size),
+            key=key[first],
+            offsets=pad(first.nonzero()[:, 0], (0, 1), value=len(key)),
+            cell=first.cumsum(0) - 1,
+            sub=(at[:, 0] * side + at[:, 1]) * side + at[:, 2],
+            energy_mev=self.energy_mev[order],
+        )
+        return coarse, order
+
     def coordinates(self) -> torch.Tensor:
         """``(U, 3)`` int64 indices of the cells along x, y, z."""
         x_size, y_size, z_size = self.sizes

@@ -28,6 +28,10 @@ class EnergyMap:
         """Energies (MeV, not negative) to map values, of the same shape."""
         return torch.log1p(energy_mev / self.floor_mev) * self._scale - 1.0
 
+    def centred(self, energy_mev: torch.Tensor) -> torch.Tensor:
+        """Map values scaled to order one: on the map, a track's spread by some 0.2 about that of 0.5 MeV."""
+        return 5.0 * (self(energy_mev) - float(self(torch.tensor(0.5))))
+
     def inverse(self, value: torch.Tensor) -> torch.Tensor:
         """Map values to energies in MeV, not below zero."""
         return (torch.expm1((value + 1.0) / self._scale) * self.floor_mev).clamp_min(0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from hepfm_image3d.cells import group
 from hepfm_image3d.decoder import CellDecoder, hidden_voxels
 from hepfm_image3d.energy import EnergyMap
 from hepfm_image3d.frame import axes_of, places_of
+from hepfm_image3d.shape import SHAPE_WIDTH, shapes
 from hepfm_image3d.tokenizer import CellTokenizer, Image
 
 
@@ -45,6 +46,8 @@ class Image3DConfig(BaseModel):
     shared_axes: bool = True
     """Where the data tells the detector's axes (attribute ``frame``), units lie along them beside those of
     other parts that do; false keeps this part apart."""
+    shape_scales: tuple[Annotated[int, Field(gt=0)], ...] = Field(default=(1, 2, 4), min_length=1)
+    """Lengths, in sides of a cell, over which a voxel is told how the charge around it lies."""
     rotations: bool = True
     """Augment with the rotations of the grid onto itself."""
     reflections: bool = True
@@ -77,6 +80,8 @@ class Image3D:
         self.grid: tuple[int, int, int] = tuple(int(n) for n in schema.attributes["grid"])  # type: ignore[assignment]
         self.axes = axes_of(schema.attributes) if config.shared_axes else ()
         self.piece_width = config.point_width
+        self.point_width = config.point_width
+        self.surroundings_width = SHAPE_WIDTH * len(config.shape_scales)
         self.energy = EnergyMap(floor_mev=config.energy_floor_mev, max_mev=config.max_energy_mev)
 
     def select(self, tables: RaggedTables) -> Mapping[str, Any]:
@@ -136,6 +141,12 @@ class Image3D:
         """Occupancy and energies of the hidden cells' voxels."""
         return hidden_voxels(units.payload.cells, hidden, self.energy)
 
+    def surroundings(self, units: Units, visible: torch.Tensor) -> torch.Tensor:
+        """How the charge lies around each voxel of the visible cells: see `hepfm_image3d.shape`."""
+        cells = units.payload.cells
+        found = shapes(cells, self.energy.centred(cells.energy_mev), self.config.shape_scales)
+        return found[visible[cells.cell]]
+
     def visible_tables(self, units: Units, visible: torch.Tensor) -> RaggedTables:
         """The voxels of the cells of a mask, one row each."""
         cells = units.payload.cells
@@ -157,6 +168,7 @@ class Image3D:
             voxel_layers=self.config.voxel_layers,
             pool_width=self.config.pool_width,
             point_width=self.config.point_width,
+            shape_scales=self.config.shape_scales,
         )
 
     def decoder(self, d_model: int) -> CellDecoder:

@@ -2,10 +2,12 @@
 
 A voxel beside a track differs from one on it by its distance from the local axis: this tells delta electrons.
 
-Legend: U cells, V voxels.
+Legend: U cells, V voxels, S scales.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 
@@ -14,6 +16,20 @@ from hepfm_image3d.cells import Cells, sub_coordinates
 
 SHAPE_WIDTH = 17
 """Features of a voxel that `local_shape` gives."""
+
+
+@torch.no_grad()
+def shapes(cells: Cells, energy: torch.Tensor, scales: Sequence[int]) -> torch.Tensor:
+    """``(V, 17 S)`` float32: `local_shape` in cells of each of S multiples of a cell's side, side by side.
+
+    What ends or branches off is told by lengths of its own size: a delta electron by a cell's, a Michel
+    electron at the end of its muon by several.
+    """
+    found = energy.new_empty(len(energy), len(scales), SHAPE_WIDTH)
+    for i, scale in enumerate(scales):
+        coarse, order = cells.coarser(scale)
+        found[order, i] = local_shape(coarse, energy[order])
+    return found.flatten(1)
 
 
 @torch.no_grad()
@@ -57,7 +73,8 @@ def local_shape(cells: Cells, energy: torch.Tensor) -> torch.Tensor:
         mean,
         5 * (norm / trace - 0.8),
         2 * trace.sqrt() - 1,
-        6 * thickness / trace - 1,
+        # A ball has 1/3; the floor of a few voxels' thickness would go beyond.
+        6 * (thickness / trace).clamp_max(1 / 3) - 1,
         5 * thickness.sqrt() - 1,
         2 * along.sqrt() - 0.5,
         5 * off.sqrt() - 1,

@@ -6,6 +6,7 @@ Legend: N rows, V voxels (in the contract of a tokenizer: points), U cells, C an
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +18,7 @@ from hepfm.nn.ragged import segment_max, segment_mean
 from hepfm_image3d.cells import Cells
 from hepfm_image3d.energy import EnergyMap
 from hepfm_image3d.neighbours import Convolution, Pairs, touching
-from hepfm_image3d.shape import SHAPE_WIDTH, local_shape
+from hepfm_image3d.shape import SHAPE_WIDTH, shapes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +80,14 @@ class CellTokenizer(nn.Module):
         voxel_layers: int,
         pool_width: int,
         point_width: int,
+        shape_scales: Sequence[int],
     ) -> None:
         super().__init__()
+        self.shape_scales = tuple(shape_scales)
+        shape_width = SHAPE_WIDTH * len(self.shape_scales)
         self.energy = energy
-        self.typical = float(energy(torch.tensor(0.5)))
         self.lift = nn.Sequential(
-            nn.Linear(1 + SHAPE_WIDTH, voxel_width), nn.GELU(), nn.Linear(voxel_width, voxel_width)
+            nn.Linear(1 + shape_width, voxel_width), nn.GELU(), nn.Linear(voxel_width, voxel_width)
         )
         self.layers = nn.ModuleList(VoxelLayer(voxel_width) for _ in range(voxel_layers))
         self.norm = nn.LayerNorm(voxel_width)
@@ -95,15 +98,14 @@ class CellTokenizer(nn.Module):
         self.point = nn.Sequential(nn.GELU(), nn.Linear(pool_width, pool_width))
         self.pool = nn.Linear(2 * pool_width, d_model)
         self.position = PositionEmbedding(3, d_model)
-        self.join = nn.Linear(d_model + SHAPE_WIDTH + voxel_width + pool_width, point_width)
+        self.join = nn.Linear(d_model + shape_width + voxel_width + pool_width, point_width)
         self.point_width = point_width
 
     def forward(self, units: Units, visible: torch.Tensor) -> tuple[torch.Tensor, Voxels]:
         """``(U, d_model)`` of the visible cells, and their voxels: see `hepfm.api.Tokenizer`."""
         cells = units.payload.cells.keep(visible)
-        # On the map, the energies of a track spread by some 0.2 about that of 0.5 MeV: scaled to order one.
-        energy = 5.0 * (self.energy(cells.energy_mev) - self.typical)
-        shape = local_shape(cells, energy)
+        energy = self.energy.centred(cells.energy_mev)
+        shape = shapes(cells, energy, self.shape_scales)
         pairs = touching(cells)
         x = self.lift(torch.cat((energy[:, None], shape), -1))
         for layer in self.layers:

@@ -110,6 +110,24 @@ def test_keeping_cells_is_grouping_only_their_voxels() -> None:
     assert offsets[-1] == len(mask)
 
 
+@pytest.mark.parametrize("factor", [2, 3])
+def test_coarser_cells_are_those_of_a_larger_side(factor) -> None:
+    cells, _, _ = make_cells(dense_events(), side=2)
+    coarse, order = cells.coarser(factor)
+    wanted, _, _ = make_cells(dense_events(), side=2 * factor)
+    assert torch.equal(coarse.coordinates(), wanted.coordinates())
+    assert torch.equal(coarse.offsets, wanted.offsets)
+    assert torch.equal(coarse.around, wanted.around)
+    assert torch.equal(coarse.voxels(), cells.voxels()[order])
+    # Within a cell the order is that of the finer cells.
+    for name in ("voxels", "places"):
+        found, all_of = (
+            torch.cat((getattr(each, name)(), each.cell[:, None], each.energy_mev[:, None]), 1)
+            for each in (coarse, wanted)
+        )
+        assert sorted(found.tolist()) == sorted(all_of.tolist()), name
+
+
 def test_convolution_is_a_dense_one_at_occupied_voxels() -> None:
     """Against torch's dense convolution in float64, values and gradients."""
     cells, _, _ = make_cells([dense_events()[0]])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hepfm.api import Column, RaggedTable
+from hepfm.api import Column, RaggedTable, Surrounded
 from hepfm.errors import DataError
 from hepfm_image3d.modality import Image3D, Image3DConfig
 from hepfm_image3d.schema import image3d_schema
@@ -77,3 +77,22 @@ def test_visible_and_hidden_voxels_are_the_event(make_modality, make_tables) -> 
         torch.testing.assert_close(
             torch.cat((shown["energy_mev"][event], hidden["energy_mev"][event]))[order], energy
         )
+
+
+def test_surroundings_are_those_of_the_whole_event_at_visible_voxels(make_modality, make_tables) -> None:
+    """The same numbers whatever is hidden, and those that a tokenizer works with where nothing is."""
+    modality = make_modality()
+    units = modality.units(make_tables())
+    everything = torch.ones(len(units.positions), dtype=torch.bool)
+    visible = torch.arange(len(units.positions)) % 3 == 0
+    whole = modality.surroundings(units, everything)
+    assert whole.shape == (len(units.payload.cells.sub), modality.surroundings_width)
+    assert torch.equal(modality.surroundings(units, visible), whole[visible[units.payload.cells.cell]])
+    _, points = modality.tokenizer(32)(units, everything)
+    torch.testing.assert_close(points.x[:, : modality.surroundings_width], whole)
+
+
+def test_a_modality_says_the_width_of_its_points(make_modality) -> None:
+    modality = make_modality()
+    assert isinstance(modality, Surrounded)
+    assert modality.point_width == modality.tokenizer(32).point_width

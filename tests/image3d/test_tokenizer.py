@@ -110,19 +110,24 @@ def test_no_gradient_reaches_hidden_voxels(make_modality, make_tables, tokenizer
     assert (energy.grad[seen] != 0).all()
 
 
-def test_a_token_sees_voxels_that_touch_across_the_cells_face(make_modality, tokenizer) -> None:
-    modality = make_modality()
+@pytest.mark.parametrize(
+    ("scales", "sees"), [((1,), [True, True, False]), ((1, 2), [True, True, False]), ((1, 4), [True] * 3)]
+)
+def test_a_token_sees_across_its_cells_face_as_far_as_its_scales_reach(make_modality, scales, sees) -> None:
+    """The last voxel lies two cells of 12 voxels from the changed one, in the next one of 24."""
+    modality = make_modality(grid=(48, 48, 48), shape_scales=scales)
+    tokenizer = modality.tokenizer(32)
 
     def tokens(energy: float) -> torch.Tensor:
         columns = {
-            "voxel": torch.tensor([[5, 1, 1], [6, 1, 1], [20, 1, 1]]),
+            "voxel": torch.tensor([[5, 1, 1], [6, 1, 1], [24, 1, 1]]),
             "energy_mev": torch.tensor([1.0, energy, 1.0]),
         }
         units = modality.units({"voxels": RaggedTable(columns, torch.tensor([0, 3]))})
         return tokens_of(tokenizer, units, everything(units))
 
     changed = (tokens(1.0) != tokens(2.0)).any(1)
-    assert changed.tolist() == [True, True, False]
+    assert changed.tolist() == sees
 
 
 @pytest.mark.parametrize("lengths", [(), (0, 0), (1,)])

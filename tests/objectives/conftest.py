@@ -21,9 +21,11 @@ PARTS = ("charge", "light")
 def make_encoder(drop_path=0.0):
     torch.manual_seed(0)
     schema = image3d_schema(voxels=("voxel", "energy_mev"), grid=(48, 48, 48))
-    modalities = {part: Image3D(Image3DConfig(voxel_width=8, point_width=16), schema) for part in PARTS}
-    config = TransformerConfig(d_model=32, n_layers=2, n_heads=2, drop_path=drop_path)
-    return modalities, Encoder(modalities, Transformer(config, n_positions=3))
+    # What the parts have in common is an energy: of where charge lies, little is told.
+    config = Image3DConfig(voxel_width=8, point_width=16, shape_scales=(1,))
+    modalities = {part: Image3D(config, schema) for part in PARTS}
+    size = TransformerConfig(d_model=32, n_layers=2, n_heads=2, drop_path=drop_path)
+    return modalities, Encoder(modalities, Transformer(size, n_positions=3))
 
 
 def make_events(lacking, *, seed=0, group=None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -160,7 +161,7 @@ def test_sums_and_counts_are_those_of_the_events_one_by_one(parts) -> None:
     alone = [plan_of(objective, take(batch, event)) for event in range(len(batch))]
     sums = objective(encoder, together)
     assert set(sums) == set(together.counts) == set(objective.weights)
-    assert set(sums) == {f"{part}/{term}" for part in parts for term in ("occupancy", "energy")}
+    assert set(sums) == {f"{part}/{term}" for part in parts for term in ("occupancy", "energy", "around")}
     baseline = objective.baseline(together)
     for term, total in sums.items():
         assert together.counts[term] == sum(plan.counts[term] for plan in alone)
@@ -191,6 +192,34 @@ def test_every_parameter_learns() -> None:
     for module in (encoder, objective):
         for name, parameter in module.named_parameters():
             assert parameter.grad.abs().sum() > 0, name
+
+
+def test_points_are_asked_what_is_around_them_hidden_or_not() -> None:
+    """Each visible voxel once; more charge in hidden cells changes the truth, and not what is said."""
+    encoder, objective = make_model()
+    batch = make_batch([200, 100])
+    plan = plan_of(objective, batch, augment=False)
+    masking = plan.payload["charge"]
+    cells = masking.units.payload.cells
+    assert plan.counts["charge/around"] == int(masking.visible[cells.cell].sum()) == len(masking.around)
+    table = batch.parts["charge"]["voxels"]
+    hidden = ~masking.visible[cells.cell][masking.units.payload.row]
+    energy = torch.where(hidden, 10.0, 1.0) * table.columns["energy_mev"]
+    changed = RaggedTable({**table.columns, "energy_mev": energy}, table.offsets)
+    other = plan_of(
+        objective, dataclasses.replace(batch, parts={"charge": {"voxels": changed}}), augment=False
+    )
+    assert not torch.equal(other.payload["charge"].around, masking.around)
+    said = [objective._predict(encoder, each)[1]["charge"] for each in (plan, other)]
+    assert torch.equal(*said)
+
+
+@pytest.mark.parametrize("options", [{"around_weight": 0.0}, {"parts_": {"charge": {"hide": 0.0}}}])
+def test_nothing_is_asked_where_the_recipe_says_so_or_nothing_is_hidden(options) -> None:
+    _, objective = make_model(parts=("charge", "other"), **options)
+    plan = plan_of(objective, make_batch([50], parts=("charge", "other")))
+    assert "charge/around" not in plan.counts
+    assert set(plan.counts) == set(objective.weights)
 
 
 def test_hidden_units_do_not_reach_the_encoder() -> None:

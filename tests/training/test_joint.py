@@ -13,6 +13,7 @@ import pytest
 from hepfm.api import Sample
 from hepfm.objectives.contrastive import Contrastive
 from hepfm.objectives.jepa import Jepa
+from hepfm.objectives.masked import MaskedConfig
 from hepfm.readers.pack import pack
 from hepfm.readers.writer import StoreWriter
 from hepfm.recipe.schema import Recipe
@@ -160,9 +161,9 @@ def test_two_ranks_of_which_each_has_another_part_train_as_one(
 def test_the_loss_of_each_part_is_weighted_and_logged_apart(make_joint, figures):
     run, request = make_joint(MASKED, train__steps=1)
     train(request)
-    weights = {"charge/occupancy": 1, "charge/energy": 1, "light/occupancy": 0.5, "light/energy": 0.5}
     schema = image3d_schema(voxels=("voxel", "energy_mev"), grid=(48, 48, 48))
-    own = Image3D(Image3DConfig(), schema).decoder(8).terms
+    own = {**Image3D(Image3DConfig(), schema).decoder(8).terms, "around": MaskedConfig().around_weight}
+    weights = {f"{part}/{term}": weight for part, weight in (("charge", 1), ("light", 0.5)) for term in own}
     terms = {term: figures(run, f"val/{term}")[1] for term in weights}
     total = sum(weights[term] * own[term.partition("/")[2]] * value for term, value in terms.items())
     assert figures(run, "val/loss")[1] == pytest.approx(total, rel=1e-6)

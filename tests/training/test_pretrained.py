@@ -82,7 +82,7 @@ def test_parts_are_found_by_name(tmp_path, monkeypatch):
     given = encoder_of("charge", "light", seed=1)
     weights = {f"encoder.{name}": value for name, value in given.state_dict().items()}
     schema = image3d_schema(voxels=("voxel", "energy_mev"), grid=(24, 24, 24))
-    parts = dict.fromkeys(("charge", "light"), {"kind": "image3d"})
+    parts = {"charge": {"kind": "image3d"}, "light": {"kind": "image3d"}}
     recipe = {"name": "two", "data": {"train": "here", "parts": parts}, "objective": {"name": "masked"}}
     about = {"recipe": recipe, "parts": json.loads(parts_to_json(dict.fromkeys(parts, schema)))}
     (tmp_path / "model.json").write_text(json.dumps(about))

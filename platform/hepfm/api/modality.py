@@ -245,3 +245,24 @@ class Located(Protocol):
             visible: ``(U,)`` bool.
             features: ``(Q, point_width)``, the tokenizer's features of the points in visible units.
         """
+
+
+@runtime_checkable
+class Surrounded(Protocol):
+    """What a `Modality` has besides if it can say in numbers what lies around each point of its units.
+
+    Attributes:
+        point_width: Of its tokenizer's features of points.
+        surroundings_width: How many numbers, S.
+    """
+
+    point_width: int
+    surroundings_width: int
+
+    def surroundings(self, units: Units, visible: torch.Tensor) -> torch.Tensor:
+        """``(Q, S)`` float32 of order one: what is around each point of the visible units, hidden or not.
+
+        Args:
+            units: All units of the part.
+            visible: ``(U,)`` bool.
+        """

@@ -75,7 +75,7 @@ def check_masks(config: MaskConfig, parts: Collection[str]) -> None:
             where="objective.whole",
             fix="leave it out, or name a second part in data.parts",
         )
-    hidden = [part for part in parts if _share(config, part) or config.whole.get(part)]
+    hidden = [part for part in parts if share_of(config, part) or config.whole.get(part)]
     if not hidden:
         raise RecipeError(
             "Nothing is ever hidden, so there is nothing to learn.",
@@ -109,7 +109,7 @@ def hidden_parts(
     hidden = {}
     for part, of_part in units.items():
         own, name = config.parts.get(part, PartMask()), f"{purpose}/{part}"
-        share = _share(config, part)
+        share = share_of(config, part)
         if own.by is not None:
             mask = hidden_groups(
                 _group(of_part, own.by, part), of_part.offsets, draws, share=share, purpose=name
@@ -122,7 +122,8 @@ def hidden_parts(
     return hidden
 
 
-def _share(config: MaskConfig, part: str) -> float:
+def share_of(config: MaskConfig, part: str) -> float:
+    """Share of the part's units that is hidden."""
     own = config.parts.get(part, PartMask()).hide
     return config.hide if own is None else own
 

@@ -120,13 +120,11 @@ def load_encoder(encoder: Encoder, folder: Path) -> None:
             raise CheckpointError(
                 f"The checkpoint knows no part '{part}'.", where=str(folder), fix=did_you_mean(part, theirs)
             )
-    if (
-        theirs != list(encoder.parts)
-        and (axes := Frame(_made_of(folder, about)[2]).axes) != encoder.frame.axes
-    ):
+    same = theirs == list(encoder.parts)
+    axes = encoder.frame.axes if same else Frame(_made_of(folder, about)[2]).axes
+    if axes != encoder.frame.axes:
         raise CheckpointError(
-            f"The checkpoint's parts lie along common axes ({', '.join(axes)}), and it is used with all of them: "
-            f"{', '.join(theirs)}.",
+            f"The checkpoint's parts {', '.join(theirs)} lie along common axes, and it is used with all of them.",
             where=f"{folder}; data.parts has {', '.join(encoder.parts)}",
             fix="name all parts in data.parts; an event may lack any of them",
         )
