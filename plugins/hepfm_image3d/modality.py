@@ -116,9 +116,7 @@ class Image3D:
             if vector.table in moved and vector.column in moved[vector.table].columns:
                 there = moved[vector.table]
                 turned = vector.moved(there[vector.column], choice, group_, shift)
-                moved[vector.table] = RaggedTable(
-                    {**there.columns, vector.column: turned}, there.offsets
-                )
+                moved[vector.table] = RaggedTable({**there.columns, vector.column: turned}, there.offsets)
         return moved
 
     def units(self, tables: RaggedTables) -> Units:

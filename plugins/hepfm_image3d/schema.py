@@ -41,7 +41,11 @@ VOXELS = {
 """Columns of the table ``voxels``; a file may lack any but ``voxel`` and ``energy_mev``."""
 
 VERTEX = Column(
-    dtype="float32", shape=(3,), unit="mm", label=True, doc="in the detector's frame, see origin_mm; -1 for none"
+    dtype="float32",
+    shape=(3,),
+    unit="mm",
+    label=True,
+    doc="in the detector's frame, see origin_mm; -1 for none",
 )
 """PILArNet's vertices lie within +-1152 mm, half of its 768 voxels of 3 mm: mm, from the centre."""
 

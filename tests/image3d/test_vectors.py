@@ -11,7 +11,6 @@ from hepfm.data.tensors import to_torch
 from hepfm.errors import DataError
 from hepfm.objectives.units import augmented
 from hepfm.random import Draws
-from hepfm.readers.pack import pack
 from hepfm_image3d.modality import Image3D, Image3DConfig
 from hepfm_image3d.pilarnet import PilarnetReader
 from hepfm_image3d.schema import image3d_schema
@@ -54,7 +53,9 @@ def test_what_is_not_known_stays_so() -> None:
     schema = image3d_schema(voxels=("voxel", "energy_mev"), fragments=("vertex",), grid=(24, 24, 24))
     vertex = torch.tensor([[-1.0, -1, -1], [np.nan, 0, 0]])
     tables = {
-        "voxels": RaggedTable({"voxel": torch.zeros(1, 3), "energy_mev": torch.ones(1)}, torch.tensor([0, 1])),
+        "voxels": RaggedTable(
+            {"voxel": torch.zeros(1, 3), "energy_mev": torch.ones(1)}, torch.tensor([0, 1])
+        ),
         "fragments": RaggedTable({"vertex": vertex}, torch.tensor([0, 2])),
     }
     moved = Image3D(Image3DConfig(), schema).augment(tables, draws([4]))["fragments"].columns["vertex"]
