@@ -1,7 +1,7 @@
 """The task ``event-values``: numbers of an event, e.g. energy, momentum or direction, and how sure they are.
 
 The network says a mean and a width for each number; the loss is the negative logarithm of the normal density
-(Nix and Weigend, ICNN 1994, p. 55). It works on a scaled target, with mean 0 and spread 1 over training events.
+(Nix and Weigend, ICNN 1994, p. 55). The target is scaled, to mean 0 and spread 1 over training events.
 
 Legend of shapes: B events, N rows of a table of labels, K numbers, D width of the features, H bins, E bins of
 what figures are told against.
@@ -46,7 +46,7 @@ class EventValuesConfig(RowsConfig):
     log: list[str] = Field(default=[])
     """Those that are learned as logarithms: of wide range, above zero. Others of them are not known."""
     take: Literal["first", "largest", "sum"] = "first"  # type: ignore[assignment]  # one more
-    """The row that tells the event's truth: the first that counts, that with the largest ``by``, or the sum."""
+    """The row that tells the event's truth: the first that counts, that of the largest ``by``, or the sum."""
     width: int = Field(default=128, ge=0)
     """Width of the hidden layer; 0 for a linear head."""
     against: dict[str, Edges] = Field(default={})
@@ -135,7 +135,7 @@ class EventValues(nn.Module):
     def statistics(
         self, predicted: Mapping[str, RaggedTables], batch: Batch
     ) -> dict[str, np.ndarray[Any, Any]]:
-        """Histograms of residuals and pulls ``(B, K, H + 2)``, and counts of what intervals cover ``(B, K, 3)``.
+        """Histograms of residuals and pulls ``(B, K, H + 2)``, and what intervals cover ``(B, K, 3)``.
 
         Residuals are in the label's unit; those of numbers learned as logarithms are parts of the true value.
         """
@@ -148,18 +148,15 @@ class EventValues(nn.Module):
             for each in self.numbers.residuals(predicted[self.rows.part][EVENT].columns, truth)
         )
         within = np.stack([~np.isnan(pull), *(np.abs(pull) <= sigmas for sigmas in COVERAGE.values())], -1)
-        shape = (events, self.outputs, -1)
-        found = {
-            "residuals": histogram(residual, cell, len(cell), RESIDUALS).reshape(shape),
-            "pulls": histogram(pull, cell, len(cell), PULLS).reshape(shape),
-            "covered": within.astype(np.float64).reshape(shape),
+        shape = (events, self.outputs)
+        found: dict[str, np.ndarray[Any, Any]] = {
+            "residuals": histogram(residual, cell, len(cell), RESIDUALS).reshape(*shape, len(RESIDUALS) + 1),
+            "pulls": histogram(pull, cell, len(cell), PULLS).reshape(*shape, len(PULLS) + 1),
+            "covered": within.astype(np.float64).reshape(*shape, 1 + len(COVERAGE)),
         }
         for name, edges in self.config.against.items():
-            value = of_event(self.rows, batch, name, self.numbers.rows_of(batch))[event]
-            each = histogram(residual, cell, len(cell), RESIDUALS)
-            found[f"residuals/{name}"] = binned(each, value, edges).reshape(
-                events, self.outputs, len(edges) - 1, -1
-            )
+            value = of_event(self.rows, batch, name, self.numbers.rows_of(batch))
+            found[f"residuals/{name}"] = binned(found["residuals"], value, edges)
         return found
 
     def figures(self, sums: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, float]:
@@ -177,7 +174,7 @@ class EventValues(nn.Module):
                 told |= {figure: float(n / known) for figure, n in zip(COVERAGE, covered, strict=True)}
             found |= {f"{figure}/{name}": value for figure, value in told.items()}
             for column, edges in self.config.against.items():
-                for where, counts in zip(named(column, edges), sums[f"residuals/{column}"][k], strict=True):
+                for where, counts in zip(named(column, edges), sums[f"residuals/{column}"][:, k], strict=True):
                     told = residual_figures(counts, RESIDUALS)
                     found |= {f"{figure}/{name}/{where}": value for figure, value in told.items()}
         return found

@@ -133,14 +133,13 @@ class Numbers(nn.Module):
         exponential = value.clamp(-_LARGEST, _LARGEST).exp()
         sigma = torch.where(self.log, exponential * sigma, sigma)
         value = torch.where(self.log, exponential, value)
-        columns = {}
-        for name, v, s in zip(
-            self.labels, value.split(self.sizes, 1), sigma.split(self.sizes, 1), strict=True
-        ):
-            shape = (len(v), *self.labels[name].shape)
-            limit = torch.finfo(torch.float32).max
-            columns[name] = v.clamp(-limit, limit).float().reshape(shape)
-            columns[f"{name}_sigma"] = s.clamp(max=limit).float().reshape(shape)
+        limit = torch.finfo(torch.float32).max
+        columns, first = {}, 0
+        for (name, column), size in zip(self.labels.items(), self.sizes, strict=True):
+            shape, mine = (len(value), *column.shape), slice(first, first + size)
+            columns[name] = value[:, mine].clamp(-limit, limit).float().reshape(shape)
+            columns[f"{name}_sigma"] = sigma[:, mine].clamp(max=limit).float().reshape(shape)
+            first += size
         return columns
 
     def residuals(self, predicted: Mapping[str, Array], truth: Array) -> tuple[Array, Array]:
@@ -172,7 +171,7 @@ class Numbers(nn.Module):
         )
 
     def _scale(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and spread ``(K,)`` of what was observed; 0 and 1 of nothing, and of what is always the same."""
+        """Mean and spread ``(K,)`` of what was observed; a spread of 1 where there is none."""
         number, total, squares = self.moments
         mean = total / number.clamp(min=1)
         variance = squares / number.clamp(min=1) - mean.square()

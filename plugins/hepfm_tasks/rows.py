@@ -54,7 +54,8 @@ class Rows:
     def __init__(self, config: RowsConfig, schema: Mapping[str, PartSchema]) -> None:
         self.part = the_part(config.label_part or config.part, schema)
         self.schema = schema[self.part]
-        self.table, self.only, self.take, self.by = config.table, config.only, config.take, config.by
+        self.table, self.only, self.by = config.table, config.only, config.by
+        self.take: str = config.take
         names = ", ".join(sorted(self.schema.tables))
         if self.table not in self.schema.tables:
             raise DataError(

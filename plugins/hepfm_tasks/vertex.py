@@ -192,7 +192,7 @@ class Vertex(nn.Module):
         places = predicted[self.part][EVENT].columns[self.config.label]
         events, row = len(batch), np.full(len(batch), -1)
         distance = np.full(events, np.nan)
-        for event in np.flatnonzero(true.lengths.numpy()):
+        for event in np.flatnonzero(true.lengths.numpy()).tolist():
             apart = np.linalg.norm(true[event].numpy() - places[event], axis=1)
             distance[event] = apart.min()
             row[event] = rows[int(true.offsets[event]) + int(apart.argmin())]
@@ -226,8 +226,9 @@ def _firsts(rows: torch.Tensor) -> torch.Tensor:
     """Indices, ascending, of the first of each group of equal rows ``(N, K)``."""
     if not len(rows):
         return torch.empty(0, dtype=torch.int64, device=rows.device)
-    _, group = rows.unique(dim=0, return_inverse=True)
+    group: torch.Tensor = torch.unique(rows, dim=0, return_inverse=True)[1]
     order = group.argsort(stable=True)
     new = torch.ones_like(group, dtype=torch.bool)
     new[1:] = group[order][1:] != group[order][:-1]
-    return order[new].sort().values
+    firsts: torch.Tensor = order[new].sort().values
+    return firsts

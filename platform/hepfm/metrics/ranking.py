@@ -17,7 +17,7 @@ BINS = 200
 def score_histogram(score: Array, truth: Array, event: Array, events: int, *, bins: int = BINS) -> Array:
     """``(B, C, 2, H)`` float64: rows by score of each class, of those that are not of it and those that are.
 
-    Bins are even in the logarithm of the odds, where classifiers' scores are spread out, from 1e-6 to 1 - 1e-6.
+    Bins are even in the logarithm of the odds, where scores are spread out, from 1e-6 to 1 - 1e-6.
 
     Args:
         score: ``(N, C)`` probabilities.
