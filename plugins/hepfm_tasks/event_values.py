@@ -141,7 +141,6 @@ class EventValues(nn.Module):
         """
         truth = self.numbers.truth(batch).numpy()
         events = len(truth)
-        event = np.repeat(np.arange(events), self.outputs)
         cell = np.arange(events * self.outputs)
         residual, pull = (
             each.reshape(-1)
@@ -174,7 +173,9 @@ class EventValues(nn.Module):
                 told |= {figure: float(n / known) for figure, n in zip(COVERAGE, covered, strict=True)}
             found |= {f"{figure}/{name}": value for figure, value in told.items()}
             for column, edges in self.config.against.items():
-                for where, counts in zip(named(column, edges), sums[f"residuals/{column}"][:, k], strict=True):
+                for where, counts in zip(
+                    named(column, edges), sums[f"residuals/{column}"][:, k], strict=True
+                ):
                     told = residual_figures(counts, RESIDUALS)
                     found |= {f"{figure}/{name}/{where}": value for figure, value in told.items()}
         return found
