@@ -37,6 +37,7 @@ def make_sample(data: Path, split: str, target: Path) -> None:
     attributes = reader.parts["image3d"].attributes
     schema = image3d_schema(
         voxels=COLUMNS,
+        fragments=reader.parts["image3d"].tables["fragments"],
         voxel_mm=attributes["voxel_mm"],
         grid=tuple(attributes["grid"]),
         origin_mm=tuple(attributes["origin_mm"]),

@@ -1,6 +1,6 @@
 """Random variants of an event: symmetries of the grid, shifts, and the energy scale.
 
-Legend: B events, N voxels, G symmetries.
+Legend: B events, N voxels or other rows, G symmetries.
 """
 
 from __future__ import annotations
@@ -59,11 +59,31 @@ def transform(
     Returns:
         ``(N, 3)`` int64.
     """
-    axes = torch.tensor([a for a, _ in group], device=voxel.device)[choice]
-    reverse = torch.tensor([r for _, r in group], device=voxel.device)[choice]
-    moved = voxel.gather(1, axes[event])
-    last = torch.tensor(grid, device=voxel.device) - 1
-    return torch.where(reverse[event], last - moved, moved)
+    return turn(voxel, event, choice, group, mirror=torch.tensor(grid, device=voxel.device) - 1)
+
+
+def turn(
+    vector: torch.Tensor,
+    event: torch.Tensor,
+    choice: torch.Tensor,
+    group: tuple[Symmetry, ...],
+    *,
+    mirror: torch.Tensor | float,
+) -> torch.Tensor:
+    """Vectors ``(N, 3)`` under one symmetry for each event; a reversed axis has ``mirror - x`` for x.
+
+    Args:
+        vector: Voxel indices; or places, or directions.
+        event: ``(N,)`` event of each.
+        choice: ``(B,)`` index into the group.
+        group: From `symmetries`.
+        mirror: Sum of both ends along each axis ``(3,)``: one less than the grid for indices, the grid for
+            places in voxels, 0 for directions.
+    """
+    axes = torch.tensor([a for a, _ in group], device=vector.device)[choice]
+    reverse = torch.tensor([r for _, r in group], device=vector.device)[choice]
+    moved = vector.gather(1, axes[event])
+    return torch.where(reverse[event], mirror - moved, moved)
 
 
 def choose(draws: Draws, count: int) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from hepfm_image3d.energy import EnergyMap
 from hepfm_image3d.frame import axes_of, places_of
 from hepfm_image3d.shape import SHAPE_WIDTH, shapes
 from hepfm_image3d.tokenizer import CellTokenizer, Image
+from hepfm_image3d.vectors import vectors
 
 
 class Image3DConfig(BaseModel):
@@ -77,11 +79,15 @@ class Image3D:
         _check(schema)
         self.config = config
         self.schema = schema
+        if "voxel_mm" in schema.attributes:
+            unit_mm = schema.attributes["voxel_mm"] * config.cell_voxels
+            self.schema = replace(schema, attributes={**schema.attributes, "unit_mm": unit_mm})
         self.grid: tuple[int, int, int] = tuple(int(n) for n in schema.attributes["grid"])  # type: ignore[assignment]
         self.axes = axes_of(schema.attributes) if config.shared_axes else ()
         self.piece_width = config.point_width
         self.point_width = config.point_width
         self.surroundings_width = SHAPE_WIDTH * len(config.shape_scales)
+        self._vectors = vectors(schema)
         self.energy = EnergyMap(floor_mev=config.energy_floor_mev, max_mev=config.max_energy_mev)
 
     def select(self, tables: RaggedTables) -> Mapping[str, Any]:
@@ -100,18 +106,29 @@ class Image3D:
         return {"voxels": voxels["energy_mev"] > self.config.min_energy_mev}
 
     def augment(self, tables: RaggedTables, draws: Draws) -> RaggedTables:
-        """One symmetry of the grid, one shift and one energy factor for each event."""
+        """One symmetry of the grid, one shift and one energy factor for each event.
+
+        Places and directions, in whatever table, go with the voxels.
+        """
         table, config = tables["voxels"], self.config
         event = event_index(table.offsets)
         voxel = table.columns["voxel"].long()
         group_ = augment.symmetries(self.grid, rotations=config.rotations, reflections=config.reflections)
-        voxel = augment.transform(voxel, event, augment.choose(draws, len(group_)), self.grid, group_)
-        if config.shift_cells:
-            voxel = voxel + augment.shift(draws, config.cell_voxels)[event]
+        choice = augment.choose(draws, len(group_))
+        shift = augment.shift(draws, config.cell_voxels) if config.shift_cells else None
+        voxel = augment.transform(voxel, event, choice, self.grid, group_)
+        if shift is not None:
+            voxel = voxel + shift[event]
         factor = augment.energy_factor(draws, config.energy_scale)
         energy = table.columns["energy_mev"] * factor[event]
         columns = {**table.columns, "voxel": voxel, "energy_mev": energy}
-        return {**tables, "voxels": RaggedTable(columns, table.offsets)}
+        moved = {**tables, "voxels": RaggedTable(columns, table.offsets)}
+        for vector in self._vectors:
+            if vector.table in moved and vector.column in moved[vector.table].columns:
+                there = moved[vector.table]
+                turned = vector.moved(there[vector.column], choice, group_, shift)
+                moved[vector.table] = RaggedTable({**there.columns, vector.column: turned}, there.offsets)
+        return moved
 
     def units(self, tables: RaggedTables) -> Units:
         """The occupied cells of each event, in order of x, y, z; positions in cells from the corner."""

@@ -40,6 +40,15 @@ VOXELS = {
 }
 """Columns of the table ``voxels``; a file may lack any but ``voxel`` and ``energy_mev``."""
 
+VERTEX = Column(
+    dtype="float32",
+    shape=(3,),
+    unit="mm",
+    label=True,
+    doc="in the detector's frame, see origin_mm; -1 for none",
+)
+"""PILArNet's vertices lie within +-1152 mm, half of its 768 voxels of 3 mm: mm, from the centre."""
+
 FRAGMENTS = {
     "fragment_id": Column(dtype="int32", label=True),
     "group_id": Column(dtype="int32", label=True),
@@ -49,7 +58,7 @@ FRAGMENTS = {
     "pid": Column(dtype="int8", label=True, vocabulary="pid"),
     "mass_mev": Column(dtype="float32", label=True, unit="MeV"),
     "momentum_gev": Column(dtype="float32", label=True, unit="GeV/c"),
-    "vertex": Column(dtype="float32", shape=(3,), label=True, doc="as the file has it"),
+    "vertex": VERTEX,
     "is_primary": Column(dtype="float32", label=True),
     "momentum_xyz_gev": Column(dtype="float32", shape=(3,), label=True, unit="GeV/c"),
     "parent_pdg": Column(dtype="int32", label=True),
@@ -59,7 +68,7 @@ FRAGMENTS = {
 
 INTERACTIONS = {
     "interaction_id": Column(dtype="int32", label=True),
-    "vertex": Column(dtype="float32", shape=(3,), label=True, doc="as the file has it"),
+    "vertex": VERTEX,
 }
 
 

@@ -11,9 +11,24 @@ HEPFM_API = (1, 0)
 def hepfm_heads() -> list[api.HeadSpec]:
     return [
         api.HeadSpec(
+            name="event-class",
+            target="hepfm_tasks.event_class:EventClass",
+            summary="The class of each event: its particle, interaction or jet.",
+        ),
+        api.HeadSpec(
+            name="event-values",
+            target="hepfm_tasks.event_values:EventValues",
+            summary="Numbers of each event, e.g. energy or momentum, and how sure they are.",
+        ),
+        api.HeadSpec(
             name="semantic",
             target="hepfm_tasks.semantic:Semantic",
             summary="The class of each point: shower, track, Michel, delta, low energy, or any other.",
+        ),
+        api.HeadSpec(
+            name="vertex",
+            target="hepfm_tasks.vertex:Vertex",
+            summary="Where in the detector an event's interaction happened.",
         ),
     ]
 
@@ -21,5 +36,8 @@ def hepfm_heads() -> list[api.HeadSpec]:
 @api.hookimpl
 def hepfm_recipes() -> list[api.RecipeSpec]:
     return [
+        api.RecipeSpec(name="tasks/event-class", target="hepfm_tasks:recipes/event-class.yaml"),
+        api.RecipeSpec(name="tasks/momentum", target="hepfm_tasks:recipes/momentum.yaml"),
         api.RecipeSpec(name="tasks/semantic", target="hepfm_tasks:recipes/semantic.yaml"),
+        api.RecipeSpec(name="tasks/vertex", target="hepfm_tasks:recipes/vertex.yaml"),
     ]

@@ -1,6 +1,7 @@
 """The task ``semantic``: which class each point of an event is of.
 
-Legend of shapes: N points, B events, C classes, D width of the features.
+Legend of shapes: N points, B events, C classes, D width of the features, E bins of what figures are told
+against.
 """
 
 from __future__ import annotations
@@ -14,9 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from hepfm.api import Batch, Column, Features, Need, PartSchema, Ragged, RaggedTable, RaggedTables
+from hepfm.metrics.calibration import expected_calibration_error, reliability
 from hepfm.metrics.classes import class_figures, confusion
-from hepfm.nn.init import linear
+from hepfm.metrics.residuals import in_bins
+from hepfm.nn.ragged import segment_sum
+from hepfm_tasks.against import Edges, named
+from hepfm_tasks.balance import ClassWeights
 from hepfm_tasks.labels import classes_of, index_of, label_column, the_part
+from hepfm_tasks.lovasz import lovasz_softmax
+from hepfm_tasks.network import mlp
+from hepfm_tasks.point_values import PointValues
 
 
 class Prediction(NamedTuple):
@@ -37,6 +45,14 @@ class SemanticConfig(BaseModel):
     """Column of classes in the part's primary table. Points of values without a name are left out."""
     width: int = Field(default=128, ge=0)
     """Width of the hidden layer; 0 for a linear head."""
+    balance: float = Field(default=0.0, ge=0, le=1)
+    """How far rare classes weigh more in the loss: 0 all points alike, 1 all classes alike."""
+    lovasz: float = Field(default=0.0, ge=0)
+    """Weight of the Lovasz softmax, which goes with the overlap of each class in each event, beside the
+    cross-entropy."""
+    against: dict[str, Edges] = Field(default={})
+    """Columns to edges of bins in which the macro F1 is told, too: of the points, of their fragments, or
+    ``vertex_mm``, the distance to the nearest vertex."""
 
 
 class Semantic(nn.Module):
@@ -53,7 +69,6 @@ class Semantic(nn.Module):
 
     Config: ClassVar[type[BaseModel]] = SemanticConfig
     needs: ClassVar[tuple[Need, ...]] = ("points",)
-    weights: ClassVar[Mapping[str, float]] = {"class": 1.0}
     answers: Literal["classes", "values"] = "classes"
 
     def __init__(
@@ -66,6 +81,12 @@ class Semantic(nn.Module):
         self.table = data.primary
         column = label_column(data, self.table, config.label, part=part)
         classes = classes_of(data, column, where=f"part {part}, table {self.table}, column {config.label}")
+        self.weights: Mapping[str, float] = {
+            "class": 1.0,
+            **({"lovasz": config.lovasz} if config.lovasz else {}),
+        }
+        self.point_values = PointValues(part, data, config.against)
+        self.balance = ClassWeights(len(classes), config.balance)
         self.names, self.outputs = [each.name for each in classes], len(classes)
         self.register_buffer("values", torch.tensor([each.value for each in classes]), persistent=False)
         columns = {
@@ -80,11 +101,7 @@ class Semantic(nn.Module):
                 vocabularies={column.vocabulary: classes},
             )
         }
-        width = d_in("points", part)
-        hidden = [linear(width, config.width), nn.GELU()] if config.width else []
-        self.network = nn.Sequential(
-            nn.LayerNorm(width), *hidden, linear(config.width or width, len(classes))
-        )
+        self.network = mlp(d_in("points", part), config.width, len(classes))
 
     values: torch.Tensor
     """``(C,)`` int64: what stands for each class in the data."""
@@ -94,15 +111,31 @@ class Semantic(nn.Module):
         assert features.points is not None
         return Prediction(self.network(features.points.x), features.points.offsets)
 
+    def observe(self, batch: Batch) -> None:
+        """Counts the classes (`hepfm.api.Observing`)."""
+        self.balance.observe(self.targets(batch).values)
+
+    def observed(self) -> list[torch.Tensor]:
+        """Points of each class."""
+        return self.balance.observed()
+
     def counts(self, batch: Batch) -> dict[str, int]:
-        """Points whose class has a name."""
-        return {"class": int((self.targets(batch).values >= 0).sum())}
+        """Points whose class has a name, and events with such points."""
+        target = self.targets(batch)
+        known = target.values >= 0
+        counts = {"class": int(known.sum())}
+        if self.config.lovasz:
+            counts["lovasz"] = int((segment_sum(known.long(), target.offsets) > 0).sum())
+        return counts
 
     def loss(self, prediction: Prediction, batch: Batch) -> dict[str, torch.Tensor]:
-        """Cross-entropy, summed over the points whose class has a name."""
-        index = self.targets(batch).values
+        """Cross-entropy, summed over the points whose class has a name, and what else is asked for."""
+        target = self.targets(batch)
         logits = prediction.logits.float()
-        return {"class": nn.functional.cross_entropy(logits, index, ignore_index=-1, reduction="sum")}
+        sums = {"class": self.balance.cross_entropy(logits, target.values)}
+        if self.config.lovasz:
+            sums["lovasz"] = lovasz_softmax(logits.softmax(1), target.values, target.offsets)
+        return sums
 
     def predict(self, prediction: Prediction) -> dict[str, RaggedTables]:
         """The most probable class of each point, and the probability of each class."""
@@ -123,13 +156,35 @@ class Semantic(nn.Module):
     def statistics(
         self, predicted: Mapping[str, RaggedTables], batch: Batch
     ) -> dict[str, np.ndarray[Any, Any]]:
-        """``confusion (B, C, C)``: true and predicted classes."""
+        """``confusion (B, C, C)``, in bins ``(B, E, C, C)``, and ``reliability (B, 3, H)``."""
         values = self.values.cpu().numpy()
-        truth = batch.labels[self.part][self.table].columns[self.config.label]
+        truth = index_of(batch.labels[self.part][self.table].columns[self.config.label], values)
         found = predicted[self.part][self.table]
         call = index_of(found.columns[self.config.label], values)
-        return {"confusion": confusion(index_of(truth, values), call, found.offsets, len(values))}
+        events = len(found.offsets) - 1
+        event = np.repeat(np.arange(events), np.diff(found.offsets))
+        statistics = {
+            "confusion": confusion(truth, call, found.offsets, self.outputs),
+            "reliability": reliability(found.columns["probability"], truth, event, events),
+        }
+        for name, edges in self.config.against.items():
+            bin_ = in_bins(self.point_values.of(batch, name), np.asarray(edges))
+            statistics[f"confusion/{name}"] = np.stack(
+                [
+                    confusion(np.where(bin_ == k, truth, -1), call, found.offsets, self.outputs)
+                    for k in range(len(edges) - 1)
+                ],
+                1,
+            )
+        return statistics
 
     def figures(self, sums: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, float]:
-        """Precision, recall and F1 of each class, and the mean of the latter."""
-        return class_figures(sums["confusion"], self.names)
+        """Those of `class_figures`, the calibration's error, and F1 in bins: ``macro_f1/COLUMN/LOW-HIGH``."""
+        figures = class_figures(sums["confusion"], self.names)
+        error = expected_calibration_error(sums["reliability"])
+        figures |= {} if error is None else {"calibration_error": error}
+        for name, edges in self.config.against.items():
+            for where, table in zip(named(name, edges), sums[f"confusion/{name}"], strict=True):
+                told = class_figures(table, self.names)
+                figures |= {f"{figure}/{where}": value for figure, value in told.items() if "f1" in figure}
+        return figures

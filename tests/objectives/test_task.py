@@ -116,3 +116,18 @@ def test_a_table_of_labels_alone_is_varied_too():
     batch.labels["image3d"]["interactions"] = table
     varied = augmented(batch, modalities(), Draws(seed=3, epoch=1, event_ids=batch.event_ids))
     assert torch.equal(varied.labels["image3d"]["interactions"].columns["interaction_id"], torch.arange(3))
+
+
+def test_a_head_is_told_of_training_events_and_keeps_that_with_its_weights():
+    """The classes' frequencies, as sums that ranks add up."""
+    config = TaskConfig.model_validate({"head": {"name": "semantic", "balance": 1.0}})
+    task = Task(config, modalities=modalities(), d_model=32)
+    batch = to_torch(pack(list(samples(6)), {"image3d": SCHEMA}))
+    task.observe(task.plan(batch, Draws(seed=1, epoch=0, event_ids=batch.event_ids), augment=False))
+    truth = batch.labels["image3d"]["voxels"].columns["semantic"]
+    (rows,) = task.marginals()
+    assert rows.tolist() == [(truth == k).sum().item() for k in range(5)]
+    other = Task(config, modalities=modalities(), d_model=32)
+    other.load_state_dict(task.state_dict())
+    assert torch.equal(other.marginals()[0], rows)
+    assert Task(CONFIG, modalities=modalities(), d_model=32).marginals() == []

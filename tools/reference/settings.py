@@ -26,6 +26,7 @@ value filled in.
 COMPONENTS = (
     ("backbones", "model.backbone", "name"),
     ("objectives", "objective", "name"),
+    ("heads", "objective.head", "name"),
     ("modalities", "data.parts.PART", "kind"),
     ("generators", "data.train", "generator"),
     ("readers", "data.reader", "name"),
@@ -72,6 +73,7 @@ def _component(hook: str, key: str, name_key: str, name: str) -> str:
     kind = {
         "backbones": "Backbone",
         "objectives": "Objective",
+        "heads": "Head",
         "modalities": "Modality",
         "generators": "Generator",
         "readers": "Reader",

@@ -66,7 +66,7 @@ from hepfm.api.specs import (
     RecipeSpec,
     Spec,
 )
-from hepfm.api.tasks import Features, Head, Need, Probed
+from hepfm.api.tasks import Features, Head, Need, Observing, Probed
 
 API_VERSION = (1, 0)
 """(major, minor). A plugin declares ``HEPFM_API = (major, minor)``; another major is refused."""
@@ -106,6 +106,7 @@ __all__ = [
     "Need",
     "Objective",
     "ObjectiveSpec",
+    "Observing",
     "Ordered",
     "PartSchema",
     "Pieces",

@@ -113,3 +113,17 @@ class Probed(Protocol):
 
     def from_outputs(self, outputs: Ragged) -> Any:
         """A prediction, from ``(N, C)`` logarithms of probabilities or ``(N, K)`` values."""
+
+
+@runtime_checkable
+class Observing(Protocol):
+    """What a `Head` has besides if it is told of training events before it learns: for scales, or weights.
+
+    What it gathers are buffers that are saved with its weights; without any events it works as well.
+    """
+
+    def observe(self, batch: Batch) -> None:
+        """Adds a torch batch of training events to the buffers."""
+
+    def observed(self) -> list[torch.Tensor]:
+        """The buffers: sums over events, which ranks add up."""

@@ -16,6 +16,7 @@ from hepfm.api import (
     Features,
     Modality,
     Need,
+    Observing,
     Plan,
     RaggedTable,
     RaggedTables,
@@ -127,11 +128,13 @@ class Task(nn.Module):
         return head(encoder.features(units, needs=head.needs, part=head.part, layers=layers, draws=draws))
 
     def observe(self, plan: Plan) -> None:
-        """Nothing: there is no baseline."""
+        """Tells the head of training events, where it asks for them (`hepfm.api.Observing`)."""
+        if isinstance(self.head, Observing):
+            self.head.observe(plan.payload.batch)
 
     def marginals(self) -> list[torch.Tensor]:
-        """None."""
-        return []
+        """What the head gathered of them."""
+        return self.head.observed() if isinstance(self.head, Observing) else []
 
     def baseline(self, plan: Plan) -> dict[str, torch.Tensor]:  # noqa: ARG002
         """None: what learning nothing gets is seen in a task's figures."""

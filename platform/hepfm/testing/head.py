@@ -314,6 +314,9 @@ def statistics_add_up(subject: _Subject) -> None:
         assert np.isfinite(values).all(), f"statistic '{name}' is not finite"
         alone = np.concatenate([subject.statistics([sample])[name] for sample in samples])
         np.testing.assert_allclose(alone, values, rtol=1e-5, atol=1e-5, err_msg=f"statistic '{name}' alone")
+    for name, values in subject.statistics(()).items():
+        wanted = (0, *together[name].shape[1:])
+        assert values.shape == wanted, f"statistic '{name}' of no event is {values.shape}, not {wanted}"
     for rows in (slice(None), slice(0)):
         figures = subject.module.figures({name: values[rows].sum(0) for name, values in together.items()})
         wrong = {name: value for name, value in figures.items() if not np.isfinite(value)}

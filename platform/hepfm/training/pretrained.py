@@ -124,7 +124,7 @@ def load_encoder(encoder: Encoder, folder: Path) -> None:
     axes = encoder.frame.axes if same else Frame(_made_of(folder, about)[2]).axes
     if axes != encoder.frame.axes:
         raise CheckpointError(
-            f"The checkpoint's parts {', '.join(theirs)} lie along common axes, and it is used with all of them.",
+            f"The checkpoint's parts {', '.join(theirs)} share axes, and it is used with all of them.",
             where=f"{folder}; data.parts has {', '.join(encoder.parts)}",
             fix="name all parts in data.parts; an event may lack any of them",
         )
