@@ -35,7 +35,17 @@ from hepfm.api.learning import (
     Taught,
     Watched,
 )
-from hepfm.api.modality import Decoder, Encoded, Modality, Ordered, Target, Tokenizer, Tokens, Units
+from hepfm.api.modality import (
+    Containing,
+    Decoder,
+    Encoded,
+    Modality,
+    Ordered,
+    Target,
+    Tokenizer,
+    Tokens,
+    Units,
+)
 from hepfm.api.reports import Callback, Display
 from hepfm.api.sources import GENERATOR_KEYS, Generator, Reader
 from hepfm.api.specs import (
@@ -75,6 +85,7 @@ __all__ = [
     "Column",
     "CommandSpec",
     "Comparing",
+    "Containing",
     "Decoder",
     "Display",
     "DisplaySpec",

@@ -63,7 +63,8 @@ class FewEvents:
     @cached_property
     def costs(self) -> np.ndarray[Any, np.dtype[np.uint32]]:
         """``(K,)`` stored rows of each event."""
-        return self.source.costs[self.indices]
+        costs: np.ndarray[Any, np.dtype[np.uint32]] = self.source.costs[self.indices]
+        return costs
 
     @cached_property
     def digest(self) -> str:
@@ -72,7 +73,8 @@ class FewEvents:
 
     def event_ids(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
         """``(K,)`` ids."""
-        return self.source.event_ids()[self.indices]
+        ids: np.ndarray[Any, np.dtype[np.uint64]] = self.source.event_ids()[self.indices]
+        return ids
 
     def place(self, index: int) -> str:
         """Where an event is, for messages."""
