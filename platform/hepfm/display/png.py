@@ -135,7 +135,14 @@ def _draw_flat(axes: Axes, panel: Heatmap | Lines) -> None:
         )
         axes.figure.colorbar(drawn, ax=axes, label=panel.value.title)
         return
+    if panel.log_x:
+        axes.set_xscale("log")
     for i, line in enumerate(panel.lines):
-        axes.plot(line.x, line.y, lw=0.7, color=PALETTE[i % len(PALETTE)], label=line.name)
+        colour = PALETTE[i % len(PALETTE)]
+        if line.band is None:
+            axes.plot(line.x, line.y, lw=0.7, color=colour, label=line.name)
+        else:
+            axes.plot(line.x, line.y, lw=1.2, marker="o", ms=4, color=colour, label=line.name)
+            axes.fill_between(line.x, *line.band, color=colour, alpha=0.25, lw=0)
     if panel.lines:
         axes.legend(frameon=False, fontsize=7)

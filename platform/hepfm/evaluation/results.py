@@ -73,6 +73,8 @@ def about_split(split: Split, told: str) -> dict[str, Any]:
 def write(folder: Path, result: Mapping[str, Any], statistics: Mapping[str, Runs]) -> Path:
     """Writes a result and its statistics (``ARM/SEED/NAME``); replaces what is there.
 
+    Points of a curve keep their statistics themselves: then there are none here.
+
     Raises:
         RecipeError: The folder cannot be written.
     """
@@ -84,9 +86,10 @@ def write(folder: Path, result: Mapping[str, Any], statistics: Mapping[str, Runs
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".statistics.npz").open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        (folder / ".statistics.npz").replace(folder / "statistics.npz")
+        if arrays:
+            with (folder / ".statistics.npz").open("wb") as file:
+                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            (folder / ".statistics.npz").replace(folder / "statistics.npz")
         replace(folder / FIGURES, json.dumps(plain(dict(result)), indent=2).encode() + b"\n")
     except OSError as error:
         raise RecipeError(
