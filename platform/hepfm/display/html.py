@@ -12,7 +12,7 @@ import numpy as np
 
 from hepfm.display.page import write_page
 from hepfm.display.panels import Heatmap, Lines, Panel, PointCloud, Tree
-from hepfm.display.scene import PALETTE, Layer, box, cells, clouds, layers, lines_of, scale, value_title
+from hepfm.display.scene import PALETTE, Layer, box, cells, clouds, layers, lines_of, scale, ticks_of, value_title
 
 
 def write_html(panels: Sequence[Panel], path: Path, title: str = "") -> None:
@@ -46,9 +46,9 @@ def _drawn(panel: Panel, in_space: Sequence[PointCloud]) -> dict[str, Any]:
     if isinstance(panel, Tree):
         return {"kind": "tree", "title": panel.title, "lines": lines_of(panel)}
     traces = [_heat(panel)] if isinstance(panel, Heatmap) else _curves(panel)
-    axes: list[dict[str, str]] = [{"title": axis.title} for axis in (panel.x, panel.y)]
+    axes: list[dict[str, Any]] = [{"title": axis.title} for axis in (panel.x, panel.y)]
     if isinstance(panel, Lines) and panel.log_x:
-        axes[0]["type"] = "log"
+        axes[0] |= {"type": "log"} | ({"tickvals": ticks} if (ticks := ticks_of(panel)) else {})
     return {"kind": "flat", "title": panel.title, "axes": axes, "traces": traces}
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.axes3d import Axes3D  # type: ignore[import-untyped]
 
 from hepfm.display.panels import Heatmap, Lines, Panel, PointCloud, Tree
-from hepfm.display.scene import PALETTE, box, cells, clouds, layers, lines_of, scale, value_title
+from hepfm.display.scene import PALETTE, box, cells, clouds, layers, lines_of, scale, ticks_of, value_title
 
 _PANEL_INCHES = (6.0, 5.2)
 _IN_A_ROW = 4
@@ -137,6 +137,9 @@ def _draw_flat(axes: Axes, panel: Heatmap | Lines) -> None:
         return
     if panel.log_x:
         axes.set_xscale("log")
+        if ticks := ticks_of(panel):
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.set_xticks([], minor=True)
     for i, line in enumerate(panel.lines):
         colour = PALETTE[i % len(PALETTE)]
         if line.band is None:

@@ -162,8 +162,9 @@ def _model(kind: Kind, answers: Answers, strength: Mapping[str, Any], *, rows: i
         return nearest(min(strength["k"], rows), algorithm="brute")
     if kind == "mlp":
         network = neural_network.MLPClassifier if classes else neural_network.MLPRegressor
-        options = {"alpha": strength["l2"], "batch_size": min(1024, rows), "max_iter": 20}
-        return network((128,), random_state=seed, **options)
+        batch = min(max(rows // 100, 32), 1024, rows)
+        options = {"alpha": strength["l2"], "batch_size": batch, "max_iter": 20}
+        return network(hidden_layer_sizes=(128,), random_state=seed, **options)
     if classes:
         return svm.LinearSVC(C=strength["C"], class_weight="balanced", random_state=seed)
     return multioutput.MultiOutputRegressor(svm.LinearSVR(C=strength["C"], random_state=seed))
