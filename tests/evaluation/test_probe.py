@@ -110,6 +110,7 @@ def test_a_probe_tells_what_was_learned_from_what_was_not(model, opened):
     for trained, untrained in zip(made.statistics["pretrained"], made.statistics["untrained"], strict=True):
         np.testing.assert_array_equal(trained["confusion"], untrained["confusion"])
     assert made.layers == (2,) == read_out(2)
+    assert (read_out(1), read_out(5), read_out(12)) == ((1,), (2, 4, 5), (2, 7, 12))
     assert not np.array_equal(made.splits[0].train.ids(), made.splits[1].train.ids())
     one, other = initial(model), model.encoder
     assert one is not other

@@ -146,7 +146,8 @@ def freeze(
 
 def read_out(n_layers: int) -> tuple[int, ...]:
     """Three layers spread over the backbone: the second, one halfway to the last, the last."""
-    return tuple(sorted({min(2, n_layers), (n_layers + 3) // 2, n_layers}))
+    second = min(2, n_layers)
+    return tuple(sorted({second, (second + n_layers + 1) // 2, n_layers}))
 
 
 @dataclass(frozen=True, kw_only=True)
