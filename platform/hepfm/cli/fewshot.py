@@ -32,6 +32,7 @@ from hepfm.cli.probe import (
     Train,
     Val,
     about_model,
+    device,
     figure_table,
     folder_name,
     numbers,
@@ -97,7 +98,7 @@ def fewshot(
     if under_torchrun():
         raise RecipeError("A few-shot curve starts its trainings itself.", fix="run it without torchrun")
     parent = find_run(run, out.resolve())
-    model = open_checkpoint(choose(parent.checkpoints, step))
+    model = open_checkpoint(choose(parent.checkpoints, step), device=device())
     saw = refuse_told(model, allow=allow_truth)
     opened = open_splits(model, train=train, val=val, test=test)
     flags = cluster_overrides(workers=workers, in_process=in_process, address=address)
@@ -105,6 +106,7 @@ def fewshot(
         parent=parent,
         model=model,
         opened=opened,
+        test=test,
         recipe=recipe or f"tasks/{task}",
         overrides=[*_data(model, train, val), *(overrides or []), *flags],
         out=out,
@@ -139,6 +141,7 @@ class _Work:
     parent: RunDir
     model: Pretrained
     opened: Opened
+    test: list[str] | None
     recipe: str
     overrides: Sequence[str]
     out: Path
@@ -155,13 +158,17 @@ class _Work:
         if point.arm == "probe":
             self._probe(point, ledger, head)
             return
+        from hepfm.evaluation.events import open_events
         from hepfm.evaluation.fewshot import tested
         from hepfm.training.checkpoint import choose
         from hepfm.training.pretrained import open_checkpoint
 
         run = self._train(point, ledger)
-        trained = open_checkpoint(choose(run.checkpoints))
-        ledger.finish(point, tested(trained, self.opened.test), checkpoint=str(trained.folder))
+        trained = open_checkpoint(choose(run.checkpoints), device=device())
+        named = self.test if self.test is not None else self.model.recipe.data.val
+        assert named is not None  # it was opened before
+        source = open_events(trained, named)
+        ledger.finish(point, tested(trained, source), checkpoint=str(trained.folder))
 
     def _probe(self, point: Point, ledger: Ledger, head: Mapping[str, Any]) -> None:
         from hepfm.evaluation.frozen import freeze

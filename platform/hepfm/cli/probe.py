@@ -92,7 +92,7 @@ def probe(
     head = head_of(task, overrides)
     parent = find_run(run, out.resolve())
     name = folder_name(name or f"probe-{task}-{protocol or kind}")
-    model = open_checkpoint(choose(parent.checkpoints, step))
+    model = open_checkpoint(choose(parent.checkpoints, step), device=device())
     saw = refuse_told(model, allow=allow_truth)
     opened = open_splits(model, train=train, val=val, test=test)
     made = run_probe(
@@ -136,6 +136,13 @@ def _way(kind: Any, protocol: str | None, rows: int | None) -> Protocol:
             f"There is no protocol '{protocol}'.", where="--protocol", fix=did_you_mean(protocol, PROTOCOLS)
         )
     return PROTOCOLS[protocol]
+
+
+def device() -> str:
+    """Where models compute: on a GPU where there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def numbers(text: str, option: str) -> list[int]:

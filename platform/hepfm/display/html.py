@@ -12,7 +12,18 @@ import numpy as np
 
 from hepfm.display.page import write_page
 from hepfm.display.panels import Heatmap, Lines, Panel, PointCloud, Tree
-from hepfm.display.scene import PALETTE, Layer, box, cells, clouds, layers, lines_of, scale, ticks_of, value_title
+from hepfm.display.scene import (
+    PALETTE,
+    Layer,
+    box,
+    cells,
+    clouds,
+    layers,
+    lines_of,
+    scale,
+    ticks_of,
+    value_title,
+)
 
 
 def write_html(panels: Sequence[Panel], path: Path, title: str = "") -> None:

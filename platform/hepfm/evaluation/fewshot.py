@@ -24,11 +24,10 @@ from hepfm.data.source import Source
 from hepfm.display.panels import Axis, Line, Lines
 from hepfm.errors import RecipeError
 from hepfm.evaluation.events import batches
+from hepfm.evaluation.frozen import units_without_draws
 from hepfm.evaluation.results import LEVEL, difference, summary
 from hepfm.metrics.bootstrap import Array, Figures
 from hepfm.objectives.task import Task
-from hepfm.objectives.units import units_of
-from hepfm.random import Draws
 from hepfm.recipe.document import flatten
 from hepfm.tracking.files import replace
 from hepfm.tracking.lines import plain
@@ -133,11 +132,11 @@ def tested(model: Pretrained, source: Source) -> dict[str, Array]:
     """The statistics ``(B, ...)`` of a trained task's predictions for all events of a source."""
     task = model.module.objective
     assert isinstance(task, Task)
+    device = model.encoder.part_embedding.weight.device
     found: dict[str, list[Array]] = {}
     for batch in batches(source):
-        draws = Draws(seed=0, epoch="test", event_ids=batch.event_ids)  # nothing is drawn
-        units = units_of(batch, task.modalities, draws, augment=False)
-        with torch.autocast("cpu", torch.bfloat16, enabled=model.about["precision"] == "bf16"):
+        units = units_without_draws(batch, task.modalities, device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=model.about["precision"] == "bf16"):
             prediction = task.prediction(model.encoder, units)
         for name, values in task.statistics(prediction, batch).items():
             found.setdefault(name, []).append(values)

@@ -12,8 +12,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from hepfm.api import Batch, Modality, Probed, Ragged
+from hepfm.api import Batch, Modality, Probed, Ragged, Units
 from hepfm.data.source import Source
+from hepfm.data.tensors import to_device
 from hepfm.errors import DataError, RecipeError
 from hepfm.evaluation.events import batches
 from hepfm.nn.encoder import Encoder
@@ -64,6 +65,11 @@ class Frozen:
         return self.task.head
 
     @property
+    def device(self) -> torch.device:
+        """Where the encoder is. Head and batches are on the CPU."""
+        return self.encoder.part_embedding.weight.device
+
+    @property
     def answers(self) -> Literal["classes", "values"]:
         """What the head's targets are."""
         answers: Literal["classes", "values"] = self.head.answers
@@ -76,15 +82,14 @@ class Frozen:
 
     @torch.no_grad()
     def features(self, batch: Batch) -> Ragged:
-        """``(N, D)`` float32: a row for each target.
+        """``(N, D)`` float32 on the CPU, of a batch there: a row for each target.
 
         Raises:
             DataError: One is NaN or infinite; names the event's id.
         """
-        draws = Draws(seed=0, epoch="frozen", event_ids=batch.event_ids)  # nothing is drawn
-        units = units_of(batch, self.task.modalities, draws, augment=False)
         need, part = self.head.needs[0], self.head.part
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
+        units = units_without_draws(batch, self.task.modalities, self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             made = self.encoder.features(units, needs=(need,), part=part, layers=self.layers)
         if need == "pooled":
             rows = Ragged(made.pooled, torch.arange(len(batch) + 1))
@@ -92,7 +97,7 @@ class Frozen:
             tokens = made.points if need == "points" else made.tokens
             assert tokens is not None
             rows = Ragged(tokens.x, tokens.offsets)
-        rows = Ragged(rows.values.float(), rows.offsets)
+        rows = Ragged(rows.values.float().cpu(), rows.offsets.cpu())
         if not bool(torch.isfinite(rows.values).all()):
             row = int((~torch.isfinite(rows.values)).any(1).nonzero()[0])
             event = int(torch.searchsorted(rows.offsets, row, right=True)) - 1
@@ -103,6 +108,15 @@ class Frozen:
                 "look at train/loss and grad_norm, or take an earlier checkpoint (--step)",
             )
         return rows
+
+
+def units_without_draws(
+    batch: Batch, modalities: Mapping[str, Modality], device: torch.device
+) -> dict[str, Units]:
+    """Part name to the units of a batch as it is, on a device."""
+    moved = to_device(batch, device)
+    draws = Draws(seed=0, epoch="as it is", event_ids=moved.event_ids)
+    return units_of(moved, modalities, draws, augment=False)
 
 
 def freeze(

@@ -53,7 +53,7 @@ class Protocol:
 def initial(model: Pretrained) -> Encoder:
     """The encoder of a model's recipe with initial weights: what was not learned."""
     encoder: Encoder = build(model.recipe, model.modalities, model.about["precision"]).eval().encoder
-    return encoder
+    return encoder.to(model.encoder.part_embedding.weight.device)
 
 
 def refuse_told(model: Pretrained, *, allow: bool) -> str:

@@ -16,13 +16,12 @@ from hepfm.api import Batch, Ragged
 from hepfm.errors import DataError, RecipeError
 from hepfm.evaluation.events import batches
 from hepfm.evaluation.fit import fit
-from hepfm.evaluation.frozen import Frozen, Split, drawn_rows, sample
+from hepfm.evaluation.frozen import Frozen, Split, drawn_rows, sample, units_without_draws
 from hepfm.evaluation.probe import Judged, Protocol
 from hepfm.evaluation.splits import Splits
 from hepfm.metrics.bootstrap import Figures
 from hepfm.metrics.classes import class_figures, confusion
 from hepfm.nn.ragged import only_part
-from hepfm.objectives.units import units_of
 from hepfm.random import Draws
 
 Array = np.ndarray[Any, Any]
@@ -183,15 +182,14 @@ def _classes_of_tokens(frozen: Frozen, batch: Batch) -> tuple[torch.Tensor, Arra
             where="--task, --protocol",
             fix="name a task of points in cells, such as semantic on a 3D image",
         )
-    draws = Draws(seed=0, epoch="frozen", event_ids=batch.event_ids)  # nothing is drawn
-    units = units_of(batch, frozen.task.modalities, draws, augment=False)
-    with torch.autocast("cpu", torch.bfloat16, enabled=frozen.precision == "bf16"):
+    units = units_without_draws(batch, frozen.task.modalities, frozen.device)
+    with torch.autocast(frozen.device.type, torch.bfloat16, enabled=frozen.precision == "bf16"):
         encoded = encoder(units, layers=frozen.layers)
     tokens = only_part(encoded, encoder.parts.index(part)) if len(encoder.parts) > 1 else encoded
     in_token = tokenizer.unit(encoded.points[part])[:, None]
-    unit = tokenizer.rows(units[part], in_token).values[:, 0]
+    unit = tokenizer.rows(units[part], in_token).values[:, 0].cpu()
     target = frozen.head.targets(batch).values
     known = target >= 0
     classes = torch.zeros(len(tokens.x), frozen.head.outputs, dtype=torch.bool)
     classes[unit[known], target[known]] = True
-    return tokens.x.float(), classes[:, _kept(frozen)].numpy(), tokens.offsets
+    return tokens.x.float().cpu(), classes[:, _kept(frozen)].numpy(), tokens.offsets.cpu()

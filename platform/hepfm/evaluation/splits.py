@@ -107,7 +107,7 @@ def open_splits(
         )
 
     def tell(given: Data | None, default: str) -> str:
-        return default if given is None else str(given)
+        return default if given is None else ", ".join(given) if isinstance(given, list) else str(given)
 
     told = {
         "train": tell(train, "the run's data.train"),
