@@ -78,6 +78,8 @@ def hepfm_commands() -> list[api.CommandSpec]:
             ("pretrain", "pretrain", "Pretrain a model from a recipe."),
             ("resume", "resume", "Go on with a run from its newest complete checkpoint."),
             ("fork", "fork", "Start a child run from a run's checkpoint, with another recipe."),
+            ("probe", "probe", "Fit simple models to a pretrained model's frozen features."),
+            ("fewshot", "fewshot", "Draw a curve: pretrained against scratch, over labelled events."),
             ("finetune", "finetune", "Train a pretrained model on a task, with labels."),
             ("up", "up", "Start a Ray and MLflow on this machine, for a folder of runs."),
             ("status", "status", "Show the local services, and what runs."),

@@ -120,6 +120,10 @@ class CellTokenizer(nn.Module):
         """Cells' values at their voxels, trilinear between the centres of cells."""
         return interpolate(points.cells, x)
 
+    def unit(self, points: Voxels) -> torch.Tensor:
+        """The cell of each voxel (`hepfm.api.Containing`)."""
+        return points.cells.cell
+
     def features(self, points: Voxels, x: torch.Tensor) -> torch.Tensor:
         """``(V, point_width)``: what is around a voxel, joined with its event's tokens at its place."""
         joined: torch.Tensor = self.join(torch.cat((self.spread(points, x), points.x), -1))

@@ -36,6 +36,7 @@ from hepfm.api.learning import (
     Watched,
 )
 from hepfm.api.modality import (
+    Containing,
     Decoder,
     Encoded,
     Located,
@@ -87,6 +88,7 @@ __all__ = [
     "Column",
     "CommandSpec",
     "Comparing",
+    "Containing",
     "Decoder",
     "Display",
     "DisplaySpec",

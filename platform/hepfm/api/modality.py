@@ -136,6 +136,14 @@ class Tokenizer(Protocol):
         """Values ``(Q, F)`` of all points, none hidden, at the primary table's rows, in their order."""
 
 
+@runtime_checkable
+class Containing(Protocol):
+    """What a `Tokenizer` has besides if each of its points is in one unit."""
+
+    def unit(self, points: Any) -> torch.Tensor:
+        """``(Q,)`` int64: the visible unit that each point is in."""
+
+
 class Decoder(Protocol):
     """A ``torch.nn.Module``: what is predicted of hidden units, and its loss.
 

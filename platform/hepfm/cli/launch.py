@@ -116,8 +116,8 @@ def warn(resolved: Resolved) -> None:
         typer.secho(f"Warning: {warning}", fg="yellow", err=True)
 
 
-def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool) -> None:
-    """Trains, shows how it goes on standard error, and reports on standard output.
+def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool, reporting: bool = True) -> None:
+    """Trains, shows how it goes on standard error, and reports on standard output, unless others do.
 
     SIGTERM, SIGUSR1 and the first Ctrl-C ask it to stop after a checkpoint.
 
@@ -166,7 +166,8 @@ def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool) -> None:
         if leads:
             for damage in run.json().get("damaged_checkpoints", ()):
                 console.print(f"Warning: {damage}", style="yellow", highlight=False, soft_wrap=True)
-            report(run, out, as_json=as_json)
+            if reporting:
+                report(run, out, as_json=as_json)
     if stopped is not None:
         raise stopped
 

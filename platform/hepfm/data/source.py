@@ -15,6 +15,7 @@ import numpy as np
 from hepfm.api import Batch, Modality, PartSchema, Reader
 from hepfm.data.cuts import bad_value, cut_rows
 from hepfm.data.deal import deal
+from hepfm.data.few import FewEvents
 from hepfm.data.generated import GeneratorSource
 from hepfm.errors import DataError, did_you_mean
 from hepfm.readers.pack import concat, pack, take
@@ -279,8 +280,8 @@ class EventSource:
             )
 
 
-Source = EventSource | GeneratorSource
-"""Events of files, or of a generator."""
+Source = EventSource | FewEvents | GeneratorSource
+"""Events of files, all or a few, or of a generator."""
 
 
 def check_apart(train: Source, val: Source) -> None:

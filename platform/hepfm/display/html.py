@@ -12,7 +12,18 @@ import numpy as np
 
 from hepfm.display.page import write_page
 from hepfm.display.panels import Heatmap, Lines, Panel, PointCloud, Tree
-from hepfm.display.scene import PALETTE, Layer, box, cells, clouds, layers, lines_of, scale, value_title
+from hepfm.display.scene import (
+    PALETTE,
+    Layer,
+    box,
+    cells,
+    clouds,
+    layers,
+    lines_of,
+    scale,
+    ticks_of,
+    value_title,
+)
 
 
 def write_html(panels: Sequence[Panel], path: Path, title: str = "") -> None:
@@ -46,7 +57,9 @@ def _drawn(panel: Panel, in_space: Sequence[PointCloud]) -> dict[str, Any]:
     if isinstance(panel, Tree):
         return {"kind": "tree", "title": panel.title, "lines": lines_of(panel)}
     traces = [_heat(panel)] if isinstance(panel, Heatmap) else _curves(panel)
-    axes = [{"title": axis.title} for axis in (panel.x, panel.y)]
+    axes: list[dict[str, Any]] = [{"title": axis.title} for axis in (panel.x, panel.y)]
+    if isinstance(panel, Lines) and panel.log_x:
+        axes[0] |= {"type": "log"} | ({"tickvals": ticks} if (ticks := ticks_of(panel)) else {})
     return {"kind": "flat", "title": panel.title, "axes": axes, "traces": traces}
 
 
@@ -71,17 +84,28 @@ def _heat(panel: Heatmap) -> dict[str, Any]:
 
 
 def _curves(panel: Lines) -> list[dict[str, Any]]:
-    return [
-        {
-            "type": "scattergl",
-            "mode": "lines",
-            "x": _packed(line.x),
-            "y": _packed(line.y),
-            "name": html.escape(line.name),
-            "line": {"width": 1, "color": PALETTE[i % len(PALETTE)]},
-        }
-        for i, line in enumerate(panel.lines)
-    ]
+    traces: list[dict[str, Any]] = []
+    for i, line in enumerate(panel.lines):
+        colour = PALETTE[i % len(PALETTE)]
+        if line.band is not None:
+            low, high = line.band
+            around = {"x": np.concatenate([line.x, line.x[::-1]]), "y": np.concatenate([low, high[::-1]])}
+            traces.append(
+                {name: _packed(values) for name, values in around.items()}
+                | {"type": "scatter", "mode": "lines", "fill": "toself", "fillcolor": f"{colour}40"}
+                | {"line": {"width": 0, "color": colour}, "hoverinfo": "skip", "showlegend": False}
+            )
+        traces.append(
+            {
+                "type": "scattergl" if line.band is None else "scatter",
+                "mode": "lines" if line.band is None else "lines+markers",
+                "x": _packed(line.x),
+                "y": _packed(line.y),
+                "name": html.escape(line.name),
+                "line": {"width": 1 if line.band is None else 2, "color": colour},
+            }
+        )
+    return traces
 
 
 def _trace(layer: Layer, panel: PointCloud, panels: Sequence[PointCloud]) -> dict[str, Any]:

@@ -104,11 +104,13 @@ class Heatmap:
 
 @dataclass(frozen=True)
 class Line:
-    """One curve: points ``(N,)`` in rising ``x``, and its name in the legend."""
+    """One curve: points ``(N,)`` in rising ``x``, and its name in the legend; marked where it has a band."""
 
     name: str
     x: np.ndarray[Any, Any]
     y: np.ndarray[Any, Any]
+    band: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None = None
+    """Lower and upper edge ``(N,)`` of an interval around it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,12 +122,14 @@ class Lines:
         lines: The curves, each in a colour of its own.
         x: The common axis.
         y: The other one.
+        log_x: Whether the common axis is logarithmic.
     """
 
     title: str
     lines: Sequence[Line]
     x: Axis
     y: Axis
+    log_x: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.axes3d import Axes3D  # type: ignore[import-untyped]
 
 from hepfm.display.panels import Heatmap, Lines, Panel, PointCloud, Tree
-from hepfm.display.scene import PALETTE, box, cells, clouds, layers, lines_of, scale, value_title
+from hepfm.display.scene import PALETTE, box, cells, clouds, layers, lines_of, scale, ticks_of, value_title
 
 _PANEL_INCHES = (6.0, 5.2)
 _IN_A_ROW = 4
@@ -135,7 +135,17 @@ def _draw_flat(axes: Axes, panel: Heatmap | Lines) -> None:
         )
         axes.figure.colorbar(drawn, ax=axes, label=panel.value.title)
         return
+    if panel.log_x:
+        axes.set_xscale("log")
+        if ticks := ticks_of(panel):
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.set_xticks([], minor=True)
     for i, line in enumerate(panel.lines):
-        axes.plot(line.x, line.y, lw=0.7, color=PALETTE[i % len(PALETTE)], label=line.name)
+        colour = PALETTE[i % len(PALETTE)]
+        if line.band is None:
+            axes.plot(line.x, line.y, lw=0.7, color=colour, label=line.name)
+        else:
+            axes.plot(line.x, line.y, lw=1.2, marker="o", ms=4, color=colour, label=line.name)
+            axes.fill_between(line.x, *line.band, color=colour, alpha=0.25, lw=0)
     if panel.lines:
         axes.legend(frameon=False, fontsize=7)

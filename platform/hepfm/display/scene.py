@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hepfm.display.panels import Heatmap, Panel, PointCloud, Tree
+from hepfm.display.panels import Heatmap, Lines, Panel, PointCloud, Tree
 
 Array = np.ndarray[Any, Any]
 
@@ -19,6 +19,7 @@ GREY = "#999999"
 _MOST_POINTS = 200_000
 _MOST_CELLS = (512, 1024)
 _MOST_BRANCHES = 60
+_FEW_TICKS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,12 @@ def layers(panel: PointCloud) -> list[Layer]:
             shown.append(Layer(name=f"{panel.value_label} not finite", xyz=xyz[~finite], colour=GREY))
         return shown
     return [Layer(name=note.strip(), xyz=xyz, colour=PALETTE[1])]
+
+
+def ticks_of(panel: Lines) -> list[float]:
+    """Where the curves have their points, where that is few enough to be told on a logarithmic axis."""
+    at = sorted({float(x) for line in panel.lines for x in line.x[: _FEW_TICKS + 1]})
+    return at if len(at) <= _FEW_TICKS else []
 
 
 def box(panels: Sequence[PointCloud]) -> tuple[Array, Array]:

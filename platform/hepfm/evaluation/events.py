@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from hepfm.api import Batch
-from hepfm.data.source import Source, open_source
+from hepfm.data.few import FewEvents
+from hepfm.data.source import EventSource, Source, open_source
 from hepfm.data.tensors import to_torch
 from hepfm.errors import DataError
-from hepfm.recipe.schema import Generated
+from hepfm.recipe.schema import Generated, Recipe
 from hepfm.training.pretrained import Pretrained
 
 _MOST_EVENTS = 64
@@ -44,13 +45,21 @@ def open_events(
     source = open_source(
         data, parts=trained.parts, reader=reader, options=options, max_event_cost=trained.max_event_cost
     )
-    if not seen and source.digest == model.about["data_digests"]["train"]:
+    if not seen and _digest_as_trained(source, model.recipe) == model.about["data_digests"]["train"]:
         raise DataError(
             "The model was trained on these events, so figures would flatter.",
             where=f"{data}; checkpoint {model.folder}",
             fix="name events that it has not seen: hepfm data split makes files apart",
         )
     return source
+
+
+def _digest_as_trained(source: Source, recipe: Recipe) -> str:
+    """Of a source, or of as many of its events as the recipe draws: then all of it was there to be drawn."""
+    few = recipe.data.train_events
+    if few is None or not isinstance(source, EventSource) or few > len(source):
+        return source.digest
+    return FewEvents(source, few, recipe.seed).digest
 
 
 def batches(

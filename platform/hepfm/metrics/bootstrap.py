@@ -2,12 +2,12 @@
 
 Rows of one event are no independent measurements; whole events are drawn.
 
-Legend of shapes: B events, R draws.
+Legend of shapes: B events, R draws, S runs, F figures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,40 @@ def intervals(
         if values
         for low, high in [np.quantile(values, ends)]
     }
+
+
+def means_redrawn(
+    runs: Sequence[Mapping[str, Array]], figures: Figures, *, draws: int = 1000, seed: int = 1
+) -> dict[str, Array]:
+    """Figure to ``(R,)``: its mean over runs, events and runs drawn again each time.
+
+    The runs (seeds of one training) were tested on the same events, so each draw of events is used for all of
+    them; those of two calls with as many runs and events are the same, so their difference is paired.
+
+    Args:
+        runs: Of each, name to ``(B, ...)`` as of `intervals`; one run is not drawn again.
+        figures: Of the sums of a run.
+        draws: R.
+        seed: Of the draws.
+    """
+    names = [name for name in figures(sums(runs[0])) if all(name in figures(sums(run)) for run in runs)]
+    values_SRF = np.full((len(runs), draws, len(names)), np.nan)
+    for run, statistics in enumerate(runs):
+        for draw, drawn in enumerate(resampled(statistics, draws=draws, seed=seed)):
+            found = figures(drawn)
+            values_SRF[run, draw] = [found.get(name, np.nan) for name in names]
+    which_RS = np.random.default_rng([seed, 1]).integers(0, len(runs), (draws, len(runs)))
+    mean_RF = values_SRF[which_RS, np.arange(draws)[:, None]].mean(1)
+    return {name: mean_RF[:, column] for column, name in enumerate(names)}
+
+
+def ends(values: Array, level: float = 0.68) -> tuple[float, float]:
+    """Ends of the central interval of draws ``(R,)``, without those for which a figure was not defined."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, ((1 - level) / 2, (1 + level) / 2))
+    return float(low), float(high)
 
 
 def sums(statistics: Mapping[str, Array]) -> dict[str, Array]:

@@ -94,7 +94,7 @@ class Task(nn.Module):
         nothing = to_torch(pack([], schema, labels=True))
         with torch.no_grad():
             prediction = self.head(no_features(self.head, d_in, self.modalities))
-        for statistic, values in self._statistics(prediction, nothing).items():
+        for statistic, values in self.statistics(prediction, nothing).items():
             self.register_buffer(f"sum_{statistic}", torch.from_numpy(values.sum(0)), persistent=False)
 
     @property
@@ -115,7 +115,7 @@ class Task(nn.Module):
         learning: Learning = plan.payload
         prediction = self.prediction(encoder, learning.units, draws=plan.draws if self.training else None)
         if not self.training:
-            for name, values in self._statistics(prediction, learning.batch).items():
+            for name, values in self.statistics(prediction, learning.batch).items():
                 getattr(self, f"sum_{name}").add_(
                     torch.from_numpy(values.sum(0)).to(plan.draws.event_ids.device)
                 )
@@ -161,7 +161,8 @@ class Task(nn.Module):
         }
 
     @torch.no_grad()
-    def _statistics(self, prediction: Any, batch: Batch) -> dict[str, np.ndarray[Any, Any]]:
+    def statistics(self, prediction: Any, batch: Batch) -> dict[str, np.ndarray[Any, Any]]:
+        """The head's statistics of a prediction, for a torch batch with labels: ``(B, ...)`` each."""
         predicted = {part: _numpy(tables) for part, tables in self.head.predict(prediction).items()}
         statistics: dict[str, np.ndarray[Any, Any]] = self.head.statistics(
             predicted, map_arrays(batch, _array)

@@ -42,6 +42,12 @@ def contradictions(recipe: Recipe) -> Iterator[Problem]:
             "tracking.uri holds a password, and recipes are saved with each run and checkpoint.",
             "set it as MLFLOW_TRACKING_URI, or the password as MLFLOW_TRACKING_PASSWORD",
         )
+    if recipe.data.train_events is not None and isinstance(recipe.data.train, Generated):
+        yield Problem(
+            ("data", "train_events"),
+            "data.train_events draws from the events of files, and data.train is a generator.",
+            "say data.train.events, or write the events to files first with hepfm simulate",
+        )
     for split in ("train", "val"):
         paths = getattr(recipe.data, split)
         for path in [paths] if isinstance(paths, str) else paths if isinstance(paths, list) else []:

@@ -93,6 +93,8 @@ class Data(Section):
     """File, folder, glob, list of them, ``sample:train`` for the events that hepfm ships, or a generator."""
     val: Events | None = None
     """The same for validation; none for training without it."""
+    train_events: int | None = Field(default=None, gt=0)
+    """So many of the training events only, drawn by the run's seed: 10 are among 30. By default all."""
     reader: str | Component | None = None
     """A reader's name, alone or with its options beside it; by default each file is sniffed."""
     parts: dict[Annotated[str, Field(pattern=_PART_NAME)], Part] = Field(min_length=1)

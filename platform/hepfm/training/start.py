@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from hepfm.api import Callback, Labelled
+from hepfm.data.few import FewEvents
 from hepfm.data.generated import GeneratorSource
 from hepfm.data.order import Cursor
-from hepfm.data.source import Source, check_apart, doubts, open_source
+from hepfm.data.source import EventSource, Source, check_apart, doubts, open_source
 from hepfm.errors import CheckpointError, DataError
 from hepfm.nn.ema import Ema
 from hepfm.plugins import plugins
@@ -138,6 +139,9 @@ def _open_data(recipe: Recipe) -> tuple[Source, Source | None]:
         max_event_cost=recipe.data.max_event_cost,
     )
     train = open_split(recipe.data.train)
+    if recipe.data.train_events is not None:
+        assert isinstance(train, EventSource)  # the recipe was checked
+        train = FewEvents(train, recipe.data.train_events, recipe.seed)
     val = None if recipe.data.val is None else open_split(recipe.data.val)
     for doubt in doubts(train, val):
         _log.warning("%s", doubt)

@@ -1,0 +1,250 @@
+"""``hepfm probe``: how much of a task simple models read off a frozen encoder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hepfm.cli.launch import Json, Out
+
+if TYPE_CHECKING:
+    from hepfm.evaluation.probe import Protocol
+    from hepfm.evaluation.splits import Splits
+    from hepfm.training.pretrained import Pretrained
+
+Run = Annotated[str, typer.Argument(help="The pretrained run's folder, its id, or the beginning of it.")]
+Task = Annotated[str, typer.Option(help="The head whose targets are read (hepfm plugin list).")]
+Train = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATH", help="Labelled events to fit to; by default those of the pretraining."),
+]
+Val = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATH", help="Events to choose on; by default a fifth of those to fit to."),
+]
+Test = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATH", help="Events for the figures; by default the run's validation events."),
+]
+HeadSet = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="An option of the head; may be repeated."),
+]
+AllowTruth = Annotated[
+    bool, typer.Option("--allow-truth", help="Also a run that was shown truth or labels; figures are marked.")
+]
+
+
+def probe(
+    run: Run,
+    task: Task,
+    *,
+    kind: Annotated[str, typer.Option(help="linear, knn, mlp or svm.")] = "linear",
+    protocol: Annotated[
+        str | None, typer.Option(help="Somebody else's way: polar-mae-svm, bnl-svm or bnl-mlp.")
+    ] = None,
+    train: Train = None,
+    val: Val = None,
+    test: Test = None,
+    events: Annotated[
+        int | None, typer.Option(min=2, help="So many labelled events, drawn; by default all.")
+    ] = None,
+    layers: Annotated[
+        str | None, typer.Option(help="Layers that are read side by side: 2,4,5; by default three.")
+    ] = None,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="Also the same model with initial weights.")
+    ] = False,
+    overrides: HeadSet = None,
+    seeds: Annotated[str, typer.Option(help="Seeds: 1 or 1,2,3. Each draws events and rows anew.")] = "1",
+    rows: Annotated[
+        int | None, typer.Option(min=10, help="Most rows to fit to; by default the kind's own bound.")
+    ] = None,
+    step: Annotated[
+        int | None, typer.Option(min=1, help="Step of the run's checkpoint; by default the newest.")
+    ] = None,
+    allow_truth: AllowTruth = False,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the evaluation, which replaces one of it.")
+    ] = None,
+    out: Out = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Probe a pretrained model: fit a simple model to its frozen features, and test it.
+
+    Strengths are chosen on validation events, figures are of test events, with intervals by event; no event
+    is in two of the three. What came of it is in RUN/evaluations/NAME.
+    """
+    from hepfm.evaluation.probe import probe as run_probe
+    from hepfm.evaluation.probe import refuse_told
+    from hepfm.evaluation.results import difference, summary, write
+    from hepfm.evaluation.splits import open_splits
+    from hepfm.tracking.runs import find_run
+    from hepfm.training.checkpoint import choose
+    from hepfm.training.pretrained import open_checkpoint
+
+    way = _way(kind, protocol, rows)
+    which, read = numbers(seeds, "--seeds"), numbers(layers, "--layers") if layers else ()
+    head = head_of(task, overrides)
+    parent = find_run(run, out.resolve())
+    name = folder_name(name or f"probe-{task}-{protocol or kind}")
+    model = open_checkpoint(choose(parent.checkpoints, step), device=device())
+    saw = refuse_told(model, allow=allow_truth)
+    opened = open_splits(model, train=train, val=val, test=test)
+    made = run_probe(
+        model, head, opened, way, events=events, layers=read, seeds=which, untrained=untrained, say=_say
+    )
+    result = {
+        "kind": "probe",
+        "name": name,
+        "run": parent.name,
+        "task": head,
+        "probe": protocol or kind,
+        **about_model(model),
+        "saw": saw,
+        "seeds": which,
+        "layers": made.layers,
+        "data": [_data(splits) for splits in made.splits],
+        "fits": made.fits,
+        "figures": {arm: summary(runs, made.figures) for arm, runs in made.statistics.items()},
+    }
+    if untrained:
+        result["gain"] = difference(made.statistics["pretrained"], made.statistics["untrained"], made.figures)
+    path = write(parent.path / "evaluations" / name, result, made.statistics)
+    if as_json:
+        typer.echo(json.dumps(json.loads(path.read_text(encoding="utf-8"))))
+    else:
+        _show(result, path)
+
+
+def _way(kind: Any, protocol: str | None, rows: int | None) -> Protocol:
+    from hepfm.errors import RecipeError, did_you_mean
+    from hepfm.evaluation.fit import MOST_ROWS
+    from hepfm.evaluation.probe import plain
+    from hepfm.evaluation.protocols import PROTOCOLS
+
+    if kind not in MOST_ROWS:
+        raise RecipeError(f"There is no probe '{kind}'.", where="--kind", fix=did_you_mean(kind, MOST_ROWS))
+    if protocol is None:
+        return plain(kind, rows)
+    if protocol not in PROTOCOLS:
+        raise RecipeError(
+            f"There is no protocol '{protocol}'.", where="--protocol", fix=did_you_mean(protocol, PROTOCOLS)
+        )
+    return PROTOCOLS[protocol]
+
+
+def device() -> str:
+    """Where models compute: on a GPU where there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def numbers(text: str, option: str) -> list[int]:
+    """Different numbers from 0, with commas between them. `RecipeError` for anything else."""
+    from hepfm.errors import RecipeError
+
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts) or len(set(map(int, parts))) < len(parts):
+        raise RecipeError(
+            f"{option} {text} is no list of different numbers.", where=option, fix="write it as 1,2,3"
+        )
+    return [int(part) for part in parts]
+
+
+def head_of(task: str, overrides: list[str] | None) -> dict[str, Any]:
+    """Name of a head, and its options as a command line gives them."""
+    from hepfm.recipe.layers import set_values
+
+    return {"name": task, **set_values(overrides or [], example="part=image3d").tree}
+
+
+def folder_name(name: str) -> str:
+    """A name that can be a folder's. `RecipeError` for others."""
+    import re
+
+    from hepfm.errors import RecipeError
+    from hepfm.recipe.schema import PATTERNS
+
+    pattern, words = next(iter(PATTERNS.items()))
+    if not re.fullmatch(pattern, name):
+        raise RecipeError(f"'{name}' cannot be an evaluation's name.", where="--name", fix=words)
+    return name
+
+
+def about_model(model: Pretrained) -> dict[str, Any]:
+    """What a record says of the model."""
+    from hepfm import __version__
+
+    return {
+        "checkpoint": str(model.folder),
+        "step": model.manifest["step"],
+        "weights_sha256": model.manifest.get("weights_sha256"),
+        "hepfm": __version__,
+    }
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _data(splits: Splits) -> dict[str, Any]:
+    from hepfm.evaluation.results import about_split
+
+    named = {"train": splits.train, "val": splits.val, "test": splits.test}
+    return {name: about_split(split, splits.told[name]) for name, split in named.items()}
+
+
+def _show(result: Mapping[str, Any], path: Path) -> None:
+    from rich.console import Console
+
+    from hepfm.evaluation.results import LEVEL
+
+    data = result["data"][0]
+    typer.echo(
+        f"Probe of {result['run']}, step {result['step']}: {result['task']['name']}, {result['probe']}"
+    )
+    typer.echo(
+        ", ".join(f"{data[name]['events']} events to {verb} ({data[name]['named']})" for name, verb in _VERBS)
+    )
+    if result["saw"]:
+        typer.echo(f"Marked: the run was shown {result['saw']} in training.")
+    columns = dict(result["figures"])
+    if "gain" in result:
+        columns["gain"] = result["gain"]
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=max(console.width, 24 + 30 * len(columns)))
+    console.print(figure_table(columns))
+    typer.echo(f"Intervals of {LEVEL:.0%}, events drawn again. Written: {path}")
+
+
+_VERBS = (("train", "fit to"), ("val", "choose on"), ("test", "test on"))
+
+
+def figure_table(columns: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Any:
+    """Figures with their intervals: a row for each, a column for each of what is compared."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("")
+    for column in columns:
+        table.add_column(column)
+    for name in dict.fromkeys(name for figures in columns.values() for name in figures):
+        shown = [_shown(figures.get(name)) for figures in columns.values()]
+        table.add_row(Text(name, "dim"), *map(Text, shown))
+    return table
+
+
+def _shown(figure: Mapping[str, float] | None) -> str:
+    if figure is None:
+        return "-"
+    seeds = f" +- {figure['spread']:.3f}" if "spread" in figure else ""
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f}){seeds}"

@@ -1,0 +1,191 @@
+"""Few-shot curves: figures against labelled events, for a pretrained model and for one from scratch.
+
+::
+
+    runs/<run>/evaluations/<name>/
+      settings.json           what the points have in common: with others, they are not compared
+      points/<point>.json     what is done of a point, and the run that was trained for it
+      points/<point>.npz      of each test event, what the figures are made of
+      figures.json  curve.png  curve.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from hepfm.data.source import Source
+from hepfm.display.panels import Axis, Line, Lines
+from hepfm.errors import RecipeError
+from hepfm.evaluation.events import batches
+from hepfm.evaluation.frozen import units_without_draws
+from hepfm.evaluation.results import LEVEL, difference, summary
+from hepfm.metrics.bootstrap import Array, Figures
+from hepfm.objectives.task import Task
+from hepfm.recipe.document import flatten
+from hepfm.tracking.files import replace
+from hepfm.tracking.lines import plain
+from hepfm.training.pretrained import Pretrained
+
+Arm = Literal["pretrained", "scratch", "probe"]
+_WORDS: Mapping[Arm, str] = {"pretrained": "fine-tuned", "scratch": "from scratch", "probe": "linear probe"}
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Point:
+    """A model to be trained and tested: so many labelled events, drawn by a seed, and updates of weights."""
+
+    seed: int
+    events: int
+    updates: int
+    """0 for a probe."""
+    arm: Arm
+
+    @property
+    def curve(self) -> str:
+        """Name of the curve that it is on."""
+        return self.arm if self.arm == "probe" else f"{self.arm}-{self.updates}"
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        return f"{self.curve}-n{self.events}-s{self.seed}"
+
+
+def points(
+    events: Iterable[int], seeds: Iterable[int], updates: Iterable[int], *, probes: bool
+) -> list[Point]:
+    """All points, a seed after the other, so that the first curve is whole early."""
+    found = []
+    for seed in seeds:
+        for each in events:
+            found += [Point(seed=seed, events=each, updates=0, arm="probe")] if probes else []
+            for count in updates:
+                found += [
+                    Point(seed=seed, events=each, updates=count, arm="pretrained"),
+                    Point(seed=seed, events=each, updates=count, arm="scratch"),
+                ]
+    return found
+
+
+class Ledger:
+    """What of a few-shot curve is done. Each point is done or not: its file is written at once, at its end.
+
+    Args:
+        folder: Of the evaluation; made where it is missing.
+        settings: What all points have in common, as JSON.
+
+    Raises:
+        RecipeError: The folder holds points of other settings.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.folder, self._points = folder, folder / "points"
+        self._points.mkdir(parents=True, exist_ok=True)
+        path, wanted = folder / "settings.json", json.loads(json.dumps(plain(dict(settings))))
+        if path.exists():
+            have, want = flatten(json.loads(path.read_bytes())), flatten(wanted)
+            differ = [key for key in {**have, **want} if have.get(key) != want.get(key)]
+            if differ:
+                key = differ[0]
+                raise RecipeError(
+                    "The curve was begun with other settings, and its points would not compare: "
+                    f"{'.'.join(key)} was {have.get(key)}, now it is {want.get(key)}.",
+                    where=str(path),
+                    fix="give this curve another --name, or the settings that it was begun with",
+                )
+        else:
+            replace(path, json.dumps(wanted, indent=2).encode() + b"\n")
+
+    def told(self, point: Point) -> dict[str, Any]:
+        """What is known of a point: ``run`` once its training began, ``done`` at its end."""
+        path = self._points / f"{point.name}.json"
+        return dict(json.loads(path.read_bytes())) if path.exists() else {}
+
+    def note(self, point: Point, **facts: Any) -> None:
+        """Adds to what is known of a point."""
+        content = json.dumps(plain(self.told(point) | facts), indent=2)
+        replace(self._points / f"{point.name}.json", content.encode() + b"\n")
+
+    def finish(self, point: Point, statistics: Mapping[str, Array], **facts: Any) -> None:
+        """Keeps a point's statistics; from then on it is done."""
+        aside = self._points / f".{point.name}.npz"
+        with aside.open("wb") as file:
+            np.savez_compressed(file, **statistics)  # type: ignore[arg-type]
+        aside.replace(self._points / f"{point.name}.npz")
+        self.note(point, done=True, **facts)
+
+    def statistics(self, point: Point) -> dict[str, Array]:
+        """Of a point that is done."""
+        with np.load(self._points / f"{point.name}.npz") as content:
+            return dict(content)
+
+
+@torch.no_grad()
+def tested(model: Pretrained, source: Source) -> dict[str, Array]:
+    """The statistics ``(B, ...)`` of a trained task's predictions for all events of a source."""
+    task = model.module.objective
+    assert isinstance(task, Task)
+    device = model.encoder.part_embedding.weight.device
+    found: dict[str, list[Array]] = {}
+    for batch in batches(source):
+        units = units_without_draws(batch, task.modalities, device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=model.about["precision"] == "bf16"):
+            prediction = task.prediction(model.encoder, units)
+        for name, values in task.statistics(prediction, batch).items():
+            found.setdefault(name, []).append(values)
+    return {name: np.concatenate(values) for name, values in found.items()}
+
+
+def curves(ledger: Ledger, done: Sequence[Point], figures: Figures) -> dict[str, Any]:
+    """Figures of the points, over seeds; and what pretraining gains over scratch at equal events and updates.
+
+    Returns:
+        ``curves``: name to points, each ``events``, ``seeds`` and ``figures``; ``gain``: updates to the same.
+    """
+    at: dict[tuple[str, int], dict[int, dict[str, Array]]] = {}
+    for point in done:
+        at.setdefault((point.curve, point.events), {})[point.seed] = ledger.statistics(point)
+    found: dict[str, list[Any]] = {}
+    gain: dict[str, list[Any]] = {}
+    for (curve, events), of_seed in sorted(at.items()):
+        runs = list(of_seed.values())
+        found.setdefault(curve, []).append(
+            {"events": events, "seeds": list(of_seed), "figures": summary(runs, figures)}
+        )
+        other = at.get((curve.replace("pretrained", "scratch"), events), {})
+        both = [seed for seed in of_seed if seed in other]
+        if curve.startswith("pretrained") and both:
+            ours, theirs = ([one[seed] for seed in both] for one in (of_seed, other))
+            gain.setdefault(curve.removeprefix("pretrained-"), []).append(
+                {"events": events, "seeds": both, "figures": difference(ours, theirs, figures)}
+            )
+    return {"curves": found, "gain": gain, "level": LEVEL}
+
+
+def panel(result: Mapping[str, Any], figure: str, *, title: str) -> Lines:
+    """The curves of one figure, with their bands."""
+    lines = []
+    for name, of_curve in result["curves"].items():
+        known = [point for point in of_curve if figure in point["figures"]]
+        value, low, high = (
+            np.array([point["figures"][figure][end] for point in known]) for end in ("value", "low", "high")
+        )
+        events = np.array([point["events"] for point in known], float)
+        lines.append(Line(curve_title(name), events, value, (low, high)))
+    return Lines(
+        title=title, lines=lines, x=Axis("labelled events"), y=Axis(figure.replace("_", " ")), log_x=True
+    )
+
+
+def curve_title(name: str) -> str:
+    """A curve's name for people."""
+    arm, _, updates = name.partition("-")
+    words = {str(arm): text for arm, text in _WORDS.items()}[arm]
+    return f"{words}, {updates} updates" if updates else words

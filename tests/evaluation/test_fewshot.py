@@ -1,0 +1,160 @@
+"""Few-shot curves: points that are done or not, figures over seeds, and going on after a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hepfm.errors import RecipeError
+from hepfm.evaluation.fewshot import Ledger, Point, curves, panel, points
+from hepfm.evaluation.results import difference, summary
+from hepfm.metrics.bootstrap import intervals
+
+
+def mean(sums):
+    return {"mean": float(sums["total"] / sums["count"])}
+
+
+def run(values):
+    return {"total": values, "count": np.ones(len(values))}
+
+
+def test_one_seed_has_the_interval_of_its_events_and_equal_seeds_add_nothing():
+    values = np.random.default_rng(1).exponential(2.0, 200)
+    low, high = intervals(run(values), mean)["mean"]
+    one = summary([run(values)], mean)["mean"]
+    assert one == {"value": pytest.approx(values.mean()), "low": low, "high": high}
+    three = summary([run(values)] * 3, mean)["mean"]
+    assert (three["low"], three["high"]) == pytest.approx((low, high))
+    assert three["spread"] == pytest.approx(0, abs=1e-12)
+
+
+def test_seeds_that_differ_widen_the_band():
+    """Without events that differ, the band is that of the seeds' mean: 1.5 among values of variance 1.25 / 4."""
+    seeds = [run(np.full(50, float(value))) for value in range(4)]
+    found = summary(seeds, mean)["mean"]
+    assert found["value"] == 1.5
+    assert found["spread"] == pytest.approx(np.std([0, 1, 2, 3], ddof=1))
+    error = np.sqrt(1.25 / 4)
+    # Means of four draws of four values come in quarters.
+    assert (found["low"], found["high"]) == pytest.approx((1.5 - error, 1.5 + error), abs=0.26)
+
+
+def test_a_gain_is_paired_by_event():
+    """Events differ by far more than the two models do, which the difference does not feel."""
+    values = np.random.default_rng(2).exponential(100.0, 100)
+    gain = difference([run(values + 1)], [run(values)], mean)["mean"]
+    assert gain == {"value": pytest.approx(1), "low": pytest.approx(1), "high": pytest.approx(1)}
+
+
+def test_points_come_seed_by_seed_with_equal_updates():
+    made = points([10, 30], [1, 2], [50, 500], probes=True)
+    assert len(made) == len({point.name for point in made}) == 2 * 2 * (1 + 2 * 2)
+    assert {point.seed for point in made[: len(made) // 2]} == {1}
+    for arm in ("pretrained", "scratch"):
+        assert sum(point.arm == arm and point.updates == 500 for point in made) == 4
+
+
+def test_a_point_is_done_with_its_statistics_and_others_settings_are_refused(tmp_path):
+    settings = {"recipe": {"train": {"learning_rate": 1e-3}}, "data": {"test": "abc"}}
+    ledger = Ledger(tmp_path / "curve", settings)
+    made = points([10, 30], [1, 2], [5], probes=False)
+    rng = np.random.default_rng(3)
+    values = {point: rng.normal(len(point.arm), 1, 40) for point in made}
+    ledger.note(made[0], run="some-run")
+    assert ledger.told(made[0]) == {"run": "some-run"}
+    for point in made:
+        ledger.finish(point, run(values[point]))
+    assert ledger.told(made[0]) == {"run": "some-run", "done": True}
+    again = Ledger(tmp_path / "curve", settings)
+    result = curves(again, made, mean)
+    assert list(result["curves"]) == ["pretrained-5", "scratch-5"]
+    for name, curve in result["curves"].items():
+        for at in curve:
+            of = [v for p, v in values.items() if p.curve == name and p.events == at["events"]]
+            assert at["figures"]["mean"]["value"] == pytest.approx(np.mean(of))
+    (gain,) = [each for each in result["gain"]["5"] if each["events"] == 30]
+    ours, theirs = result["curves"]["pretrained-5"][1], result["curves"]["scratch-5"][1]
+    assert gain["figures"]["mean"]["value"] == pytest.approx(
+        ours["figures"]["mean"]["value"] - theirs["figures"]["mean"]["value"]
+    )
+    drawn = panel(result, "mean", title="t")
+    assert [line.name for line in drawn.lines] == ["fine-tuned, 5 updates", "from scratch, 5 updates"]
+    assert all((line.band[0] <= line.y).all() and (line.y <= line.band[1]).all() for line in drawn.lines)
+    settings["recipe"]["train"]["learning_rate"] = 2e-3
+    with pytest.raises(RecipeError, match=r"recipe.train.learning_rate was 0.001, now it is 0.002"):
+        Ledger(tmp_path / "curve", settings)
+
+
+def test_names_of_points_are_told_apart():
+    assert Point(seed=1, events=10, updates=0, arm="probe").name == "probe-n10-s1"
+    assert Point(seed=2, events=10, updates=200, arm="scratch").name == "scratch-200-n10-s2"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_killed_curve_goes_on_where_it_was(tmp_path):
+    """Killed in the second training: the first stays, the second resumes, and numbers are those of no kill."""
+    small = (
+        "objective.decoder_heads=2",
+        "model.backbone.d_model=16",
+        "model.backbone.n_layers=1",
+        "model.backbone.n_heads=2",
+    )
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    env.pop("MLFLOW_TRACKING_URI", None)
+
+    def hepfm(*args, sets=(), **more):
+        flags = [flag for value in sets for flag in ("--set", value)]
+        command = [sys.executable, "-m", "hepfm", *args, "--in-process", *flags]
+        return subprocess.run(
+            command,
+            check=False,
+            cwd=tmp_path,
+            env={**env, **more},
+            capture_output=True,
+            text=True,
+            timeout=280,
+        )
+
+    parent = hepfm(
+        *("pretrain", "image3d/masked-tiny", "--json"),
+        sets=(*small, "train.steps=1", "train.validate_events=2", "train.marginal_events=4", "data.batch_cost=4000",
+              "tracking.displays=0", "data.micro_batch_cost=4000", "train.warmup_steps=1"),
+    )  # fmt: skip
+    assert parent.returncode == 0, parent.stderr
+    made = Path(json.loads(parent.stdout.splitlines()[-1])["run_dir"])
+    sets = (
+        "data.batch_cost=4000",
+        "data.micro_batch_cost=4000",
+        "train.warmup_steps=1",
+        "checkpoint.every=1",
+    )
+    curve = ("fewshot", made.name, "--task", "semantic", "--events", "4", "--seeds", "1", "--updates", "3")
+    # The trainings share a process: three steps of the first, and the second's second.
+    killed = hepfm(*curve, sets=sets, HEPFM_FAILPOINT="after-step:5:kill")
+    assert killed.returncode == -9, killed.stderr
+    folder = made / "evaluations" / "fewshot-semantic"
+    first = folder / "points" / "pretrained-3-n4-s1.json"
+    assert json.loads(first.read_text())["done"]
+    begun = json.loads((folder / "points" / "scratch-3-n4-s1.json").read_text())
+    assert not begun.get("done")
+    when = first.stat().st_mtime_ns
+    done = hepfm(*curve, "--json", sets=sets)
+    assert done.returncode == 0, done.stderr
+    assert first.stat().st_mtime_ns == when
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["runs"]["scratch-3-n4-s1"] == begun["run"]  # the run that was killed, and no other
+    child = json.loads((tmp_path / "runs" / begun["run"] / "run.json").read_text())
+    assert child["status"] == "done"
+    assert child["parent"] == made.name
+    assert child["effective"]["train_events"] == 4
+    assert (folder / "curve.png").stat().st_size > 5000
+    whole = hepfm(*curve, "--json", "--name", "whole", sets=sets)
+    assert json.loads(whole.stdout.splitlines()[-1])["curves"] == result["curves"], whole.stderr
