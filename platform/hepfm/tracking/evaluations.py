@@ -1,0 +1,136 @@
+"""The record of evaluations: a folder in the run's own, and a child run in MLflow.
+
+::
+
+    runs/<run>/evaluations/<name>-<id>/
+      evaluation.json    figures with intervals, data, checkpoint, what flatters
+      statistics.npz     of each event: what the figures are made of
+      figures.png        the figures with their intervals
+      run.json   recipe.yaml   metrics.jsonl   spool/     as of any run
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hepfm.errors import RecipeError
+from hepfm.tracking.files import replace
+from hepfm.tracking.lines import plain
+from hepfm.tracking.recorder import Recorder
+from hepfm.tracking.runs import RunDir, create_run
+from hepfm.tracking.sync import evaluations_of, store_of
+
+RESULT = "evaluation.json"
+_NO_KEY = re.compile(r"[^\w./ :-]")
+
+
+def begin(run: RunDir, name: str) -> RunDir:
+    """Makes the folder of an evaluation.
+
+    Args:
+        run: What is evaluated.
+        name: Of the evaluation; eight random digits follow.
+
+    Raises:
+        RecipeError: It cannot be a folder's name, or nothing can be written there.
+    """
+    made = create_run(run.evaluations, name, run.recipe_path.read_text(encoding="utf-8"), run.name)
+    made.checkpoints.rmdir()  # it has none
+    return made
+
+
+def record(
+    evaluation: RunDir,
+    result: Mapping[str, Any],
+    statistics: Mapping[str, np.ndarray[Any, Any]],
+    *,
+    experiment: str,
+    artifacts: Sequence[Path] = (),
+) -> str:
+    """Writes an evaluation's results, and sends them to MLflow.
+
+    Args:
+        evaluation: Of `begin`.
+        result: What ``evaluation.json`` says: ``task``, ``checkpoint``, ``data`` (``named``, ``digest``,
+            ``events``), ``figures`` (name to ``value``, ``low``, ``high``), and more.
+        statistics: Name to ``(B, ...)``, with ``event_id`` among them.
+        experiment: MLflow's, that of the run.
+        artifacts: Further files, inside the evaluation's folder.
+
+    Returns:
+        An empty text, or a sentence on what MLflow did not take and how to send it.
+
+    Raises:
+        TrainingError: The folder cannot be written (disk full).
+    """
+    run = RunDir(evaluation.home / result["run"])
+    data = result["data"]
+    evaluation.update(
+        pretrain=result["pretrain"], data_digest=data["digest"], plugins=result["plugins"], status="running"
+    )
+    np.savez_compressed(evaluation.path / "statistics.npz", **statistics)  # type: ignore[arg-type]
+    path = evaluation.path / RESULT
+    replace(path, json.dumps(plain(result), indent=2).encode() + b"\n")
+    recorder = Recorder(
+        evaluation,
+        uri=store_of(run),
+        experiment=experiment,
+        params={key: result[key] for key in ("task", "checkpoint", "weights_sha256", "level", "draws")}
+        | {"data": data["named"], "events": data["events"]},
+        tags={"hepfm.kind": "evaluation", "hepfm.task": result["task"]},
+        dataset={
+            "name": evaluation.name,
+            "digest": data["digest"],
+            "source": data["named"],
+            "context": "evaluation",
+        },
+    )
+    recorder.metrics(result["step"], metrics(result["figures"]))
+    for file in (path, evaluation.path / "statistics.npz", *artifacts):
+        recorder.artifact(file)
+    evaluation.update(status="done", steps=result["step"])
+    return recorder.close("done")
+
+
+def metrics(figures: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Figures as metrics: ``NAME``, ``NAME_low`` and ``NAME_high``.
+
+    Of names of classes, what MLflow allows in a metric's (not the + of pi+) is kept, the rest becomes ``_``.
+    """
+    found: dict[str, float] = {}
+    for name, figure in figures.items():
+        key = _NO_KEY.sub("_", name)
+        while key in found:
+            key += "_"
+        found |= {
+            key + end: figure[at]
+            for end, at in (("", "value"), ("_low", "low"), ("_high", "high"))
+            if at in figure
+        }
+    return found
+
+
+def results_of(run: RunDir) -> list[dict[str, Any]]:
+    """What ``evaluation.json`` says of each of a run's evaluations, the oldest first.
+
+    Raises:
+        RecipeError: One cannot be read.
+    """
+    found = []
+    for each in evaluations_of(run):
+        path = each.path / RESULT
+        if not path.is_file():  # it failed, or goes on
+            continue
+        try:
+            found.append(dict(json.loads(path.read_bytes())) | {"folder": str(each.path)})
+        except ValueError as error:
+            raise RecipeError(
+                f"an evaluation cannot be read: {error}", where=str(path), fix="remove its folder"
+            ) from error
+    return found
