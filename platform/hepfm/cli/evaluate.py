@@ -170,6 +170,8 @@ def show(result: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from hepfm.tracking.evaluations import in_words
+
     data, figures = result["data"], result["figures"]
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -195,12 +197,6 @@ def show(result: Mapping[str, Any]) -> None:
         for column in columns:
             table.add_column(column, no_wrap=True)
         for row, values in rows.items():
-            table.add_row(row, *(text(values[c]) if c in values else "" for c in columns))
+            table.add_row(row, *(in_words(values.get(column)) for column in columns))
         console.print(table)
         console.print()
-
-
-def text(figure: Mapping[str, float]) -> str:
-    """A figure with its interval."""
-    ends = f"  {figure['low']:.4f} to {figure['high']:.4f}" if "low" in figure else ""
-    return f"{figure['value']:.4f}{ends}"

@@ -94,7 +94,8 @@ def fill(
         with progress_bar(
             making.work.command.split()[-1], len(source), done=len(source) - missing
         ) as advance:
-            write_all(write, units, advance, workers=workers, address=address)
+            gpu = making.device.startswith("cuda")
+            write_all(write, units, advance, workers=workers, address=address, gpu=gpu)
         seconds = time.perf_counter() - began
     if as_json:
         found = {

@@ -57,6 +57,7 @@ def write_all(
     *,
     workers: int | None,
     address: str | None,
+    gpu: bool = False,
 ) -> None:
     """Writes shards, on Ray or here; one that fails does not stop the others, a full disk does.
 
@@ -66,6 +67,7 @@ def write_all(
         advance: Told of events as they are done.
         workers: Of ``--workers``.
         address: Of ``--address``.
+        gpu: Whether each worker needs a GPU.
 
     Raises:
         HepfmError: What went wrong with the first shard that was not written, and with others.
@@ -74,7 +76,7 @@ def write_all(
 
     failed: list[HepfmError] = []
     done = 0
-    for result in _results(write, units, advance, workers=workers, address=address):
+    for result in _results(write, units, advance, workers=workers, address=address, gpu=gpu):
         if isinstance(result, HepfmError):
             failed.append(result)
         else:
@@ -95,12 +97,13 @@ def _results(
     *,
     workers: int | None,
     address: str | None,
+    gpu: bool,
 ) -> Iterator[int | HepfmError]:
     """Yields the events of each shard, or what went wrong."""
     if units and workers != 0 and (len(units) > 1 or workers or address):
         from hepfm.data.ray_jobs import each_unit
 
-        for _, result in each_unit(write, units, workers=workers, address=address):
+        for _, result in each_unit(write, units, workers=workers, address=address, gpu=gpu):
             if isinstance(result, int):
                 advance(result)
             yield result

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +135,54 @@ def results_of(run: RunDir) -> list[dict[str, Any]]:
                 f"an evaluation cannot be read: {error}", where=str(path), fix="remove its folder"
             ) from error
     return found
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """What several runs reach at one task, on the same events.
+
+    Attributes:
+        title: Task, events and intervals.
+        rows: Checkpoint, figures and doubts; of each a text for every run, empty where it was not evaluated.
+    """
+
+    title: str
+    rows: list[tuple[str, tuple[str, ...]]]
+
+
+def side_by_side(runs: Sequence[Sequence[Mapping[str, Any]]]) -> list[SideBySide]:
+    """The newest evaluation of each run, by task and the data's digest; of what each of them says.
+
+    Args:
+        runs: Of each run, `results_of`.
+    """
+    asked = dict.fromkeys((each["task"], each["data"]["digest"]) for results in runs for each in results)
+    tables = []
+    for task, digest in asked:
+        newest = [
+            {(each["task"], each["data"]["digest"]): each for each in results}.get((task, digest))
+            for results in runs
+        ]
+        there = [each for each in newest if each is not None]
+        data, levels = there[0]["data"], dict.fromkeys(f"{each['level']:.0%}" for each in there)
+        title = (
+            f"Task {task} on {data['events']} events of {data['named']} ({digest[:12]}), "
+            f"intervals of {', '.join(levels)} by event"
+        )
+        names = dict.fromkeys(name for each in there for name in each["figures"])
+        rows = [("checkpoint", tuple(each["checkpoint"] if each else "" for each in newest))]
+        for name in sorted(names, key=lambda name: "/" in name):  # those of the whole before those of classes
+            texts = (in_words(each["figures"].get(name)) if each else "" for each in newest)
+            rows.append((name, tuple(texts)))
+        if any(each["doubts"] for each in there):
+            rows.append(("to be known", tuple("; ".join(each["doubts"]) if each else "" for each in newest)))
+        tables.append(SideBySide(title, rows))
+    return tables
+
+
+def in_words(figure: Mapping[str, float] | None) -> str:
+    """A figure with its interval."""
+    if figure is None:
+        return ""
+    ends = f"  {figure['low']:.4f} to {figure['high']:.4f}" if "low" in figure else ""
+    return f"{figure['value']:.4f}{ends}"

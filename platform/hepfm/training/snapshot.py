@@ -84,8 +84,11 @@ def describe(
 
 
 def trained_on(about: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What the weights of a ``model.json`` were trained on, own and before: ``digest``, recipe's ``data``."""
-    own = {"digest": about["data_digests"]["train"], "data": about["recipe"]["data"]}
+    """What the weights of a ``model.json`` were trained on, own and before: ``digest``, the recipe's ``data``
+    and ``seed``.
+    """
+    recipe = about["recipe"]
+    own = {"digest": about["data_digests"]["train"], "data": recipe["data"], "seed": recipe["seed"]}
     return [own, *about.get("ancestors", ())]
 
 
