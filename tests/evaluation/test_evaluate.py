@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from hepfm.api import Sample
 from hepfm.cli.main import app
+from hepfm.data.tensors import to_torch
 from hepfm.errors import DataError, HepfmError, RecipeError
 from hepfm.evaluation.events import open_events
 from hepfm.evaluation.writing import Making, plan, write
@@ -179,7 +180,17 @@ def test_a_store_goes_on_with_the_same_bits_and_an_event_alone_has_the_same_pred
     alone = written(made, tmp_path / "alone", shard_events=1)
     one, other = (each.read(range(10)).parts["predicted_image3d"]["voxels"] for each in (whole, alone))
     np.testing.assert_allclose(one.columns["probability"], other.columns["probability"], atol=1e-5)
+    tables = to_torch(made.open()[1].read(range(10))).parts["image3d"]
+    units = {"image3d": model.modalities["image3d"].units(tables)}
+    head = model.module.objective.head
+    with torch.no_grad():
+        by_hand = head.predict(head(model.encoder.features(units, needs=("points",), part="image3d")))
+    wanted = by_hand["image3d"]["voxels"].columns["probability"].numpy()
+    np.testing.assert_allclose(one.columns["probability"], wanted, atol=1e-5)
     np.testing.assert_array_equal(one.offsets, other.offsets)
+    trained_more = replace(model, manifest={**model.manifest, "weights_sha256": "others"})
+    with pytest.raises(DataError, match="another prediction: other weights_sha256"):
+        plan(made, trained_more, made.open()[1], tmp_path / "out", shard_events=4)
     with pytest.raises(DataError, match="another prediction: other shard_events"):
         plan(made, *made.open(), tmp_path / "out", shard_events=2)
     with pytest.raises(DataError, match="another prediction: other carry"):
