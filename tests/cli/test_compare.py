@@ -149,7 +149,7 @@ def decoded(curve):
     return tuple(np.frombuffer(base64.b64decode(curve[axis]["bdata"]), curve[axis]["dtype"]) for axis in "xy")
 
 
-def judged(run, value, *, digest="e" * 64, time="", **more):
+def judged(run, value, *, digest="e" * 64, time="", drawn=(), first_id=0, **more):
     """An evaluation of a run, as `hepfm evaluate` writes it."""
     folder = create_run(run.evaluations, "semantic-test", "a: 1\n", run.name)
     folder.update(created=f"2026-01-01T00:00:{time or '00'}+00:00")
@@ -159,6 +159,9 @@ def judged(run, value, *, digest="e" * 64, time="", **more):
     }
     data = {"named": "data/<b>test", "digest": digest, "events": 20, "counted": 20}
     result = {"task": "semantic", "data": data, "level": 0.68, "checkpoint": "step-00000010", "doubts": []}
+    ids = np.arange(first_id, first_id + 20, dtype="u8")
+    if len(drawn):
+        np.savez(folder.path / "statistics.npz", **{"event_id": ids, "redrawn/macro_f1": drawn})
     (folder.path / "evaluation.json").write_text(json.dumps(result | {"figures": figures} | more))
 
 
@@ -189,6 +192,16 @@ def test_evaluations_on_the_same_events_stand_side_by_side(hepfm, tmp_path):
     refused = hepfm(three.path)
     assert refused.returncode == 2
     assert str(broken) in refused.stderr
+
+
+def test_what_was_drawn_alike_is_compared_in_pairs(hepfm, tmp_path):
+    one, two, three = (make(tmp_path / "runs", name, 3) for name in ("drawn-a", "drawn-b", "drawn-c"))
+    drawn = np.random.default_rng(0).normal(0.6, 0.1, 1000)  # events differ a lot
+    judged(one, 0.6, drawn=drawn)
+    judged(two, 0.65, drawn=drawn + np.linspace(0, 0.1, 1000))
+    judged(three, 0.7, drawn=drawn, first_id=1)  # not the same events
+    done = hepfm(one.path, two.path, three.path).stdout
+    assert cells(done, "macro_f1, minus A") == ["+0.0500", "+0.0160 to +0.0840"]
 
 
 def test_a_run_that_saw_truth_is_told_from_one_that_did_not(hepfm, out, runs):

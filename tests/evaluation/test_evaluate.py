@@ -385,5 +385,14 @@ def test_a_store_that_is_down_gets_all_of_it_later(hepfm, runs, folder, monkeypa
     assert torch.isfinite(torch.tensor(child.data.metrics["macro_f1"]))
 
 
+def test_a_run_is_compared_with_itself_by_paired_draws(hepfm, runs):
+    run = runs["task"].path
+    hepfm("evaluate", run, "--data", "test.h5")
+    done = hepfm("compare", run, run)
+    lines = [line for line in done.splitlines() if line.startswith("macro_f1, minus A ")]
+    assert lines
+    assert all(line.split("A ")[1].split() == ["+0.0000", "+0.0000", "to", "+0.0000"] for line in lines)
+
+
 def test_names_that_cannot_be_used_are_refused(hepfm, runs):
     assert "registered model's name" in hepfm("register", runs["pre"].path, "../x", fails=HepfmError)

@@ -148,7 +148,7 @@ def _record(
 ) -> tuple[RunDir, str]:
     """Writes the evaluation's folder and tells MLflow."""
     from hepfm.display.intervals import write_intervals
-    from hepfm.tracking.evaluations import begin, record
+    from hepfm.tracking.evaluations import REDRAWN, begin, record
 
     folder = begin(run, result["name"])
     picture = folder.path / "figures.png"
@@ -157,7 +157,8 @@ def _record(
     message = record(
         folder,
         result,
-        {"event_id": judged.event_ids, **judged.statistics},
+        {"event_id": judged.event_ids, **judged.statistics}
+        | {f"{REDRAWN}{name}": values for name, values in judged.redrawn.items()},
         experiment=model.recipe.tracking.experiment,
         artifacts=[picture],
     )

@@ -15,7 +15,7 @@ from hepfm.errors import DataError
 from hepfm.evaluation.checks import task_of
 from hepfm.evaluation.events import batches
 from hepfm.evaluation.predict import predict
-from hepfm.metrics.bootstrap import intervals, sums
+from hepfm.metrics.bootstrap import ends, redrawn, sums
 from hepfm.training.pretrained import Pretrained
 
 Array = np.ndarray[Any, Any]
@@ -28,6 +28,7 @@ class Evaluated:
     Attributes:
         figures: Figure to its value.
         intervals: Figure to the ends of its interval.
+        redrawn: Figure to its values ``(R,)`` in the draws, for paired comparisons with other models.
         statistics: Name to ``(B, ...)``, of which the figures are made.
         event_ids: ``(B,)`` uint64.
         counted: Events that any statistic is not zero for: the others have no target that counts.
@@ -35,6 +36,7 @@ class Evaluated:
 
     figures: Mapping[str, float]
     intervals: Mapping[str, tuple[float, float]]
+    redrawn: Mapping[str, Array]
     statistics: Mapping[str, Array]
     event_ids: Array
     counted: int
@@ -86,9 +88,11 @@ def evaluate(
             where=where,
             fix="look at the labels with hepfm data inspect, and name labelled events",
         )
+    drawn = redrawn(statistics, head.figures, draws=draws, seed=seed)
     return Evaluated(
         figures=figures,
-        intervals=intervals(statistics, head.figures, level=level, draws=draws, seed=seed),
+        intervals={name: ends(each, level) for name, each in drawn.items() if np.isfinite(each).any()},
+        redrawn=drawn,
         statistics=statistics,
         event_ids=event_ids,
         counted=int(counts.sum()),

@@ -4,7 +4,7 @@
 
     runs/<run>/evaluations/<name>-<id>/
       evaluation.json    figures with intervals, data, checkpoint, what flatters
-      statistics.npz     of each event: what the figures are made of
+      statistics.npz     of each event: what the figures are made of; of each draw of events: the figures
       figures.png        the figures with their intervals
       run.json   recipe.yaml   metrics.jsonl   spool/     as of any run
 """
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from hepfm.errors import RecipeError
+from hepfm.metrics.bootstrap import ends
 from hepfm.tracking.files import replace
 from hepfm.tracking.lines import plain
 from hepfm.tracking.recorder import Recorder
@@ -28,6 +29,9 @@ from hepfm.tracking.runs import RunDir, create_run
 from hepfm.tracking.sync import evaluations_of, store_of
 
 RESULT = "evaluation.json"
+STATISTICS = "statistics.npz"
+REDRAWN = "redrawn/"
+"""Before a figure's name in the statistics: its values in draws of events, the same for all models."""
 _NO_KEY = re.compile(r"[^\w./ :-]")
 
 
@@ -60,7 +64,7 @@ def record(
         evaluation: Of `begin`.
         result: What ``evaluation.json`` says: ``task``, ``checkpoint``, ``data`` (``named``, ``digest``,
             ``events``), ``figures`` (name to ``value``, ``low``, ``high``), and more.
-        statistics: Name to ``(B, ...)``, with ``event_id`` among them.
+        statistics: Name to ``(B, ...)``, with ``event_id`` among them; and ``redrawn/FIGURE`` to ``(R,)``.
         experiment: MLflow's, that of the run.
         artifacts: Further files, inside the evaluation's folder.
 
@@ -75,7 +79,7 @@ def record(
     evaluation.update(
         pretrain=result["pretrain"], data_digest=data["digest"], plugins=result["plugins"], status="running"
     )
-    np.savez_compressed(evaluation.path / "statistics.npz", **statistics)  # type: ignore[arg-type]
+    np.savez_compressed(evaluation.path / STATISTICS, **statistics)  # type: ignore[arg-type]
     path = evaluation.path / RESULT
     replace(path, json.dumps(plain(result), indent=2).encode() + b"\n")
     recorder = Recorder(
@@ -93,7 +97,7 @@ def record(
         },
     )
     recorder.metrics(result["step"], metrics(result["figures"]))
-    for file in (path, evaluation.path / "statistics.npz", *artifacts):
+    for file in (path, evaluation.path / STATISTICS, *artifacts):
         recorder.artifact(file)
     evaluation.update(status="done", steps=result["step"])
     return recorder.close("done")
@@ -174,10 +178,33 @@ def side_by_side(runs: Sequence[Sequence[Mapping[str, Any]]]) -> list[SideBySide
         for name in sorted(names, key=lambda name: "/" in name):  # those of the whole before those of classes
             texts = (in_words(each["figures"].get(name)) if each else "" for each in newest)
             rows.append((name, tuple(texts)))
+            if "/" not in name and any(paired := [_minus_first(newest, each, name) for each in newest]):
+                rows.append((f"{name}, minus A", tuple(paired)))
         if any(each["doubts"] for each in there):
             rows.append(("to be known", tuple("; ".join(each["doubts"]) if each else "" for each in newest)))
         tables.append(SideBySide(title, rows))
     return tables
+
+
+def _minus_first(newest: Sequence[Any], other: Any, name: str) -> str:
+    """A figure minus that of the first run, where both were drawn alike; with an interval paired by event."""
+    first = newest[0]
+    if first is None or other is None or other is first or first["level"] != other["level"]:
+        return ""
+    paths = [Path(each["folder"]) / STATISTICS for each in (first, other)]
+    if not all(path.is_file() for path in paths):
+        return ""
+    with np.load(paths[0]) as one, np.load(paths[1]) as two:
+        if not all(REDRAWN + name in each for each in (one, two)):
+            return ""
+        a, b = one[REDRAWN + name], two[REDRAWN + name]
+        if len(a) != len(b) or not np.array_equal(one["event_id"], two["event_id"]):
+            return ""
+    if not np.isfinite(b - a).any():
+        return ""
+    low, high = ends(b - a, first["level"])
+    value = other["figures"][name]["value"] - first["figures"][name]["value"]
+    return f"{value:+.4f}  {low:+.4f} to {high:+.4f}"
 
 
 def in_words(figure: Mapping[str, float] | None) -> str:
