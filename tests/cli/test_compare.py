@@ -149,6 +149,61 @@ def decoded(curve):
     return tuple(np.frombuffer(base64.b64decode(curve[axis]["bdata"]), curve[axis]["dtype"]) for axis in "xy")
 
 
+def judged(run, value, *, digest="e" * 64, time="", drawn=(), first_id=0, **more):
+    """An evaluation of a run, as `hepfm evaluate` writes it."""
+    folder = create_run(run.evaluations, "semantic-test", "a: 1\n", run.name)
+    folder.update(created=f"2026-01-01T00:00:{time or '00'}+00:00")
+    figures = {
+        "recall/track": {"value": 0.5},
+        "macro_f1": {"value": value, "low": value - 0.01, "high": value + 0.02},
+    }
+    data = {"named": "data/<b>test", "digest": digest, "events": 20, "counted": 20}
+    result = {"task": "semantic", "data": data, "level": 0.68, "checkpoint": "step-00000010", "doubts": []}
+    ids = np.arange(first_id, first_id + 20, dtype="u8")
+    if len(drawn):
+        np.savez(folder.path / "statistics.npz", **{"event_id": ids, "redrawn/macro_f1": drawn})
+    (folder.path / "evaluation.json").write_text(json.dumps(result | {"figures": figures} | more))
+
+
+def test_evaluations_on_the_same_events_stand_side_by_side(hepfm, tmp_path):
+    one, two, three = (make(tmp_path / "runs", name, 3) for name in ("judged-a", "judged-b", "judged-c"))
+    judged(one, 0.6, time="20")
+    judged(one, 0.5, time="10")  # an older one
+    judged(two, 0.7, doubts=["seen before"])
+    judged(two, 0.9, digest="f" * 64)  # of other events
+    page = tmp_path / "page.html"
+    done = hepfm(one.path, two.path, three.path, "--html", page)
+    same, _, other = done.stdout.partition("Task semantic on 20 events of data/<b>test (ffffffffffff)")
+    assert "(eeeeeeeeeeee), intervals of 68% by event" in same
+    assert cells(same, "macro_f1") == ["0.6000", "0.5900 to 0.6200", "0.7000", "0.6900 to 0.7200"]
+    assert cells(same, "recall/track") == ["0.5000", "0.5000"]
+    assert same.index("macro_f1") < same.index("recall/track"), "the whole comes before classes"
+    assert cells(same, "to be known") == ["seen before"]
+    assert cells(other, "macro_f1") == ["0.9000", "0.8900 to 0.9200"]
+    assert "<b>test" not in page.read_text(), "no name is taken for markup"
+    data = json.loads(re.search(r'<script id="data"[^>]*>(.*?)</script>', page.read_text())[1])
+    assert [len(rows) for _, rows in data["evaluations"]] == [4, 3]
+    told = json.loads(hepfm(one.path, two.path, "--json").stdout)["runs"]
+    assert [each["figures"]["macro_f1"]["value"] for each in told[0]["evaluations"]] == [0.5, 0.6]
+    broken = three.evaluations / "x"
+    broken.mkdir(parents=True)
+    (broken / "run.json").write_text("{}")
+    (broken / "evaluation.json").write_text("{")
+    refused = hepfm(three.path)
+    assert refused.returncode == 2
+    assert str(broken) in refused.stderr
+
+
+def test_what_was_drawn_alike_is_compared_in_pairs(hepfm, tmp_path):
+    one, two, three = (make(tmp_path / "runs", name, 3) for name in ("drawn-a", "drawn-b", "drawn-c"))
+    drawn = np.random.default_rng(0).normal(0.6, 0.1, 1000)  # events differ a lot
+    judged(one, 0.6, drawn=drawn)
+    judged(two, 0.65, drawn=drawn + np.linspace(0, 0.1, 1000))
+    judged(three, 0.7, drawn=drawn, first_id=1)  # not the same events
+    done = hepfm(one.path, two.path, three.path).stdout
+    assert cells(done, "macro_f1, minus A") == ["+0.0500", "+0.0160 to +0.0840"]
+
+
 def test_a_run_that_saw_truth_is_told_from_one_that_did_not(hepfm, out, runs):
     make(out, "shown", 3, pretrain={"saw_truth": True})
     make(out, "honest", 3, pretrain={"saw_truth": False})

@@ -99,6 +99,11 @@ def test_the_page_on_objectives_works(follow):
     assert follow("docs/objectives.md") == 2
 
 
+@pytest.mark.slow
+def test_the_page_on_evaluating_works(follow):
+    assert follow("docs/tasks-evaluate.md") == 6
+
+
 def test_the_page_on_several_parts_works(follow):
     assert follow("docs/multimodal.md") == 4
 

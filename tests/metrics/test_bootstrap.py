@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hepfm.metrics.bootstrap import intervals
+from hepfm.metrics.bootstrap import intervals, redrawn
 
 
 def mean(sums):
@@ -33,3 +33,11 @@ def test_intervals_come_back_with_the_seed_and_of_no_event_there_is_none():
     assert intervals(statistics, mean, seed=3) == intervals(statistics, mean, seed=3)
     assert intervals(statistics, mean, seed=3) != intervals(statistics, mean, seed=4)
     assert intervals({"total": np.empty(0), "count": np.empty(0)}, mean) == {}
+
+
+def test_two_models_on_the_same_events_are_compared_in_the_same_draws():
+    """Events differ a lot, the models by a constant: their difference does not vary."""
+    values = np.random.default_rng(9).normal(0, 10, 60)
+    one, two = (redrawn({"total": v, "count": np.ones(60)}, mean)["mean"] for v in (values, values + 0.5))
+    assert one.std() > 1
+    np.testing.assert_allclose(two - one, 0.5)

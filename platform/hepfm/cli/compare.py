@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hepfm.tracking.comparison import Row, Side
+    from hepfm.tracking.evaluations import SideBySide
 
 _COLOURS = ("blue", "yellow", "green", "magenta", "red", "cyan")
 
@@ -33,28 +34,34 @@ def compare(
     ] = False,
     out: Out = Path("runs"),
 ) -> None:
-    """Compare runs: figures side by side, what differs in their recipes, and their curves.
+    """Compare runs: figures and evaluations side by side, what differs in their recipes, and their curves.
 
     Reads the runs' folders alone; works on runs that are being trained or have failed, too.
     """
     from hepfm.tracking.comparison import compare as read
     from hepfm.tracking.comparison import figure_rows, recipe_rows
+    from hepfm.tracking.evaluations import side_by_side
     from hepfm.tracking.runs import find_run
 
     sides = read([find_run(run, out) for run in runs])
+    judged = side_by_side([side.evaluations for side in sides])
     figures, recipe = figure_rows(sides), recipe_rows(sides)
     if html is not None:
-        _write(html, sides, figures, recipe)
+        _write(html, sides, figures, judged, recipe)
     if as_json:
         typer.echo(_json(sides, recipe))
     else:
-        _show(sides, figures, recipe)
+        _show(sides, figures, judged, recipe)
     if html is not None:
         typer.echo(f"Written: {html}", err=as_json)
 
 
 def _write(
-    path: Path, sides: Sequence[Side], figures: Sequence[Row], recipe: Sequence[tuple[str, tuple[Any, ...]]]
+    path: Path,
+    sides: Sequence[Side],
+    figures: Sequence[Row],
+    judged: Sequence[SideBySide],
+    recipe: Sequence[tuple[str, tuple[Any, ...]]],
 ) -> None:
     from hepfm.display.comparison import write_comparison
     from hepfm.recipe.diff import ABSENT, shown
@@ -66,6 +73,7 @@ def _write(
             runs=[side.label for side in sides],
             curves=[side.curves for side in sides],
             figures=[(row.title, row.texts) for row in figures],
+            evaluations=[(each.title, each.rows) for each in judged],
             recipe=[
                 (key, [None if value == ABSENT else shown(value) for value in values])
                 for key, values in recipe
@@ -84,14 +92,21 @@ def _json(sides: Sequence[Side], recipe: Sequence[tuple[str, tuple[Any, ...]]]) 
     from hepfm.tracking.lines import plain
 
     content = {
-        "runs": [{"name": side.label, "run_dir": side.run.path, **side.figures} for side in sides],
+        "runs": [
+            {"name": side.label, "run_dir": side.run.path, **side.figures}
+            | ({"evaluations": side.evaluations} if side.evaluations else {})
+            for side in sides
+        ],
         "recipe": dict(recipe),
     }
     return json.dumps(plain(content), indent=2)
 
 
 def _show(
-    sides: Sequence[Side], figures: Sequence[Row], recipe: Sequence[tuple[str, tuple[Any, ...]]]
+    sides: Sequence[Side],
+    figures: Sequence[Row],
+    judged: Sequence[SideBySide],
+    recipe: Sequence[tuple[str, tuple[Any, ...]]],
 ) -> None:
     from rich.console import Console
     from rich.text import Text
@@ -110,6 +125,10 @@ def _show(
     ]
     console.print(_table(heads, [(row.title, row.texts) for row in figures]))
     console.print()
+    for each in judged:
+        console.print(each.title, style="bold", soft_wrap=True)
+        console.print(_table(heads, each.rows))
+        console.print()
     if recipe:
         console.print("The recipes differ in", style="bold")
         console.print(_table(heads, [(key, [shown(value) for value in values]) for key, values in recipe]))

@@ -103,14 +103,17 @@ def sync(
 def _runs(named: list[str], out: Path) -> list[RunDir]:
     """Runs that the command line means, each once."""
     from hepfm.tracking.runs import find_run
-    from hepfm.tracking.sync import runs_in
+    from hepfm.tracking.sync import evaluations_of, runs_in
 
     found: dict[Path, RunDir] = {}
     for name in named:
         folder = Path(name)
         whole = folder.is_dir() and not (folder / "run.json").exists()
-        for run in runs_in(folder) if whole else [find_run(name, out)]:
-            found[run.path] = run
+        if whole:
+            found |= {run.path: run for run in runs_in(folder)}
+        else:
+            run = find_run(name, out)
+            found |= {each.path: each for each in (run, *evaluations_of(run))}
     if not found:
         raise RecipeError(
             "there are no runs here",

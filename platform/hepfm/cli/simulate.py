@@ -11,8 +11,7 @@ import os
 import time
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,12 +22,12 @@ from typer.core import TyperCommand, TyperGroup
 
 from hepfm.api import Spec
 from hepfm.cli.data.options import AsJson, events_per_s, progress_bar
-from hepfm.errors import HepfmError, RecipeError
+from hepfm.cli.shards import Address, Workers, check_ray, going_on, warn, write_all
+from hepfm.errors import RecipeError
 from hepfm.plugins import plugins
 
 if TYPE_CHECKING:
     from hepfm.data.generator import GeneratedEvents
-    from hepfm.data.simulate import Unit
     from hepfm.recipe.document import Key
 
 _MOST = 2**62
@@ -90,13 +89,8 @@ def simulate(
     parts: Annotated[
         str | None, typer.Option(metavar="A,B", help="Parts to keep.", show_default="all")
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="Worker processes of Ray; 0 for none.", show_default="one a core"),
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="A running Ray; by default RAY_ADDRESS, else a local one.")
-    ] = None,
+    workers: Workers = None,
+    address: Address = None,
     shard_events: Annotated[
         int | None,
         typer.Option(
@@ -188,23 +182,17 @@ def _simulate(
     as_json: bool,
 ) -> None:
     from hepfm.data.generator import GeneratedEvents
-    from hepfm.data.ray_address import refuse_silent
     from hepfm.data.simulate import plan, shard_size
+    from hepfm.data.simulate import simulate as simulate_unit
     from hepfm.readers.plan import SIMULATION, claimed
-    from hepfm.readers.storing import StorageError
     from hepfm.recipe.layers import set_values
 
-    if address is not None and workers == 0:
-        raise RecipeError(
-            "--workers 0 uses no Ray", where=f"--address {address}", fix="leave one of them out"
-        )
     if shard_events is None:
         at_once = _CLUSTER if address and workers is None else workers
         shard_events = shard_size(
             out, events, max(len(os.sched_getaffinity(0)) if at_once is None else at_once, 1)
         )
-    if workers != 0 and (workers or address or events > shard_events):  # what will use Ray
-        refuse_silent(address, named="--address")
+    check_ray(workers=workers, address=address, many=events > shard_events)
     said = set_values(overrides or (), example="energy_mev=300")
     if twice := sorted(options.keys() & said.tree.keys()):
         raise RecipeError(f"'{twice[0]}' is given twice", where="--set", fix="leave one of them out")
@@ -220,10 +208,8 @@ def _simulate(
         places={**said.places, **flags},
     )
     for doubt in source.doubts:
-        _warn(doubt)
-    failed: list[HepfmError] = []
-    done = 0
-    with claimed(out, SIMULATION), _going_on():
+        warn(doubt)
+    with claimed(out, SIMULATION), going_on():
         units = plan(
             source,
             out,
@@ -231,59 +217,13 @@ def _simulate(
             events=events,
             shard_events=shard_events,
             compression=compression,
-            say=_warn,
+            say=warn,
         )
         missing = sum(unit.events for unit in units)
         began = time.perf_counter()
         with progress_bar("simulate", events, done=events - missing) as advance:
-            for result in _results(units, advance, workers=workers, address=address):
-                if isinstance(result, HepfmError):
-                    failed.append(result)
-                else:
-                    done += 1
-                if isinstance(result, StorageError):
-                    break
-    if failed:
-        others = sorted({str(error) for error in failed} - {str(failed[0])})
-        first_one = failed[0]
-        what = f"{len(units) - done} of {len(units)} shards were not written. {first_one.what}"
-        raise type(first_one)("\n".join([what, *others]), where=first_one.where, fix=first_one.fix)
+            write_all(simulate_unit, units, advance, workers=workers, address=address)
     _report(source, out, events=events, written=missing, seconds=time.perf_counter() - began, as_json=as_json)
-
-
-def _results(
-    units: Sequence[Unit], advance: Callable[[int], None], *, workers: int | None, address: str | None
-) -> Iterator[int | HepfmError]:
-    """Writes shards, on Ray or here; yields the events of each, or what went wrong."""
-    from hepfm.data.simulate import simulate as simulate_unit
-
-    if units and workers != 0 and (len(units) > 1 or workers or address):
-        from hepfm.data.ray_jobs import each_unit
-
-        for _, result in each_unit(simulate_unit, units, workers=workers, address=address):
-            if isinstance(result, int):
-                advance(result)
-            yield result
-        return
-    for unit in units:
-        try:
-            yield simulate_unit(unit, advance)
-        except HepfmError as error:
-            yield error
-
-
-def _warn(sentence: str) -> None:
-    typer.secho(f"warning: {sentence}", fg="yellow", err=True)
-
-
-@contextmanager
-def _going_on() -> Iterator[None]:
-    """Within, Ctrl-C ends the command with a word on how it goes on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo("Stopped. Finished shards are kept; the same command goes on from them.", err=True)
-        raise
 
 
 def _absolute(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -87,3 +88,7 @@ class FewEvents:
     def share(self, indices: Any, costs: Any, *, together: int = 1, **dealing: Any) -> list[Batch]:
         """A rank's micro-batches of a global batch, see `EventSource.share`."""
         return self.source.share(self.indices[indices], costs, together=together, **dealing)
+
+    def counts(self) -> Counter[str]:
+        """See `EventSource.counts`."""
+        return self.source.counts()

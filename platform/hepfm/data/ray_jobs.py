@@ -14,7 +14,12 @@ U = TypeVar("U")
 
 
 def each_unit(
-    work: Callable[[U], int], units: Sequence[U], *, workers: int | None, address: str | None = None
+    work: Callable[[U], int],
+    units: Sequence[U],
+    *,
+    workers: int | None,
+    address: str | None = None,
+    gpu: bool = False,
 ) -> Iterator[tuple[U, int | HepfmError]]:
     """Does units of work in worker processes of a local Ray, or of a cluster.
 
@@ -23,6 +28,7 @@ def each_unit(
         units: What is to be done, not nothing; on a cluster, files lie on a file system that all nodes share.
         workers: Units that are done at once; by default, as many as this process (or the cluster) has cores.
         address: Of a running Ray; by default ``RAY_ADDRESS``, else one is started.
+        gpu: Whether each worker needs a GPU: then there are as many at most.
 
     Yields:
         Each unit as it is done, with its events or what went wrong; others go on.
@@ -40,11 +46,11 @@ def each_unit(
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     if workers is None:
-        most = min(int(ray.cluster_resources().get("CPU", 1)) or 1, len(units))
+        most = min(int(ray.cluster_resources().get("GPU" if gpu else "CPU", 1)) or 1, len(units))
     try:
         rows = ray.data.from_items([{"unit": k} for k in range(len(units))], override_num_blocks=len(units))
         pool = ray.data.TaskPoolStrategy(size=most)
-        done = rows.map(_do, fn_args=(work, list(units)), compute=pool)
+        done = rows.map(_do, fn_args=(work, list(units)), compute=pool, num_gpus=1 if gpu else None)
         for row in done.iter_rows():
             yield units[row["unit"]], row["error"] or row["events"]
     finally:

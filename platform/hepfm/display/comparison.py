@@ -25,6 +25,7 @@ def write_comparison(
     runs: Sequence[str],
     curves: Sequence[Mapping[str, Curve]],
     figures: Sequence[tuple[str, Sequence[str]]],
+    evaluations: Sequence[tuple[str, Sequence[tuple[str, Sequence[str]]]]],
     recipe: Sequence[tuple[str, Sequence[str | None]]],
     displays: Sequence[Sequence[Path]],
     title: str,
@@ -36,6 +37,7 @@ def write_comparison(
         runs: Their names.
         curves: Of each run, its metrics; thinned here so that spikes stay.
         figures: Titles, each with a text for every run.
+        evaluations: Titles, each with rows like those of figures.
         recipe: Keys that differ, each with a text for every run; None where a run has no such key.
         displays: Of each run, PNG files; those of one name are shown side by side, four names at most.
         title: Of the page.
@@ -56,6 +58,7 @@ def write_comparison(
         "charts": charts,
         "more": more,
         "figures": figures,
+        "evaluations": evaluations,
         "recipe": recipe,
         "displays": pictures,
     }

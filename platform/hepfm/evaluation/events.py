@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from hepfm.api import Batch
-from hepfm.data.few import FewEvents
-from hepfm.data.source import EventSource, Source, open_source
+from hepfm.data.source import Source, open_source
 from hepfm.data.tensors import to_torch
-from hepfm.errors import DataError
-from hepfm.recipe.schema import Generated, Recipe
+from hepfm.evaluation.checks import check_inputs, check_unseen
+from hepfm.recipe.schema import Generated
 from hepfm.training.pretrained import Pretrained
+
+_log = logging.getLogger(__name__)
 
 _MOST_EVENTS = 64
 """Of a batch, since what a generator's event costs is not known before it is made."""
@@ -26,6 +28,7 @@ def open_events(
     reader: str | None = None,
     options: Mapping[str, Any] | None = None,
     seen: bool = False,
+    say: Callable[[str], None] = _log.warning,
 ) -> Source:
     """Events for a model, with the parts, cuts and preparation that its checkpoint carries.
 
@@ -33,33 +36,27 @@ def open_events(
         model: Of a checkpoint.
         data: File, folder, glob, list of them, or what a generator makes.
         reader: A reader's name; by default the one that the model was trained with.
-        options: The reader's.
+        options: The reader's; by default those of the training.
         seen: Whether the events may be those that the model was trained on.
+        say: Told in a sentence of what is not as in training, or flatters.
 
     Raises:
-        DataError: See `hepfm.data.source.open_source`; or the model was trained on just these events.
+        DataError: See `hepfm.data.source.open_source`; or they lack what the model reads; or it, or one that
+            its weights come from, was trained on some of them.
     """
     trained = model.recipe.data
     if reader is None:
-        reader, options = trained.reader_name, trained.reader_options
+        reader, options = trained.reader_name, options or trained.reader_options
     source = open_source(
         data, parts=trained.parts, reader=reader, options=options, max_event_cost=trained.max_event_cost
     )
-    if not seen and _digest_as_trained(source, model.recipe) == model.about["data_digests"]["train"]:
-        raise DataError(
-            "The model was trained on these events, so figures would flatter.",
-            where=f"{data}; checkpoint {model.folder}",
-            fix="name events that it has not seen: hepfm data split makes files apart",
-        )
+    where = str(data)
+    for doubt in check_inputs(model, source.parts, where=where):
+        say(doubt)
+    if not seen:
+        for doubt in check_unseen(model, source, where=where):
+            say(doubt)
     return source
-
-
-def _digest_as_trained(source: Source, recipe: Recipe) -> str:
-    """Of a source, or of as many of its events as the recipe draws: then all of it was there to be drawn."""
-    few = recipe.data.train_events
-    if few is None or not isinstance(source, EventSource) or few > len(source):
-        return source.digest
-    return FewEvents(source, few, recipe.seed).digest
 
 
 def batches(

@@ -33,20 +33,34 @@ def intervals(
         draws: R.
         seed: Of the draws. The same events and seed give the same intervals.
     """
-    found: dict[str, list[float]] = {name: [] for name in figures(sums(statistics))}
-    if not found:
-        return {}
-    for drawn in resampled(statistics, draws=draws, seed=seed):
-        for name, value in figures(drawn).items():
-            if name in found:
-                found[name].append(value)
-    ends = ((1 - level) / 2, (1 + level) / 2)
-    return {
-        name: (float(low), float(high))
-        for name, values in found.items()
-        if values
-        for low, high in [np.quantile(values, ends)]
-    }
+    found = redrawn(statistics, figures, draws=draws, seed=seed)
+    return {name: ends(values, level) for name, values in found.items() if np.isfinite(values).any()}
+
+
+def redrawn(
+    statistics: Mapping[str, Array], figures: Figures, *, draws: int = 1000, seed: int = 1
+) -> dict[str, Array]:
+    """Figure to its values ``(R,)`` in draws of events; arguments as of `intervals`.
+
+    NaN where a draw does not define it. The same draws of as many events take the same ones, so that the
+    difference of two models' values is that of a paired comparison.
+    """
+    names = list(figures(sums(statistics)))
+    found = {name: np.full(draws, np.nan) for name in names}
+    for draw, drawn in enumerate(resampled(statistics, draws=draws, seed=seed) if names else ()):
+        values = figures(drawn)
+        for name in names:
+            found[name][draw] = values.get(name, np.nan)
+    return found
+
+
+def ends(values: Array, level: float = 0.68) -> tuple[float, float]:
+    """Ends of the central interval of draws ``(R,)``, without those for which a figure was not defined."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, ((1 - level) / 2, (1 + level) / 2))
+    return float(low), float(high)
 
 
 def means_redrawn(

@@ -33,6 +33,8 @@ class Work:
 
 CONVERSION = Work("convert.json", "conversion", "hepfm data convert")
 SIMULATION = Work("simulate.json", "simulation", "hepfm simulate")
+PREDICTION = Work("predict.json", "prediction", "hepfm predict")
+EMBEDDING = Work("embed.json", "embedding", "hepfm embed")
 
 
 @contextmanager
@@ -144,7 +146,7 @@ def _unusable(folder: Path, error: OSError) -> DataError:
 
 def refuse_unfinished(folder: Path, events: int) -> None:
     """Raises `DataError` for a folder with fewer events than its plan says: whole shards, but not all."""
-    for work in (CONVERSION, SIMULATION):
+    for work in (CONVERSION, SIMULATION, PREDICTION, EMBEDDING):
         path = folder / work.file
         if not path.is_file():
             continue

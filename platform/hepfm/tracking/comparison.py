@@ -14,6 +14,7 @@ from typing import Any
 from hepfm.errors import RecipeError
 from hepfm.recipe.diff import differences
 from hepfm.recipe.document import parse
+from hepfm.tracking.evaluations import results_of
 from hepfm.tracking.lines import read_metrics
 from hepfm.tracking.runs import RunDir
 
@@ -31,6 +32,7 @@ class Side:
         figures: By their key in `FIGURES`; without those that the run does not have.
         curves: All its metrics.
         recipe: As plain values.
+        evaluations: What each of its evaluations says (`hepfm.tracking.evaluations`), the oldest first.
     """
 
     label: str
@@ -38,6 +40,7 @@ class Side:
     figures: Mapping[str, Any]
     curves: Mapping[str, Curve]
     recipe: Mapping[str, Any]
+    evaluations: Sequence[Mapping[str, Any]]
 
     @property
     def displays(self) -> list[Path]:
@@ -103,7 +106,7 @@ def compare(runs: Sequence[RunDir]) -> list[Side]:
     """Reads runs as they are now.
 
     Raises:
-        RecipeError: A run's ``run.json`` or recipe cannot be read.
+        RecipeError: A run's ``run.json``, recipe or evaluation cannot be read.
     """
     seen: Counter[str] = Counter()
     sides = []
@@ -118,7 +121,8 @@ def compare(runs: Sequence[RunDir]) -> list[Side]:
                 f"run {run.name} cannot be read: {error}", where=str(run.path), fix="leave it out"
             ) from error
         curves, seconds = _curves(run)
-        sides.append(Side(label, run, _figures(content, curves, seconds), curves, recipe))
+        figures = _figures(content, curves, seconds)
+        sides.append(Side(label, run, figures, curves, recipe, results_of(run)))
     return sides
 
 

@@ -54,7 +54,7 @@ def describe(
     own |= {f"pretrain.{key}": str(said).lower() for key, said in content.get("pretrain", {}).items()}
     if parent := content.get("parent"):
         own["hepfm.parent"] = parent
-        folder = run.path.parent / parent
+        folder = run.home / parent
         if (folder / "run.json").is_file() and (parent_id := RunDir(folder).json().get("run_id")):
             own["mlflow.parentRunId"] = parent_id
     return {

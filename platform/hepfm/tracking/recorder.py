@@ -72,7 +72,7 @@ class Recorder:
         close_timeout: float = 60.0,
     ) -> None:
         self.run = run
-        self.uri = uri or store_uri(run.path.parent)
+        self.uri = uri or store_uri(run.home)
         self._close_timeout = close_timeout
         with storing("the record", run.path):
             self._spool = Spool(run.spool)

@@ -3,7 +3,7 @@
 ::
 
     runs/<name>-<id>/
-      recipe.yaml   run.json   metrics.jsonl   log.txt   spool/   checkpoints/
+      recipe.yaml   run.json   metrics.jsonl   log.txt   spool/   checkpoints/   evaluations/   models/
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from hepfm.tracking.lines import plain
 
 STOP_NOW = "job stop --now"
 """The reason to stop for which a job's training is killed."""
+EVALUATIONS = "evaluations"
+"""Of a run's folder, that of its evaluations."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _RESULTS = ("run_id", "checkpoint", "steps", "train_loss", "val_loss", "val_loss_baseline", "weights_sha256")
@@ -41,6 +43,18 @@ class RunDir:
     def name(self) -> str:
         """The folder's name, ``<name>-<id>``: what a command line calls the run."""
         return self.path.name
+
+    @property
+    def home(self) -> Path:
+        """The folder of runs that it belongs to; of an evaluation that of the run that was evaluated."""
+        above = self.path.parent
+        inside = above.name == EVALUATIONS and (above.parent / "run.json").is_file()
+        return above.parent.parent if inside else above
+
+    @property
+    def evaluations(self) -> Path:
+        """The folder of its evaluations, each of which is recorded as a run."""
+        return self.path / EVALUATIONS
 
     @property
     def recipe_path(self) -> Path:

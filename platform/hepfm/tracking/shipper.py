@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hepfm.locks import locked
 from hepfm.tracking.files import replace
 from hepfm.tracking.lines import number
+from hepfm.tracking.registry import send_model
 from hepfm.tracking.runs import RunDir
 from hepfm.tracking.spool import Cursor, Spool
 from hepfm.tracking.store import connect, experiment_id, served_folder
@@ -26,6 +27,7 @@ _PARAMS_PER_CALL = 100  # the same
 _DIGEST_LENGTH = 36  # the same; the whole digest is a tag
 _ENTRIES_PER_ROUND = 200
 _TAG = "hepfm.run"
+_PARENT = "mlflow.parentRunId"
 _UNKNOWN = "RESOURCE_DOES_NOT_EXIST"
 _log = logging.getLogger(__name__)
 
@@ -83,18 +85,21 @@ class Shipper:
                     raise
         start = self.spool.read(0, 1)[0][0]
         experiment = experiment_id(client, self.uri, start["experiment"])
-        if not (known := self._known(client, experiment)):
+        if not (known := self._known(client, experiment, self.run.name)):
             tags = start["tags"] | {_TAG: self.run.name}
+            parent = tags.get("hepfm.parent")
+            if parent and _PARENT not in tags and (above := self._known(client, experiment, parent)):
+                tags[_PARENT] = above[0]  # which was not known when the run began
             begun = int(start["time"] * 1000)
             created = client.create_run(experiment, start_time=begun, tags=tags, run_name=self.run.name)
-            known = self._known(client, experiment) or [created.info.run_id]
+            known = self._known(client, experiment, self.run.name) or [created.info.run_id]
         first, *doubles = known
         for double in doubles:  # made by a request that was repeated on its way
             client.delete_run(double)
         return Cursor(0, first)
 
-    def _known(self, client: MlflowClient, experiment: str) -> list[str]:
-        runs = client.search_runs([experiment], f"tags.`{_TAG}` = '{self.run.name}'")
+    def _known(self, client: MlflowClient, experiment: str, name: str) -> list[str]:
+        runs = client.search_runs([experiment], f"tags.`{_TAG}` = '{name}'")
         return sorted(str(run.info.run_id) for run in runs)
 
     def _try(self, client: MlflowClient, run_id: str, entries: Sequence[dict[str, Any]]) -> None:
@@ -125,6 +130,8 @@ class Shipper:
                 self._send_start(client, run_id, entry)
             case "artifact":
                 self._send_artifact(client, run_id, entry)
+            case "model":
+                send_model(client, run_id, self.run.path, entry)
             case "resume":
                 client.update_run(run_id, status="RUNNING")
                 for key, value in (
@@ -156,7 +163,7 @@ class Shipper:
         if dataset := entry["dataset"]:
             source = json.dumps({"uri": dataset["source"]})
             record = Dataset(dataset["name"], dataset["digest"][:_DIGEST_LENGTH], "local", source)
-            context = InputTag("mlflow.data.context", "train")
+            context = InputTag("mlflow.data.context", dataset.get("context", "train"))
             client.log_inputs(run_id, datasets=[DatasetInput(record, [context])])
 
     def _send_artifact(self, client: MlflowClient, run_id: str, entry: dict[str, Any]) -> None:

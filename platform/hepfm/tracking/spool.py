@@ -1,8 +1,8 @@
 """What a run has to tell MLflow, on disk first: a file of entries, and how far MLflow has them.
 
 An entry is a line of JSON with its ``kind`` and ``time``: ``start`` (all that a store needs to begin the
-run), ``metrics``, ``artifact``, ``resume``, ``end``. Each may be sent again without harm: MLflow drops a
-metric that it has with the same key, step, time and value.
+run), ``metrics``, ``artifact``, ``model``, ``resume``, ``end``. Each may be sent again without harm: MLflow
+drops a metric that it has with the same key, step, time and value.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def store_of(run: RunDir) -> str:
         return str(uri)
     had = run.json().get("tracking_uri") or ""
     # A database moves along with its runs, and what run.json says of it may be out of date.
-    return had if had.startswith(("http://", "https://")) else store_uri(run.path.parent)
+    return had if had.startswith(("http://", "https://")) else store_uri(run.home)
 
 
 def all_sent(run: RunDir, uri: str) -> bool:
@@ -75,5 +75,12 @@ def answers(uri: str) -> bool:
 
 
 def runs_in(folder: Path) -> list[RunDir]:
-    """The runs of a folder, by name."""
-    return [RunDir(path.parent.resolve()) for path in sorted(folder.glob("*/run.json"))]
+    """The runs of a folder by name, each before its evaluations."""
+    runs = [RunDir(path.parent.resolve()) for path in sorted(folder.glob("*/run.json"))]
+    return [each for run in runs for each in (run, *evaluations_of(run))]
+
+
+def evaluations_of(run: RunDir) -> list[RunDir]:
+    """The record of each of a run's evaluations, the oldest first."""
+    found = [RunDir(path.parent) for path in run.evaluations.glob("*/run.json")]
+    return sorted(found, key=lambda each: str(each.json().get("created")))

@@ -57,16 +57,20 @@ def describe(
         schemas: Part name to its schema, with the units of its columns.
         digests: Of the data of each split.
         precision: Of matrix products.
-        before: The checkpoint that the run goes on from; what its weights saw, these have seen. So have they
-            what the checkpoint saw that the encoder began with.
+        before: The checkpoint that the run goes on from; what its weights saw, these have seen, its events
+            among it (``ancestors``). So have they what the checkpoint saw that the encoder began with.
         labels: Whether labels are learned from.
     """
     saw_truth = any(schemas[name].attributes.get("truth") for name in recipe.data.parts)
+    ancestors: dict[str, Any] = {}
     for folder in (before, None if recipe.model.weights is None else Path(recipe.model.weights)):
         if folder is not None and (folder / "model.json").exists():
-            told = checkpoint.read_json(folder / "model.json").get("pretrain", {})
+            theirs = checkpoint.read_json(folder / "model.json")
+            told = theirs.get("pretrain", {})
             saw_truth |= bool(told.get("saw_truth"))
             labels |= bool(told.get("labels"))
+            ancestors |= {each["digest"]: each for each in trained_on(theirs)}
+    ancestors.pop(digests["train"], None)
     return {
         "hepfm": __version__,
         "recipe": recipe.model_dump(mode="json"),
@@ -75,7 +79,17 @@ def describe(
         "plugins": plugins_of(recipe),
         "precision": precision,
         "pretrain": {"saw_truth": saw_truth, "labels": labels},
+        "ancestors": list(ancestors.values()),
     }
+
+
+def trained_on(about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the weights of a ``model.json`` were trained on, own and before: ``digest``, the recipe's ``data``
+    and ``seed``.
+    """
+    recipe = about["recipe"]
+    own = {"digest": about["data_digests"]["train"], "data": recipe["data"], "seed": recipe["seed"]}
+    return [own, *about.get("ancestors", ())]
 
 
 def plugins_of(recipe: Recipe) -> dict[str, dict[str, str]]:

@@ -1,0 +1,63 @@
+"""What the commands share that use a trained run: its checkpoint, and the events that it is used on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hepfm.errors import RecipeError
+
+if TYPE_CHECKING:
+    from hepfm.tracking.runs import RunDir
+    from hepfm.training.pretrained import Pretrained
+
+Run = Annotated[str, typer.Argument(help="The run's folder, its id, or the beginning of it.")]
+Events = Annotated[
+    list[str],
+    typer.Option("--data", metavar="PATH", help="File, folder or glob of events; may be repeated."),
+]
+Step = Annotated[int | None, typer.Option(min=1, help="Step of the run's checkpoint; by default the newest.")]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:1 ...", show_default="a GPU where there is one")
+]
+
+
+def open_run(run: str, runs: Path, step: int | None, device: str | None) -> tuple[RunDir, Pretrained]:
+    """A run and its model.
+
+    Raises:
+        RecipeError: There is no such run or device.
+        CheckpointError: It has no such checkpoint, or it is damaged.
+    """
+    from hepfm.tracking.runs import find_run
+    from hepfm.training.checkpoint import choose
+    from hepfm.training.pretrained import open_checkpoint
+
+    found = find_run(run, runs.resolve())
+    return found, open_checkpoint(choose(found.checkpoints, step), device=device_of(device))
+
+
+def device_of(asked: str | None) -> str:
+    """The device that is asked for, or a GPU where there is one. `RecipeError` for one that is not there."""
+    import torch
+
+    if asked is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = asked.partition(":")
+    there = torch.cuda.device_count() if kind == "cuda" else 1
+    if kind not in {"cpu", "cuda"} or (number and not number.isdecimal()) or int(number or 0) >= there:
+        raise RecipeError(
+            f"There is no device '{asked}' here.",
+            where="--device",
+            fix=f"cpu, or one of {there} GPUs (cuda:0)" if kind == "cuda" and there else "cpu",
+        )
+    return asked
+
+
+def paths_of(data: list[str]) -> list[str]:
+    """The files or stores that a command line names, as other processes find them."""
+    from hepfm.readers.sniff import resolve_paths
+
+    return [str(path.absolute()) for path in resolve_paths(data)]

@@ -1,0 +1,69 @@
+"""``hepfm register``: a run's model in MLflow's registry, with its card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hepfm.cli.launch import Out, near
+from hepfm.cli.opened import Run, Step, open_run
+from hepfm.cli.shards import warn
+
+if TYPE_CHECKING:
+    from hepfm.tracking.runs import RunDir
+    from hepfm.training.pretrained import Pretrained
+
+
+def register(
+    run: Run,
+    name: Annotated[str, typer.Argument(help="Of the registered model; a new version of it is made.")],
+    *,
+    step: Step = None,
+    out: Out = Path("runs"),
+) -> None:
+    """Register a run's model in MLflow: weights, what is needed to use them, and its card.
+
+    The card says data, recipe, figures of its evaluations with intervals, and limits; it is also in the run's
+    folder. Registered again after another evaluation, the version's card is brought up to date.
+    """
+    found, model = open_run(run, out, step, "cpu")
+    if message := register_model(found, model, name):
+        warn(message)
+
+
+def register_model(run: RunDir, model: Pretrained, name: str) -> str:
+    """Registers a model, and says where its card is.
+
+    Returns:
+        An empty text, or a sentence on what MLflow did not take and how to send it.
+    """
+    from hepfm.evaluation.card import card
+    from hepfm.tracking.evaluations import results_of
+    from hepfm.tracking.registry import CARD
+    from hepfm.tracking.registry import register as put
+    from hepfm.tracking.store import why, without_secrets
+    from hepfm.tracking.sync import store_of, sync
+    from hepfm.training.pretrained import weights_file
+
+    weights = weights_file(model.folder)
+    tags = {
+        "hepfm.run": run.name,
+        "hepfm.checkpoint": model.folder.name,
+        "hepfm.weights_sha256": model.manifest["weights_sha256"],
+        "hepfm.data_digest": model.about["data_digests"]["train"],
+        **{f"pretrain.{key}": str(said).lower() for key, said in model.about["pretrain"].items()},
+    }
+    files = {"model.safetensors": weights, "model.json": model.folder / "model.json"}
+    folder = put(run, name, files, card(model, name, run=run.name, results=results_of(run)), tags)
+    typer.echo(f"Card: {near(folder / CARD)}", err=True)
+    try:
+        sync(run)
+    except Exception as error:  # noqa: BLE001 - whatever a store can do; the spool has it
+        return (
+            f"MLflow at {without_secrets(store_of(run))} did not take the model ({why(error)}). Nothing is "
+            f"lost; send it: 'hepfm mlflow sync {near(run.path)}'."
+        )
+    typer.echo(f"Registered: {name}", err=True)
+    return ""

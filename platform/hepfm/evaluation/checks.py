@@ -1,0 +1,208 @@
+"""Whether events may be used to judge a model: they fit it, have its labels, and were not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from hepfm.api import PartSchema
+from hepfm.data.source import Source, check_apart, open_source
+from hepfm.data.tensors import to_torch
+from hepfm.errors import DataError, HepfmError, RecipeError
+from hepfm.objectives.task import Task
+from hepfm.readers.layout import columns
+from hepfm.readers.pack import pack
+from hepfm.readers.writer import schema_differences
+from hepfm.recipe.components import configured
+from hepfm.recipe.schema import Data
+from hepfm.training.pretrained import Pretrained
+from hepfm.training.snapshot import trained_on
+
+
+def task_of(model: Pretrained, task: str | None = None) -> Task:
+    """What a model was trained for.
+
+    Args:
+        model: Of a checkpoint.
+        task: The head's name, where one is wanted.
+
+    Raises:
+        RecipeError: It was trained without a head, or with another one.
+    """
+    objective = model.module.objective
+    if not isinstance(objective, Task):
+        raise RecipeError(
+            f"This run has no head: it was pretrained ('{model.recipe.objective.name}').",
+            where=str(model.folder),
+            fix="hepfm finetune teaches it a task; hepfm embed writes what it makes of events",
+        )
+    if task not in (None, objective.config.head.name):
+        raise RecipeError(
+            f"This run has no head '{task}': its task is '{objective.config.head.name}'.",
+            where=str(model.folder),
+            fix="leave --task out, or name another run",
+        )
+    return objective
+
+
+def check_inputs(model: Pretrained, parts: Mapping[str, PartSchema], *, where: str) -> list[str]:
+    """Makes sure that events have the columns that a model reads.
+
+    Args:
+        model: Of a checkpoint.
+        parts: Part name to the schema of the events.
+        where: Where they are from, for messages.
+
+    Returns:
+        Sentences on what differs besides, such as the size of a voxel: the model computes, but was not
+        trained for it.
+
+    Raises:
+        DataError: A column is missing, or has another type, shape or unit.
+    """
+    trained, found = _inputs(model.parts), _inputs(parts)
+    both = {part: _shared(schema, found[part]) for part, schema in trained.items()}
+    have = {part: _shared(schema, trained[part]) for part, schema in found.items()}
+    wrong = schema_differences(_bare(both), _bare(have)) or _missing(model, trained, found)
+    if wrong:
+        raise DataError(
+            "The events do not have the inputs that the model was trained with.",
+            where=f"{where}; the training (there) and these events (here): {'; '.join(wrong[:3])}",
+            fix="convert them as the training events were, or set the reader's options (--option)",
+        )
+    return [f"not as in training: {each}" for each in schema_differences(both, have)[:5]]
+
+
+def _missing(
+    model: Pretrained, trained: Mapping[str, PartSchema], found: Mapping[str, PartSchema]
+) -> list[str]:
+    """Inputs of the training that the events lack, where the model cannot do without them."""
+    lacking = [
+        f"{part}.{table}.{name} is there, and not here"
+        for part, table, name, _ in columns(trained)
+        if name not in found[part].tables.get(table, {})
+    ]
+    if lacking:
+        nothing = to_torch(pack([], found, labels=False))
+        try:
+            for part, modality in model.modalities.items():
+                modality.units(nothing.parts[part])
+        except KeyError:
+            return lacking
+    return []
+
+
+def check_labels(model: Pretrained, parts: Mapping[str, PartSchema], *, where: str) -> None:
+    """Makes sure that events have the labels of a model's head, and that these mean the same.
+
+    Raises:
+        DataError: They are missing (which), or stand for something else.
+    """
+    task = task_of(model)
+    name = task.config.head.name
+    cls, config = configured("heads", name, task.config.head.options(), label=f"options of the head '{name}'")
+    layers = task.config.layers
+    try:
+        head = cls(
+            config, schema=parts, d_in=lambda need, part: model.encoder.width(need, part, layers=layers)
+        )
+    except DataError as error:
+        raise DataError(
+            f"The events cannot be compared with what the head '{name}' predicts. {error.what}",
+            where="; ".join(filter(None, (where, error.where))),
+            fix="name labelled events; without labels, hepfm predict writes the predictions",
+        ) from error
+    if different := schema_differences(_bare(task.head.predictions), _bare(head.predictions)):
+        raise DataError(
+            "The labels of the events mean something else than those that the model learned.",
+            where=f"{where}; the model (there) and these events (here): {'; '.join(different[:3])}",
+            fix="give the labels the names and values of the training events",
+        )
+
+
+def check_unseen(model: Pretrained, source: Source, *, where: str) -> list[str]:
+    """Makes sure that a model, and those that its weights come from, were trained on none of these events.
+
+    Events are told apart by their ids where the training data is still where it was, else by its digest.
+
+    Returns:
+        Sentences on what flatters, or could not be looked at.
+
+    Raises:
+        DataError: It was trained on some of them.
+    """
+    doubts = []
+    if source.digest == model.about["data_digests"].get("val"):
+        doubts.append("these are the run's validation events: settings chosen by them are flattered")
+    for each in trained_on(model.about):
+        data = Data.model_validate(each["data"])
+        refused = DataError(
+            "The model was trained on these events, so figures would flatter.",
+            where=f"{where}; checkpoint {model.folder}",
+            fix="name events that it has not seen: hepfm data split makes files apart",
+        )
+        if source.digest == each["digest"]:
+            raise refused
+        try:
+            train = open_source(
+                data.train, parts=data.parts, reader=data.reader_name, options=data.reader_options
+            )
+        except HepfmError:
+            doubts.append(
+                f"the training events {data.train} are not here: the files are others, single events were "
+                "not compared"
+            )
+            continue
+        try:
+            check_apart(train, source)
+        except DataError as error:
+            raise DataError(
+                "The model was trained on some of these events, so figures would flatter.",
+                where=error.where,
+                fix=refused.fix,
+            ) from error
+    return doubts
+
+
+def _inputs(parts: Mapping[str, PartSchema]) -> dict[str, PartSchema]:
+    """The schemas without labels, and without classes that only labels have."""
+    found = {}
+    for part, schema in parts.items():
+        tables = {
+            table: {name: column for name, column in names.items() if not column.label}
+            for table, names in schema.tables.items()
+        }
+        used = {column.vocabulary for names in tables.values() for column in names.values()}
+        found[part] = replace(
+            schema,
+            tables={table: names for table, names in tables.items() if names},
+            vocabularies={name: each for name, each in schema.vocabularies.items() if name in used},
+        )
+    return found
+
+
+def _shared(schema: PartSchema, other: PartSchema) -> PartSchema:
+    """The schema with the columns and classes that another one has, too."""
+    tables = {
+        table: {name: column for name, column in names.items() if name in other.tables.get(table, {})}
+        for table, names in schema.tables.items()
+    }
+    return replace(
+        schema,
+        tables={table: names for table, names in tables.items() if names},
+        vocabularies={name: each for name, each in schema.vocabularies.items() if name in other.vocabularies},
+    )
+
+
+def _bare(parts: Mapping[str, PartSchema]) -> dict[str, PartSchema]:
+    """The schemas without what is only said of the part, or of a column in words."""
+
+    def plain(schema: PartSchema) -> PartSchema:
+        tables: dict[str, Any] = {
+            table: {name: replace(column, doc="") for name, column in names.items()}
+            for table, names in schema.tables.items()
+        }
+        return replace(schema, tables=tables, attributes={})
+
+    return {part: plain(schema) for part, schema in parts.items()}

@@ -1,0 +1,99 @@
+"""Figures of a model's head on labelled events, with intervals by event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from hepfm.data.source import Source
+from hepfm.data.tensors import map_arrays
+from hepfm.errors import DataError
+from hepfm.evaluation.checks import task_of
+from hepfm.evaluation.events import batches
+from hepfm.evaluation.predict import predict
+from hepfm.metrics.bootstrap import ends, redrawn, sums
+from hepfm.training.pretrained import Pretrained
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """What came of an evaluation.
+
+    Attributes:
+        figures: Figure to its value.
+        intervals: Figure to the ends of its interval.
+        redrawn: Figure to its values ``(R,)`` in the draws, for paired comparisons with other models.
+        statistics: Name to ``(B, ...)``, of which the figures are made.
+        event_ids: ``(B,)`` uint64.
+        counted: Events that any statistic is not zero for: the others have no target that counts.
+    """
+
+    figures: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    redrawn: Mapping[str, Array]
+    statistics: Mapping[str, Array]
+    event_ids: Array
+    counted: int
+
+
+def evaluate(
+    model: Pretrained,
+    source: Source,
+    *,
+    level: float = 0.68,
+    draws: int = 1000,
+    seed: int = 1,
+    where: str = "",
+    progress: Callable[[int], None] = lambda _: None,
+) -> Evaluated:
+    """Predicts labelled events and compares.
+
+    Args:
+        model: With a head.
+        source: Events with its labels (`hepfm.evaluation.checks.check_labels`).
+        level: Probability that an interval covers.
+        draws: Times that the events are drawn again for the intervals.
+        seed: Of the draws.
+        where: Where the events are from, for messages.
+        progress: Told of the number of events after each piece.
+
+    Raises:
+        DataError: An event cannot be read, or none has a target that counts.
+    """
+    head = task_of(model).head
+    found: dict[str, list[Array]] = {}
+    ids = []
+    for batch in batches(source):
+        predicted = predict(model, batch)
+        events = map_arrays(batch, torch.Tensor.numpy)
+        for name, values in head.statistics(predicted, events).items():
+            found.setdefault(name, []).append(values)
+        ids.append(events.event_ids.view(np.uint64))
+        progress(len(batch))
+    statistics = {name: np.concatenate(values) for name, values in found.items()}
+    event_ids = np.concatenate(ids)
+    counts = np.zeros(len(event_ids), bool)
+    for values in statistics.values():
+        counts |= values.reshape(len(values), -1).any(1)
+    figures = head.figures(sums(statistics))
+    if not counts.any() or not figures:
+        raise DataError(
+            "No event has a label that the head knows, so there is nothing to compare.",
+            where=where,
+            fix="look at the labels with hepfm data inspect, and name labelled events",
+        )
+    drawn = redrawn(statistics, head.figures, draws=draws, seed=seed)
+    return Evaluated(
+        figures=figures,
+        intervals={name: ends(each, level) for name, each in drawn.items() if np.isfinite(each).any()},
+        redrawn=drawn,
+        statistics=statistics,
+        event_ids=event_ids,
+        counted=int(counts.sum()),
+    )

@@ -1,0 +1,61 @@
+"""What a model with a head makes of events, as tables.
+
+It is computed in float32, whatever precision the training had: so an event alone gives what it gives in any
+batch, to 1e-5, on any machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from hepfm.api import Batch, PartSchema, RaggedTable, Units
+from hepfm.data.tensors import to_device
+from hepfm.evaluation.checks import task_of
+from hepfm.objectives.units import units_of
+from hepfm.random import Draws
+from hepfm.training.pretrained import Pretrained
+
+Tables = dict[str, dict[str, RaggedTable]]
+PREDICTED = "predicted_"
+"""Before the name of a part whose tables are predictions."""
+
+
+def prediction_schemas(model: Pretrained) -> dict[str, PartSchema]:
+    """Part name (``predicted_...``) to the schema of what is predicted."""
+    predictions: Mapping[str, PartSchema] = task_of(model).head.predictions
+    return {PREDICTED + part: schema for part, schema in predictions.items()}
+
+
+@torch.inference_mode()
+def predict(model: Pretrained, batch: Batch) -> Tables:
+    """Part name, as in the head's ``predictions``, to tables of predictions (numpy).
+
+    Args:
+        model: With a head.
+        batch: Torch events, cut as the model's parts ask; labels are not looked at.
+    """
+    task = task_of(model)
+    found = task.head.predict(task.prediction(model.encoder, inputs(model, batch)))
+    return {part: {name: as_numpy(table) for name, table in tables.items()} for part, tables in found.items()}
+
+
+def inputs(model: Pretrained, batch: Batch) -> dict[str, Units]:
+    """A torch batch as units on the model's device, as they are: nothing is varied."""
+    device = next(model.module.parameters()).device
+    batch = to_device(batch, device)
+    draws = Draws(seed=model.recipe.seed, epoch="evaluation", event_ids=batch.event_ids)
+    return units_of(batch, model.modalities, draws, augment=False)
+
+
+def as_numpy(table: RaggedTable) -> RaggedTable:
+    """A torch table as numpy."""
+
+    def array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+        found: np.ndarray[Any, Any] = tensor.cpu().numpy()
+        return found
+
+    return RaggedTable({name: array(v) for name, v in table.columns.items()}, array(table.offsets))
