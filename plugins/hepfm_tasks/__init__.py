@@ -15,6 +15,11 @@ def hepfm_heads() -> list[api.HeadSpec]:
             target="hepfm_tasks.semantic:Semantic",
             summary="The class of each point: shower, track, Michel, delta, low energy, or any other.",
         ),
+        api.HeadSpec(
+            name="particles",
+            target="hepfm_tasks.particles:Particles",
+            summary="Which points of an event are of one particle, what it is, and its energy.",
+        ),
     ]
 
 
@@ -22,4 +27,5 @@ def hepfm_heads() -> list[api.HeadSpec]:
 def hepfm_recipes() -> list[api.RecipeSpec]:
     return [
         api.RecipeSpec(name="tasks/semantic", target="hepfm_tasks:recipes/semantic.yaml"),
+        api.RecipeSpec(name="tasks/particles", target="hepfm_tasks:recipes/particles.yaml"),
     ]
