@@ -56,7 +56,8 @@ class MaskDecoder(nn.Module):
     def _logits(self, queries: Tensor, keys: Tensor, away: Tensor) -> Tensor:
         made = self.mask(self.norm(queries)).float()
         product, bias, slope = made[:, :-2] @ keys.T, made[:, -2:-1], softplus(made[:, -1:])
-        return product + bias - slope * away
+        logits: Tensor = product + bias - slope * away
+        return logits
 
 
 class Turn(nn.Module):
@@ -106,7 +107,8 @@ def grouped(
         ``(N,)`` int64 instance, -1 for none; ``(N,)`` its probability; ``(I,)`` int64 anchors.
     """
     left, order = inside.clone(), seed.argsort(descending=True, stable=True)
-    anchors, masks = [], []
+    anchors: list[Tensor] = []
+    masks: list[Tensor] = []
     for _ in range(queries):
         if not bool(left.any()):
             break
