@@ -71,8 +71,8 @@ class Turn(nn.Module):
     def forward(self, queries: Tensor, points: Tensor, logits: Tensor) -> Tensor:
         """``(A, D)`` for queries ``(A, D)``, points ``(N, D)`` and logits ``(A, N)``."""
         weight = logits.sigmoid()
-        mean = (weight / weight.sum(1, keepdim=True).clamp(min=1e-6)) @ points.float()
-        joined = self.norm(torch.cat((queries, mean.to(queries.dtype)), 1))
+        mean = (weight / weight.sum(1, keepdim=True).clamp(min=1e-6)) @ points
+        joined = self.norm(torch.cat((queries, mean), 1))
         refined: Tensor = queries + self.leave(gelu(self.enter(joined)))
         return refined
 
@@ -136,8 +136,9 @@ def grouped(
 def anchors_of(positions: Tensor, instance: Tensor, most: int) -> Tensor:
     """``(A,)`` int64 rows of one event to learn from, no more than ``most``, all of them of instances.
 
-    Instances take turns, the largest first, each with its next point in an order that follows from the
-    points' places: an event that is seen in another orientation has other anchors.
+    For half of them instances take turns, the largest first, so that small ones are learned; the others are
+    any points, so that large ones are learned well. Which points follows from their places: an event that is
+    seen in another orientation has other anchors.
 
     Args:
         positions: ``(N, P)``.
@@ -148,11 +149,15 @@ def anchors_of(positions: Tensor, instance: Tensor, most: int) -> Tensor:
     if not len(inside):
         return inside
     order = inside[_shuffled(positions[inside])]
+    spread = order
     order = order[instance[order].argsort(stable=True)]
     size = torch.unique_consecutive(instance[order], return_counts=True)[1]
     sizes = size.repeat_interleave(size)
     turn = torch.arange(len(order), device=order.device) - offsets_of(size)[:-1].repeat_interleave(size)
-    return order[(turn * (int(size.max()) + 1) - sizes).argsort(stable=True)][:most]
+    order = order[(turn * (int(size.max()) + 1) - sizes).argsort(stable=True)]
+    first = order[: (most + 1) // 2]
+    others = spread[~torch.isin(spread, first)]
+    return torch.cat((first, others))[:most]
 
 
 def _shuffled(positions: Tensor) -> Tensor:

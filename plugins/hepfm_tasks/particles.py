@@ -49,7 +49,7 @@ class ParticlesConfig(BaseModel):
     """Column with the number of each point's particle in the part's primary table, negative for none."""
     properties: bool = True
     """Whether the class and the energy of particles are learned, too, from the table ``fragments``."""
-    queries: int = Field(default=64, gt=0)
+    queries: int = Field(default=96, gt=0)
     """Most instances of an event; and how many anchors of an event are learned from at a time."""
     smallest: int = Field(default=3, gt=0)
     """Fewest points of an instance that is found; smaller ones go to those beside them."""
@@ -135,7 +135,7 @@ class Particles(nn.Module):
     def forward(self, features: Features) -> Prediction:
         """What is known of each point; the masks follow when anchors are chosen."""
         assert features.points is not None
-        points = self.enter(self.norm(features.points.x))
+        points = self.enter(self.norm(features.points.x)).float()
         inside, seed = self.mark(points).float().unbind(1)
         return Prediction(points, features.points.positions, inside, seed, features.points.offsets)
 
