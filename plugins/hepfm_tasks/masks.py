@@ -77,6 +77,7 @@ class Turn(nn.Module):
         return refined
 
 
+@torch.no_grad()
 def grouped(
     points: Tensor,
     positions: Tensor,
@@ -86,13 +87,13 @@ def grouped(
     *,
     queries: int,
     smallest: int,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Instances of one event, found one after the other.
+) -> tuple[Tensor, Tensor]:
+    """Instances of one event.
 
     The best seed among the points that are inside and not yet in a mask is the next anchor; its mask takes
     its points. This ends when no point is left, or as many masks as are allowed were made. A mask that took
-    fewer than ``smallest`` points is dropped, unless it is the first. Then each point inside goes to the mask
-    that is surest of it.
+    fewer than ``smallest`` points is dropped, unless it is the first. Each point inside then goes to the mask
+    that is surest of it, and masks that cover one another are joined.
 
     Args:
         points: ``(N, D)``.
@@ -104,10 +105,9 @@ def grouped(
         smallest: Fewest points of a mask.
 
     Returns:
-        ``(N,)`` int64 instance, -1 for none; ``(N,)`` its probability; ``(I,)`` int64 anchors.
+        ``(N,)`` int64 instance, -1 for none; ``(N,)`` float32 its probability.
     """
     left, order = inside.clone(), seed.argsort(descending=True, stable=True)
-    anchors: list[Tensor] = []
     masks: list[Tensor] = []
     for _ in range(queries):
         if not bool(left.any()):
@@ -117,20 +117,41 @@ def grouped(
         taken = left & (mask > 0.5)
         taken[anchor] = True
         left &= ~taken
-        if int(taken.sum()) >= smallest or not anchors:
-            anchors.append(anchor)
-            masks.append(mask)
+        if int(taken.sum()) >= smallest or not masks:
+            masks.append(mask[inside])
     instance = torch.full_like(seed, -1, dtype=torch.int64)
     probability = torch.zeros_like(seed, dtype=torch.float32)
-    if not anchors:
-        return instance, probability, instance[:0]
-    best, which = torch.stack(masks).max(0)
-    which = torch.where(inside, which, -1)
-    # A mask may have lost all of its points to surer ones: the instances are those that have some.
-    kept, number = torch.unique(which[inside], return_inverse=True)
-    instance[inside] = number
-    probability[inside] = best[inside]
-    return instance, probability, torch.cat(anchors)[kept]
+    if masks:
+        probability[inside], instance[inside] = joined(torch.stack(masks))
+    return instance, probability
+
+
+def joined(masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Each point's probability and instance, of masks ``(I, N)`` that may be of the same instances.
+
+    A point goes to the mask that is surest of it. As long as some mask covers the points of another one by
+    more than half on average, the two that do so most are joined: pieces that lie far apart, as those of a
+    shower, are often sure to be of the whole while the whole is not sure of them.
+    """
+    count, (best, which) = len(masks), masks.max(0)
+    member = torch.nn.functional.one_hot(which, count).to(masks.dtype)
+    shared, size = masks @ member, member.sum(0)  # of masks (first) on the points of the others
+    name = torch.arange(count, device=masks.device)
+    itself = name[:, None] == name
+    while True:
+        cover = shared / size
+        # Masks that lost their points to others, or were joined to them, have none that could be covered.
+        cover[(size == 0)[:, None] | (size == 0) | itself] = 0
+        if not bool((cover > 0.5).any()):
+            break
+        kept, gone = sorted(divmod(int(cover.argmax()), count))
+        weight = size[[kept, gone]] / size[[kept, gone]].sum()
+        shared[kept] = weight @ shared[[kept, gone]]
+        shared[:, kept] += shared[:, gone]
+        size[kept] += size[gone]
+        size[gone] = 0
+        name[name == gone] = kept
+    return best, torch.unique(name[which], return_inverse=True)[1]
 
 
 def anchors_of(positions: Tensor, instance: Tensor, most: int) -> Tensor:

@@ -194,7 +194,7 @@ class Particles(nn.Module):
         """The particle of each point, and the particles."""
         number, probability, counts = [], [], []
         for rows in _events(prediction.offsets):
-            of_event, surety, anchors = grouped(
+            of_event, surety = grouped(
                 prediction.points[rows],
                 prediction.positions[rows],
                 prediction.seed[rows],
@@ -205,7 +205,7 @@ class Particles(nn.Module):
             )
             number.append(of_event)
             probability.append(surety)
-            counts.append(len(anchors))
+            counts.append(int(of_event.max()) + 1 if len(of_event) else 0)
         instance = torch.cat([prediction.offsets[:0], *number])
         surety = torch.cat([prediction.inside[:0], *probability])
         table = {

@@ -13,6 +13,7 @@ from hepfm.readers.pack import pack
 from hepfm.testing import head_contract
 from hepfm_image3d.schema import image3d_schema
 from hepfm_tasks.instances import instances_of, kinetic_energy, truth_rows
+from hepfm_tasks.masks import anchors_of, joined
 from hepfm_tasks.particles import Particles, ParticlesConfig
 
 FRAGMENTS = ("fragment_id", "group_id", "n_voxels", "pid", "mass_mev", "momentum_gev")
@@ -112,6 +113,31 @@ def test_events_without_particles_and_with_more_than_queries():
     found, _ = figures(head, batch)
     assert found["particles"].lengths[0] == 0
     assert found["particles"].lengths.max() <= 2
+
+
+def test_masks_that_cover_one_another_are_joined():
+    masks = torch.tensor(
+        [
+            [0.9, 0.9, 0.9, 0.4, 0.4, 0.1, 0.1],  # a shower, not sure of its piece
+            [0.7, 0.8, 0.6, 0.8, 0.8, 0.1, 0.1],  # the piece, sure to be of the shower
+            [0.1, 0.1, 0.1, 0.1, 0.1, 0.9, 0.8],
+            [0.2, 0.2, 0.2, 0.2, 0.2, 0.6, 0.7],  # another one that lost all of its points
+        ]
+    )
+    probability, instance = joined(masks)
+    assert instance.tolist() == [0] * 5 + [1] * 2
+    assert probability.tolist() == pytest.approx([0.9] * 3 + [0.8] * 2 + [0.9, 0.8])
+    assert joined(masks[[0, 2]])[1].tolist() == [0] * 5 + [1] * 2
+
+
+def test_anchors_are_of_all_particles_and_mostly_of_large_ones():
+    number = torch.tensor([-1] * 50 + [4] * 80 + [7] * 2 + [9] * 18)
+    anchors = anchors_of(torch.rand(150, 3, generator=torch.Generator().manual_seed(1)), number, 24)
+    assert len(anchors.unique()) == 24
+    drawn = {value: int((number[anchors] == value).sum()) for value in (-1, 4, 7, 9)}
+    assert drawn[-1] == 0
+    assert drawn[7] == 2
+    assert drawn[4] > drawn[9] >= 5
 
 
 def test_the_truth_of_a_particle_is_its_leading_or_largest_fragment():
