@@ -30,6 +30,11 @@ def hepfm_heads() -> list[api.HeadSpec]:
             target="hepfm_tasks.vertex:Vertex",
             summary="Where in the detector an event's interaction happened.",
         ),
+        api.HeadSpec(
+            name="particles",
+            target="hepfm_tasks.particles:Particles",
+            summary="Which points of an event are of one particle, what it is, and its energy.",
+        ),
     ]
 
 
@@ -40,4 +45,5 @@ def hepfm_recipes() -> list[api.RecipeSpec]:
         api.RecipeSpec(name="tasks/momentum", target="hepfm_tasks:recipes/momentum.yaml"),
         api.RecipeSpec(name="tasks/semantic", target="hepfm_tasks:recipes/semantic.yaml"),
         api.RecipeSpec(name="tasks/vertex", target="hepfm_tasks:recipes/vertex.yaml"),
+        api.RecipeSpec(name="tasks/particles", target="hepfm_tasks:recipes/particles.yaml"),
     ]

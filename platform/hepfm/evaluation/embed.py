@@ -47,7 +47,8 @@ def embedding_schemas(
     width = model.encoder.width(need, part, layers=layers)
     columns = {"features": Column(dtype="float32", shape=(width,), doc=f"{need}, as a head reads them")}
     if need != "pooled":
-        axes = (model.encoder.n_positions,)
+        points = need == "points"
+        axes = (model.modalities[part].n_positions if points else model.encoder.frame.n_positions,)
         columns["position"] = Column(dtype="float32", shape=axes, doc="as the encoder sees it, in units")
         columns["part"] = Column(dtype="int64", doc=f"number in {', '.join(model.encoder.parts)}")
     table = _TABLE[need]

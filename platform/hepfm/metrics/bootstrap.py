@@ -88,15 +88,6 @@ def means_redrawn(
     return {name: mean_RF[:, column] for column, name in enumerate(names)}
 
 
-def ends(values: Array, level: float = 0.68) -> tuple[float, float]:
-    """Ends of the central interval of draws ``(R,)``, without those for which a figure was not defined."""
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return float("nan"), float("nan")
-    low, high = np.quantile(known, ((1 - level) / 2, (1 + level) / 2))
-    return float(low), float(high)
-
-
 def sums(statistics: Mapping[str, Array]) -> dict[str, Array]:
     """Statistics ``(B, ...)`` summed over events."""
     return {name: values.sum(0) for name, values in statistics.items()}
