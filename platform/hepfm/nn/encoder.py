@@ -6,7 +6,7 @@ Legend of shapes: U units, T tokens, D model width, W width of what is read out.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,9 @@ class Encoder(nn.Module):
         causal: Whether a token sees itself and those before it in its event alone. Its position is then its
             number in the event: where units lie is for their tokenizers to tell.
 
+    Attributes:
+        frozen: Whether it is in evaluation, and without drop-path, while what stands on it is trained.
+
     Raises:
         RecipeError: A backbone that cannot look back only.
     """
@@ -43,7 +46,7 @@ class Encoder(nn.Module):
             )
         if causal:
             backbone.causal = True  # type: ignore[attr-defined]
-        self.causal = causal
+        self.causal, self.frozen = causal, False
         self.parts = tuple(modalities)
         self.d_model = backbone.d_model
         self.n_positions = max(modality.n_positions for modality in modalities.values())
@@ -51,6 +54,10 @@ class Encoder(nn.Module):
         self.part_embedding = nn.Embedding(len(self.parts), self.d_model)
         nn.init.trunc_normal_(self.part_embedding.weight, std=0.02)
         self.backbone: Any = backbone
+
+    def train(self, mode: bool = True) -> Self:
+        """As torch's, but that a frozen encoder stays in evaluation."""
+        return super().train(mode and not self.frozen)
 
     def forward(
         self,
@@ -88,7 +95,7 @@ class Encoder(nn.Module):
             within = torch.arange(len(x), device=x.device) - tokens.offsets[:-1][event_index(tokens.offsets)]
             positions = within.float()[:, None]
         tokens = Tokens(x=x, positions=positions, offsets=tokens.offsets, part=tokens.part)
-        encoded: Tokens = self.backbone(tokens, draws=draws, layers=layers)
+        encoded: Tokens = self.backbone(tokens, draws=None if self.frozen else draws, layers=layers)
         return Encoded(
             x=encoded.x,
             positions=encoded.positions,
