@@ -79,6 +79,7 @@ def hepfm_commands() -> list[api.CommandSpec]:
             ("resume", "resume", "Go on with a run from its newest complete checkpoint."),
             ("fork", "fork", "Start a child run from a run's checkpoint, with another recipe."),
             ("finetune", "finetune", "Train a pretrained model on a task, with labels."),
+            ("export", "export", "Write a run's model for use elsewhere, and compare the outputs."),
             ("up", "up", "Start a Ray and MLflow on this machine, for a folder of runs."),
             ("status", "status", "Show the local services, and what runs."),
             ("down", "down", "End the local services."),

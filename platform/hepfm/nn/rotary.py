@@ -32,7 +32,7 @@ def rotations(positions: Tensor, width: int) -> Tensor:
         RecipeError: If the heads are too narrow for the axes.
     """
     if not positions.shape[1]:
-        positions = positions.new_zeros(len(positions), 1)
+        positions = positions.new_zeros(positions.shape[0], 1)
     n_axes, pairs = positions.shape[1], width // 2
     if width % 2 or pairs < n_axes:
         raise RecipeError(
@@ -43,8 +43,8 @@ def rotations(positions: Tensor, width: int) -> Tensor:
     pair = torch.arange(pairs, device=positions.device)
     rank = pair // n_axes / max(1, (pairs - 1) // n_axes)
     frequency = 2 * torch.pi / SHORTEST * (SHORTEST / LONGEST) ** rank
-    angle = positions.float()[:, pair % n_axes] * frequency
-    return torch.polar(torch.ones_like(angle), angle)[:, None]
+    angle = (positions.float()[:, pair % n_axes] * frequency)[:, None]
+    return torch.polar(torch.ones_like(angle), angle)
 
 
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:

@@ -91,13 +91,14 @@ class Attention(nn.Module):
         n_heads, width = self.shape
         if memory is None:
             # Queries and keys lie side by side: one turn serves both.
-            qk, v = self.qkv(x).view(len(x), 3 * n_heads, width).split((2 * n_heads, n_heads), 1)
+            qk, v = self.qkv(x).unflatten(1, (3 * n_heads, width)).split((2 * n_heads, n_heads), 1)
             q, k = rotate(qk, rotation).chunk(2, 1)
             mixed = packed_attention(q, k, v, layout)
         else:
             assert memory_rotation is not None
-            k, v = rotate(self.kv(memory).view(len(memory), 2 * n_heads, width), memory_rotation).chunk(2, 1)
-            q = rotate(self.q(x).view(len(x), n_heads, width), rotation)
+            kv = self.kv(memory).unflatten(1, (2 * n_heads, width))
+            k, v = rotate(kv, memory_rotation).chunk(2, 1)
+            q = rotate(self.q(x).unflatten(1, (n_heads, width)), rotation)
             mixed = rotate(packed_attention(q, k, v, layout), rotation.conj())
         attended: Tensor = self.out(mixed.flatten(1))
         return attended
@@ -168,7 +169,7 @@ class Block(nn.Module):
             x,
             lambda rows: self.attention(self.norm_attention(rows), layout, rotation, memory, memory_rotation),
             lambda rows: self.mlp(self.norm_mlp(rows)),
-            event=layout.event,
+            event=None if draws is None else layout.event,
             draws=draws,
             purpose=self.purpose,
             drop_path=self.drop_path,

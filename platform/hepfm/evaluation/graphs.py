@@ -1,0 +1,191 @@
+"""Backbone and head as graphs that run without hepfm, by torch.export and by ONNX.
+
+What turns events into tokens looks up neighbours, as many as there are: that is no graph. So the graphs begin
+at tokens, and number of tokens and events are free.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from hepfm.api import Features, Tokens
+from hepfm.errors import RecipeError
+from hepfm.evaluation.exported import columns
+
+GraphFormat = Literal["torch-export", "onnx"]
+SUFFIX: Mapping[GraphFormat, str] = {"torch-export": "pt2", "onnx": "onnx"}
+
+Graph = Callable[[dict[str, Tensor]], list[Tensor]]
+"""A graph that was read back from its file: named inputs to outputs, in order."""
+
+_FIELDS = ("x", "positions", "offsets", "part")
+
+
+class BackboneGraph(nn.Module):
+    """A backbone as a function of tensors: `Tokens` to the layers that are read, side by side."""
+
+    def __init__(self, backbone: nn.Module, layers: Sequence[int]) -> None:
+        super().__init__()
+        self.backbone, self.layers = backbone, tuple(layers)
+
+    def forward(self, x: Tensor, positions: Tensor, offsets: Tensor, part: Tensor) -> tuple[Tensor]:
+        """``(T, len(layers) * D)``."""
+        tokens = Tokens(x=x, positions=positions, offsets=offsets, part=part)
+        return (self.backbone(tokens, layers=self.layers).x,)
+
+
+class HeadGraph(nn.Module):
+    """A head as a function of tensors, of features to the columns that it predicts."""
+
+    def __init__(self, head: Any) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, **features: Tensor) -> tuple[Tensor, ...]:
+        """See `features_of` and `hepfm.evaluation.exported.columns`."""
+        return tuple(columns(self.head.predict(self.head(features_from(features)))).values())
+
+
+def tensors_of(tokens: Tokens, prefix: str = "") -> dict[str, Tensor]:
+    """Tokens as named tensors."""
+    return {prefix + name: getattr(tokens, name) for name in _FIELDS}
+
+
+def features_of(features: Features, needs: Sequence[str]) -> dict[str, Tensor]:
+    """What a head needs of features, as named tensors: ``points_x``, ``points_offsets``, ..., ``pooled``."""
+    found: dict[str, Tensor] = {}
+    for need in needs:
+        value = getattr(features, need)
+        found |= {"pooled": value} if need == "pooled" else tensors_of(value, f"{need}_")
+    return found
+
+
+def features_from(tensors: Mapping[str, Tensor]) -> Features:
+    """The features that `features_of` took apart."""
+    rows = {
+        need: Tokens(**{name: tensors[f"{need}_{name}"] for name in _FIELDS})
+        for need in ("tokens", "points")
+        if f"{need}_x" in tensors
+    }
+    pooled = tensors.get("pooled")
+    events = pooled.shape[0] if pooled is not None else next(iter(rows.values())).offsets.shape[0] - 1
+    return Features(tokens=rows.get("tokens"), points=rows.get("points"), pooled=pooled, events=events)
+
+
+def write_graph(
+    module: nn.Module, what: str, inputs: Mapping[str, Tensor], outputs: Sequence[str], path: Path
+) -> None:
+    """Writes a module as a graph, in the format that the file's suffix says.
+
+    Args:
+        module: Called with the inputs by name.
+        what: It is, for the message.
+        inputs: Of real events; the first axis of each one is free in the graph.
+        outputs: Names of what it returns.
+        path: ``*.pt2`` or ``*.onnx``.
+
+    Raises:
+        RecipeError: It does something that a graph of this format cannot.
+    """
+    free = {name: {0: torch.export.Dim.DYNAMIC} for name in inputs}
+    shapes: Any = {"features": free} if isinstance(module, HeadGraph) else free
+    kind = "torch.export" if path.suffix == ".pt2" else "ONNX"
+    with _quiet(), torch.no_grad():
+        try:
+            program = torch.export.export(module.eval(), (), dict(inputs), dynamic_shapes=shapes)
+            if path.suffix == ".pt2":
+                torch.export.save(program, path)
+            else:
+                names = {"input_names": list(inputs), "output_names": list(outputs)}
+                onnx = torch.onnx.export(program, dynamo=True, verbose=False, **names)
+                assert onnx is not None
+                onnx.save(path)
+        except Exception as error:  # of many classes, none of them documented
+            raise RecipeError(
+                f"{what} cannot be written for {kind}: {_cause(error)}.",
+                where=_place(error),
+                fix="export it with --to safetensors, or use a component that is a graph of tensors alone",
+            ) from error
+
+
+def read_graph(path: Path) -> Graph:
+    """A graph of a file, with the library that will run it."""
+    if path.suffix == ".pt2":
+        with _quiet():
+            program = torch.export.load(path).module()
+
+        def run(inputs: dict[str, Tensor]) -> list[Tensor]:
+            with torch.no_grad():
+                return list(program(**inputs))
+
+        return run
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    known = [each.name for each in session.get_inputs()]
+
+    def run_onnx(inputs: dict[str, Tensor]) -> list[Tensor]:
+        found = session.run(None, {name: inputs[name].numpy() for name in known})
+        return [torch.from_numpy(values) for values in found]
+
+    return run_onnx
+
+
+def check_onnx() -> None:
+    """`RecipeError` where the packages that write and run ONNX are not installed."""
+    missing = []
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            __import__(name)
+        except ImportError:
+            missing.append(name)
+    if missing:
+        raise RecipeError(
+            f"ONNX needs packages that are not installed: {', '.join(missing)}.",
+            where="--to onnx",
+            fix="pip install 'hepfm[onnx]', or export with --to torch-export",
+        )
+
+
+def _cause(error: BaseException) -> str:
+    """The first line of the innermost error, and the operation where one is named."""
+    texts = []
+    at: BaseException | None = error
+    while at is not None:
+        texts.append(str(at).strip())
+        at = at.__cause__ or at.__context__
+    named = [found for text in texts for found in re.findall(r"\b(?:aten|prims|torch)[.:]+(?:ops\.aten\.)?[a-z_0-9]+\b", text)]
+    first = texts[0].splitlines()[0].rstrip(".") if texts[0] else type(error).__name__
+    return f"{first} (operation {named[0]})" if named else first
+
+
+def _place(error: BaseException) -> str:
+    """The line of the component, not of torch, that was being followed."""
+    own = [f for f in traceback.extract_tb(error.__traceback__) if "/torch/" not in f.filename]
+    own = [f for f in own if Path(f.filename) != Path(__file__)]
+    if not own:
+        return ""
+    return f"{Path(own[-1].filename).name}, line {own[-1].lineno}: {own[-1].line}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch says to those who write exporters."""
+    level = logging.getLogger("torch.onnx").level
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.getLogger("torch.onnx").setLevel(level)
