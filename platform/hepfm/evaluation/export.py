@@ -139,7 +139,7 @@ def _graphs(
     features, outputs = eager.features(batch), list(eager.predict(batch))[1:]
     hook.remove()
     layers = (*eager.layers, encoder.backbone.n_layers)
-    backbone = graph("backbone", BackboneGraph(encoder.backbone, layers), tensors_of(seen[0]), ["x"])
+    backbone = graph("backbone", BackboneGraph(encoder.backbone, layers), tensors_of(seen[0]), ["encoded"])
     again = Encoder(eager.modalities, _InPlace(encoder.backbone, backbone), causal=encoder.causal)
     again.tokenizers, again.part_embedding = encoder.tokenizers, encoder.part_embedding
     stands_in = replace(eager, encoder=again)

@@ -28,6 +28,9 @@ SUFFIX: Mapping[GraphFormat, str] = {"torch-export": "pt2", "onnx": "onnx"}
 Graph = Callable[[dict[str, Tensor]], list[Tensor]]
 """A graph that was read back from its file: named inputs to outputs, in order."""
 
+_FIXED = re.compile(r"\['(\w+)'\]\.size\(\)\[0\] as dynamic but your code specialized")
+"""How torch says that a graph would serve one number of rows alone."""
+
 _FIELDS = ("x", "positions", "offsets", "part")
 
 
@@ -38,10 +41,10 @@ class BackboneGraph(nn.Module):
         super().__init__()
         self.backbone, self.layers = backbone, tuple(layers)
 
-    def forward(self, x: Tensor, positions: Tensor, offsets: Tensor, part: Tensor) -> tuple[Tensor]:
-        """``(T, len(layers) * D)``."""
-        tokens = Tokens(x=x, positions=positions, offsets=offsets, part=part)
-        return (self.backbone(tokens, layers=self.layers).x,)
+    def forward(self, inputs: dict[str, Tensor]) -> tuple[Tensor]:
+        """``(T, len(layers) * D)`` of what `tensors_of` gives."""
+        encoded = self.backbone.forward(Tokens(**inputs), layers=self.layers)  # training's hook counts tokens
+        return (encoded.x,)
 
 
 class HeadGraph(nn.Module):
@@ -51,9 +54,9 @@ class HeadGraph(nn.Module):
         super().__init__()
         self.head = head
 
-    def forward(self, **features: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
         """See `features_of` and `hepfm.evaluation.exported.columns`."""
-        return tuple(columns(self.head.predict(self.head(features_from(features)))).values())
+        return tuple(columns(self.head.predict(self.head(features_from(inputs)))).values())
 
 
 def tensors_of(tokens: Tokens, prefix: str = "") -> dict[str, Tensor]:
@@ -88,7 +91,7 @@ def write_graph(
     """Writes a module as a graph, in the format that the file's suffix says.
 
     Args:
-        module: Called with the inputs by name.
+        module: A function of the inputs.
         what: It is, for the message.
         inputs: Of real events; the first axis of each one is free in the graph.
         outputs: Names of what it returns.
@@ -98,11 +101,10 @@ def write_graph(
         RecipeError: It does something that a graph of this format cannot.
     """
     free = {name: {0: torch.export.Dim.DYNAMIC} for name in inputs}
-    shapes: Any = {"features": free} if isinstance(module, HeadGraph) else free
     kind = "torch.export" if path.suffix == ".pt2" else "ONNX"
     with _quiet(), torch.no_grad():
         try:
-            program = torch.export.export(module.eval(), (), dict(inputs), dynamic_shapes=shapes)
+            program = torch.export.export(module.eval(), (dict(inputs),), dynamic_shapes=(free,))
             if path.suffix == ".pt2":
                 torch.export.save(program, path)
             else:
@@ -126,7 +128,7 @@ def read_graph(path: Path) -> Graph:
 
         def run(inputs: dict[str, Tensor]) -> list[Tensor]:
             with torch.no_grad():
-                return list(program(**inputs))
+                return list(program(inputs))
 
         return run
     import onnxruntime
@@ -158,15 +160,17 @@ def check_onnx() -> None:
 
 
 def _cause(error: BaseException) -> str:
-    """The first line of the innermost error, and the operation where one is named."""
+    """In a sentence; torch's own begins a page."""
     texts = []
     at: BaseException | None = error
     while at is not None:
         texts.append(str(at).strip())
         at = at.__cause__ or at.__context__
-    named = [found for text in texts for found in re.findall(r"\b(?:aten|prims|torch)[.:]+(?:ops\.aten\.)?[a-z_0-9]+\b", text)]
+    if fixed := sorted({name for text in texts for name in re.findall(_FIXED, text)}):
+        return f"it takes the number of rows of {', '.join(fixed)} for a constant"
+    named = [found for text in texts for found in re.findall(r"\baten(?:\.|::)\w+", text)]
     first = texts[0].splitlines()[0].rstrip(".") if texts[0] else type(error).__name__
-    return f"{first} (operation {named[0]})" if named else first
+    return f"{named[0]} is not known there" if named and "ONNX" in texts[0] else first
 
 
 def _place(error: BaseException) -> str:
