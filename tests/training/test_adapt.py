@@ -145,8 +145,8 @@ def test_what_cannot_be_adapted_is_refused_and_what_has_no_effect_is_said(task):
 
     assert warnings(mode="lora", layer_decay=0.7) == (
         "model.adapt.layer_decay: no effect with model.adapt.mode = lora",
-        "model.adapt.mode = lora without model.weights: the encoder keeps weights that were drawn",
+        "model.adapt.mode = lora without model.weights: the encoder keeps its drawn weights",
     )
     assert "model.adapt.rank: no effect with model.adapt.mode = full" in warnings(rank=4)
-    assert any("learn slowly" in warning for warning in warnings(layer_decay=0.7))
+    assert any("to learn, slowly" in warning for warning in warnings(layer_decay=0.7))
     assert warnings() == ()

@@ -24,7 +24,9 @@ def export(
         Literal["safetensors", "torch-export", "onnx"],
         typer.Option("--to", help="Weights; or backbone and head as graphs beside them."),
     ] = "safetensors",
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write, which is not there yet.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder to write, which is not there yet.")
+    ],
     data: Annotated[
         list[str] | None,
         typer.Option(metavar="PATH", help="Events to compare with; by default those of the run."),
@@ -38,8 +40,8 @@ def export(
 ) -> None:
     """Export a run's model, and compare its outputs with those of the model on real events.
 
-    Writes model.safetensors, model.json and load.py, an example that reads them without hepfm's training. With
-    torch-export or onnx, backbone and head are written as graphs, too: they begin at tokens.
+    Writes model.safetensors, model.json and load.py, an example that reads them without Ray, DeepSpeed or
+    MLflow. With torch-export or onnx, backbone and head are written as graphs, too: they begin at tokens.
     """
     from hepfm.errors import DataError
     from hepfm.evaluation.events import batches, open_events
@@ -56,9 +58,15 @@ def export(
         raise DataError("There are fewer than two events to compare with.", fix="name others with --data")
     n = min(events, len(source))
     chosen = [range(n), range(1), range(n // 2, n)] if n > 2 else [range(2)]
-    compared = write(model, [next(batches(source, indices=list(each), labels=False)) for each in chosen], to, out)
+    compared = write(
+        model, [next(batches(source, indices=list(each), labels=False)) for each in chosen], to, out
+    )
     if as_json:
-        content = {"out": str(out.resolve()), "step": model.about["step"], "compared": [*map(asdict, compared)]}
+        content = {
+            "out": str(out.resolve()),
+            "step": model.about["step"],
+            "compared": [*map(asdict, compared)],
+        }
         typer.echo(json.dumps(content, indent=2))
         return
     typer.echo(f"{out}: the model of {found.name} after {model.about['step']} steps, as {to}")

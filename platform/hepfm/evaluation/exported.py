@@ -43,7 +43,7 @@ class Exported:
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """``tokens (T, W)`` of events, and what the head says: ``part/table/column``, with offsets of tables."""
+        """``tokens (T, W)``, and what the head says: ``part/table/column``, with offsets of tables."""
         features = self.features(batch)
         assert features.tokens is not None
         found = {"tokens": features.tokens.x}
@@ -52,7 +52,7 @@ class Exported:
 
 def columns(predicted: Any) -> dict[str, torch.Tensor]:
     """Tables of predictions as ``part/table/column``."""
-    found = {}
+    found: dict[str, torch.Tensor] = {}
     for part, tables in predicted.items():
         for name, table in tables.items():
             found |= {f"{part}/{name}/{column}": values for column, values in table.columns.items()}
@@ -87,7 +87,9 @@ def load(folder: Path) -> Exported:
 
 if __name__ == "__main__":
     here = Path(__file__).parent
-    parts = from_dict(json.loads((here / "model.json").read_text(encoding="utf-8"))["recipe"]).recipe.data.parts
+    parts = from_dict(
+        json.loads((here / "model.json").read_text(encoding="utf-8"))["recipe"]
+    ).recipe.data.parts
     events = open_source(sys.argv[1], parts=parts)
     for name, values in load(here).predict(to_torch(events.read([0, 1], labels=False))).items():
         print(name, tuple(values.shape), values.dtype)  # noqa: T201  this is what the example shows

@@ -6,12 +6,13 @@ at tokens, and number of tokens and events are free.
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, Literal
 
@@ -108,8 +109,13 @@ def write_graph(
             if path.suffix == ".pt2":
                 torch.export.save(program, path)
             else:
-                names = {"input_names": list(inputs), "output_names": list(outputs)}
-                onnx = torch.onnx.export(program, dynamo=True, verbose=False, **names)
+                onnx = torch.onnx.export(
+                    program,
+                    dynamo=True,
+                    verbose=False,
+                    input_names=list(inputs),
+                    output_names=list(outputs),
+                )
                 assert onnx is not None
                 onnx.save(path)
         except Exception as error:  # of many classes, none of them documented
@@ -127,8 +133,15 @@ def read_graph(path: Path) -> Graph:
             program = torch.export.load(path).module()
 
         def run(inputs: dict[str, Tensor]) -> list[Tensor]:
-            with torch.no_grad():
-                return list(program(inputs))
+            try:
+                with torch.no_grad():
+                    return list(program(inputs))
+            except AssertionError as error:  # a size that torch did not want to leave free
+                raise RecipeError(
+                    f"The graph does not take these events: {error}.",
+                    where=path.name,
+                    fix="give it other numbers of events or rows",
+                ) from error
 
         return run
     import onnxruntime
@@ -184,12 +197,12 @@ def _place(error: BaseException) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch says to those who write exporters."""
-    level = logging.getLogger("torch.onnx").level
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    """Without what torch says, and shows of its graphs, to those who write exporters."""
+    silent = io.StringIO()
+    logging.disable(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with redirect_stdout(silent), redirect_stderr(silent), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.getLogger("torch.onnx").setLevel(level)
+        logging.disable(logging.NOTSET)

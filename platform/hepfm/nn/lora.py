@@ -30,12 +30,14 @@ class LoraLinear(nn.Module):
         generator: Draws A, of variance ``1 / I``.
     """
 
+    bias: nn.Parameter | None
+
     def __init__(self, layer: nn.Linear, *, rank: int, scale: float, generator: torch.Generator) -> None:
         super().__init__()
-        self.weight = layer.weight.requires_grad_(requires_grad=False)
+        self.weight = layer.weight.requires_grad_(False)
         self.register_parameter("bias", layer.bias)
         if self.bias is not None:
-            self.bias.requires_grad_(requires_grad=False)
+            self.bias.requires_grad_(False)
         self.scale = scale
         drawn = torch.randn(rank, layer.in_features, generator=generator) * layer.in_features**-0.5
         self.lora_a = nn.Parameter(drawn.to(self.weight))

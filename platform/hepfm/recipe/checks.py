@@ -108,9 +108,9 @@ def _adaptation_without_effect(recipe: Recipe) -> Iterator[str]:
         if silent and adapt.mode != mode:
             yield f"{', '.join(silent)}: no effect with model.adapt.mode = {adapt.mode}"
     if recipe.model.weights is None and adapt.mode != "full":
-        yield f"model.adapt.mode = {adapt.mode} without model.weights: the encoder keeps weights that were drawn"
+        yield f"model.adapt.mode = {adapt.mode} without model.weights: the encoder keeps its drawn weights"
     elif recipe.model.weights is None and _given(adapt, "layer_decay"):
-        yield "model.adapt.layer_decay without model.weights: the lower layers have all to learn, and learn slowly"
+        yield "model.adapt.layer_decay without model.weights: lower layers have all to learn, slowly"
 
 
 def _cluster_without_effect(recipe: Recipe) -> Iterator[str]:

@@ -80,7 +80,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Puts a checkpoint's weights into a module of the same recipe; raises as `read_weights`, `put_weights`."""
+    """Puts a checkpoint's weights into a module of the same recipe; raises as the two that it calls."""
     put_weights(module, read_weights(path), where=path)
 
 
