@@ -85,6 +85,7 @@ def hepfm_commands() -> list[api.CommandSpec]:
             ("predict", "predict", "Write what a run's task predicts for events, as an event store."),
             ("embed", "embed", "Write what a run's encoder makes of events, as an event store."),
             ("register", "register", "Put a run's model into MLflow's registry, with its card."),
+            ("export", "export", "Write a run's model for use elsewhere, and compare the outputs."),
             ("up", "up", "Start a Ray and MLflow on this machine, for a folder of runs."),
             ("status", "status", "Show the local services, and what runs."),
             ("down", "down", "End the local services."),

@@ -108,6 +108,10 @@ def test_the_page_on_several_parts_works(follow):
     assert follow("docs/multimodal.md") == 4
 
 
+def test_the_page_on_adaptation_and_export_works(follow):
+    assert follow("docs/tasks-adapt.md") == 3
+
+
 def test_the_page_on_simulating_works(follow):
     assert follow("docs/simulate.md") == 5
 

@@ -15,9 +15,11 @@ from torch import nn
 
 from hepfm.api import Plan
 from hepfm.random import Draws
-from hepfm.recipe.schema import Component, Data, Part, Recipe, Train
+from hepfm.recipe.schema import Adapt, Component, Data, Model, Part, Recipe, Train
 
 WIDTH = 3
+RATES = {"encoder.first": 0.25, "encoder.backbone.blocks": 0.5, "objective.last": 1.0}
+"""Of a layer decay of 0.5, by hand: what lies below the one layer, that layer, and what stands on it."""
 
 
 class Rows(NamedTuple):
@@ -30,15 +32,28 @@ class Passed(NamedTuple):
     x: torch.Tensor
 
 
+class Backbone(nn.Module):
+    """One layer that is trained, on one that is frozen."""
+
+    n_layers = 1
+
+    def __init__(self):
+        super().__init__()
+        self.below = nn.Linear(4, 4).requires_grad_(requires_grad=False)
+        self.blocks = nn.ModuleList([nn.Linear(4, 4)])
+
+    def forward(self, tokens):
+        return Passed(tokens.x + torch.tanh(self.blocks[0](self.below(tokens.x))))
+
+
 class Encoder(nn.Module):
     def __init__(self):
         super().__init__()
-        self.backbone = nn.Sequential()
+        self.backbone = Backbone()
         self.first = nn.Linear(WIDTH, 4)
 
     def forward(self, x):
-        self.backbone(Passed(x))
-        return torch.tanh(self.first(x))
+        return self.backbone(Passed(torch.tanh(self.first(x)))).x
 
 
 class Regression(nn.Module):
@@ -81,6 +96,7 @@ def make_recipe(stage, **train):
     return Recipe(
         name="toy",
         data=Data(train="none", parts={"rows": Part(kind="rows")}),
+        model=Model(adapt=Adapt(layer_decay=0.5)),
         objective=Component(name="regression"),
         train=Train(**train),
         deepspeed={"zero_optimization": {"stage": stage}},
@@ -112,14 +128,16 @@ def full_batch(steps, *, skip=(), **train):
     """The same training in float64, on the whole batch at once, with torch alone."""
     settings = make_recipe(0, **train).train
     module = make_module(torch.float64)
-    matrices = [p for p in module.parameters() if p.ndim > 1 and 1 not in p.shape]
-    others = [p for p in module.parameters() if p.ndim == 1 or 1 in p.shape]
     optimizer = torch.optim.AdamW(
         [
-            {"params": matrices, "weight_decay": settings.weight_decay},
-            {"params": others, "weight_decay": 0.0},
+            {
+                "params": [p],
+                "lr": settings.learning_rate * next(r for at, r in RATES.items() if name.startswith(at)),
+                "weight_decay": settings.weight_decay if p.ndim > 1 and 1 not in p.shape else 0.0,
+            }
+            for name, p in module.named_parameters()
+            if p.requires_grad
         ],
-        lr=settings.learning_rate,
         betas=settings.betas,
     )
     losses, norms = [], []
@@ -198,6 +216,7 @@ def scenario_stages(ranks, folder):
             "poisoned_losses": [step.loss for step in poisoned_steps],
             "weights": {name: tensor.tolist() for name, tensor in whole.items()},
             "poisoned": {name: tensor.tolist() for name, tensor in poisoned.items()},
+            "moments": [name for name, _ in engine.moments()[0]],
             "sha256": weights_sha256(whole),
             "resumed_sha256": weights_sha256(resumed),
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -42,6 +42,10 @@ def finetune(
     step: Annotated[
         int | None, typer.Option(min=1, help="Step of the run's checkpoint; by default the newest.")
     ] = None,
+    adapt: Annotated[
+        Literal["full", "lora", "frozen"] | None,
+        typer.Option(help="What of the encoder is trained (model.adapt.mode); by default the recipe says."),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the new run; by default the recipe's.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -60,6 +64,8 @@ def finetune(
     flags = cluster_overrides(workers=workers, in_process=in_process, address=address)
     if name is not None:
         flags.append(f"name={json.dumps(name)}")
+    if adapt is not None:
+        flags.append(f"model.adapt.mode={adapt}")
     weights = choose(parent.checkpoints, step)
     resolved = task_on(parent, weights, recipe, [*(overrides or []), *flags])
     warn(resolved)

@@ -2,7 +2,7 @@
 
 On a CPU, events of like length are computed together, by matrix products and a softmax in the type of the
 input: bfloat16 is several times faster so than in torch's fused kernel. On CUDA, by torch's variable-length
-flash attention, or event by event where that cannot be had.
+flash attention, or event by event where that cannot be had. Where a graph is exported, by one masked product.
 
 Legend of shapes: B events, T rows, H heads, C head width, N = events of a group times heads, L padded length.
 """
@@ -39,6 +39,8 @@ def packed_attention(
         ``(T_q, H, C)``.
     """
     layout = offsets_q if isinstance(offsets_q, PackedLayout) else PackedLayout(offsets_q, offsets_k)
+    if torch.compiler.is_exporting():
+        return _masked(q, k, v, layout)
     device = q.device.type
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
@@ -52,6 +54,22 @@ def packed_attention(
         if q.is_cuda and q.dtype in {torch.bfloat16, torch.float16} and q.shape[-1] % 8 == 0:
             return _flash(q, k, v, layout)
         return _event_by_event(q, k, v, layout)
+
+
+def _masked(q: Tensor, k: Tensor, v: Tensor, layout: PackedLayout) -> Tensor:
+    """All rows at once, those of other events masked: one graph, of whatever numbers of events and rows."""
+
+    def event(offsets: Tensor, like: Tensor) -> Tensor:
+        begun = offsets.new_zeros(like.shape[0] + 1).scatter_add(0, offsets, torch.ones_like(offsets))
+        return begun.cumsum(0)[:-1]
+
+    event_q, event_k = event(layout.offsets_q, q), event(layout.offsets_k, k)
+    seen_QK = event_q[:, None] == event_k
+    if layout.causal:
+        seen_QK = seen_QK & (torch.arange(k.shape[0]) <= torch.arange(q.shape[0])[:, None])
+    q_HQC, k_HKC, v_HKC = (x.transpose(0, 1) for x in (q, k, v))
+    out_HQC = scaled_dot_product_attention(q_HQC[None], k_HKC[None], v_HKC[None], attn_mask=seen_QK)[0]
+    return out_HQC.transpose(0, 1).masked_fill(~seen_QK.any(1)[:, None, None], 0.0)
 
 
 def _grouped(q: Tensor, k: Tensor, v: Tensor, layout: PackedLayout) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,9 @@ class Encoder(nn.Module):
         causal: Whether a token sees itself and those before it in its event alone. Its position is then its
             number in the event: where units lie is for their tokenizers to tell.
 
+    Attributes:
+        frozen: Whether it is in evaluation, and without drop-path, while what stands on it is trained.
+
     Raises:
         RecipeError: A backbone that cannot look back only.
     """
@@ -45,7 +48,7 @@ class Encoder(nn.Module):
             )
         if causal:
             backbone.causal = True  # type: ignore[attr-defined]
-        self.causal = causal
+        self.causal, self.frozen = causal, False
         self.parts = tuple(modalities)
         self.d_model = backbone.d_model
         self.frame = Frame(modalities)
@@ -53,6 +56,10 @@ class Encoder(nn.Module):
         self.part_embedding = nn.Embedding(len(self.parts), self.d_model)
         nn.init.trunc_normal_(self.part_embedding.weight, std=0.02)
         self.backbone: Any = backbone
+
+    def train(self, mode: bool = True) -> Self:
+        """As torch's, but that a frozen encoder stays in evaluation."""
+        return super().train(mode and not self.frozen)
 
     def forward(
         self,
@@ -90,7 +97,7 @@ class Encoder(nn.Module):
             within = torch.arange(len(x), device=x.device) - tokens.offsets[:-1][event_index(tokens.offsets)]
             positions, reach = within.float()[:, None], None
         tokens = replace(tokens, x=x, positions=positions, reach=reach)
-        encoded: Tokens = self.backbone(tokens, draws=draws, layers=layers)
+        encoded: Tokens = self.backbone(tokens, draws=None if self.frozen else draws, layers=layers)
         return Encoded(
             x=encoded.x,
             positions=encoded.positions,

@@ -47,7 +47,6 @@ class PackedLayout:
     Attributes:
         offsets_q: ``(B+1,)`` int64 offsets of the queries.
         offsets_k: ``(B+1,)`` int64 offsets of the keys; by default those of the queries.
-        event: ``(T_q,)`` int64, the event of each query.
         causal: Whether a query sees the keys up to its own number in the event only.
     """
 
@@ -56,8 +55,12 @@ class PackedLayout:
         self.causal = causal
         self.offsets_q = offsets_q
         self.offsets_k = offsets_q if offsets_k is None else offsets_k
-        self.event = event_index(offsets_q)
         self._maps: dict[int, tuple[RowMap, RowMap]] = {}
+
+    @cached_property
+    def event(self) -> Tensor:
+        """``(T_q,)`` int64, the event of each query."""
+        return event_index(self.offsets_q)
 
     @cached_property
     def lengths(self) -> list[tuple[int, int]]:

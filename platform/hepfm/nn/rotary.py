@@ -38,7 +38,7 @@ def rotations(positions: Tensor, width: int, reach: Tensor | None = None) -> Ten
         RecipeError: If the heads are too narrow for the axes.
     """
     if not positions.shape[1]:
-        positions = positions.new_zeros(len(positions), 1)
+        positions = positions.new_zeros(positions.shape[0], 1)
     n_axes, pairs = positions.shape[1], width // 2
     if width % 2 or pairs < n_axes:
         raise RecipeError(
@@ -49,12 +49,13 @@ def rotations(positions: Tensor, width: int, reach: Tensor | None = None) -> Ten
     pair = torch.arange(pairs, device=positions.device)
     rank = pair // n_axes / max(1, (pairs - 1) // n_axes)
     frequency = 2 * torch.pi / SHORTEST * (SHORTEST / LONGEST) ** rank
-    angle = positions.float()[:, pair % n_axes] * frequency
+    angle = (positions.float()[:, pair % n_axes] * frequency)[:, None]
+    turn = torch.polar(torch.ones_like(angle), angle)
     if reach is None:
-        return torch.polar(torch.ones_like(angle), angle)[:, None]
+        return turn
     half = reach.float()[:, pair % n_axes] * frequency
     modulus = torch.sinc(half.nan_to_num(posinf=0.0) / torch.pi).where(half.isfinite(), 0.0)
-    return (torch.polar(torch.ones_like(angle), angle) * modulus)[:, None]
+    return turn * modulus[:, None]
 
 
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ def add_branches(
     mix: Callable[[Tensor], Tensor],
     feed: Callable[[Tensor], Tensor],
     *,
-    event: Tensor,
+    event: Tensor | None,
     draws: Draws | None,
     purpose: str,
     drop_path: float,
@@ -43,7 +43,7 @@ def add_branches(
         x: Rows of the events.
         mix: The first branch, of all rows.
         feed: The second branch.
-        event: ``(T,)`` the event of each row.
+        event: ``(T,)`` the event of each row; with draws.
         draws: The events' random numbers for drop-path; None switches it off.
         purpose: Of the draws.
         drop_path: Probability that an event skips a branch.
@@ -51,6 +51,7 @@ def add_branches(
     if draws is None or not drop_path:
         x = x + mix(x)
         return x + feed(x)
+    assert event is not None
     kept = draws.per_event(purpose, 2) >= drop_path
     share_T2 = (kept / (1 - drop_path)).to(x.dtype).index_select(0, event)
     x = x + mix(x) * share_T2[:, :1]

@@ -93,14 +93,14 @@ class Attention(nn.Module):
         n_heads, width = self.shape
         if memory is None:
             # Queries and keys lie side by side: one turn serves both.
-            qk, v = self.qkv(x).view(len(x), 3 * n_heads, width).split((2 * n_heads, n_heads), 1)
+            qk, v = self.qkv(x).unflatten(1, (3 * n_heads, width)).split((2 * n_heads, n_heads), 1)
             q, k = rotate(qk, rotation).chunk(2, 1)
             mixed = packed_attention(q, k, v, layout)
         else:
             assert memory_rotation is not None
             back, there = turns or (rotation, memory_rotation)
-            k, v = self.kv(memory).view(len(memory), 2 * n_heads, width).chunk(2, 1)
-            q = rotate(self.q(x).view(len(x), n_heads, width), rotation)
+            k, v = self.kv(memory).unflatten(1, (2 * n_heads, width)).chunk(2, 1)
+            q = rotate(self.q(x).unflatten(1, (n_heads, width)), rotation)
             mixed = packed_attention(q, rotate(k, memory_rotation), rotate(v, there), layout)
             mixed = rotate(mixed, back.conj())
         attended: Tensor = self.out(mixed.flatten(1))
@@ -177,7 +177,7 @@ class Block(nn.Module):
                 self.norm_attention(rows), layout, rotation, memory, memory_rotation, turns
             ),
             lambda rows: self.mlp(self.norm_mlp(rows)),
-            event=layout.event,
+            event=None if draws is None else layout.event,
             draws=draws,
             purpose=self.purpose,
             drop_path=self.drop_path,

@@ -67,6 +67,7 @@ def ineffective(recipe: Recipe) -> Iterator[str]:
     """Settings that are given, but that other settings leave without effect; one sentence each."""
     yield from _data_without_effect(recipe)
     yield from _training_without_effect(recipe)
+    yield from _adaptation_without_effect(recipe)
     yield from _cluster_without_effect(recipe)
 
 
@@ -104,6 +105,18 @@ def _training_without_effect(recipe: Recipe) -> Iterator[str]:
             yield f"{', '.join(silent)}: no effect without data.val"
     elif data.val == data.train:
         yield "data.val is data.train: the validation loss tells nothing about new events"
+
+
+def _adaptation_without_effect(recipe: Recipe) -> Iterator[str]:
+    adapt = recipe.model.adapt
+    for mode, names in (("lora", ("rank", "alpha", "matrices")), ("full", ("layer_decay",))):
+        silent = [f"model.adapt.{name}" for name in names if _given(adapt, name)]
+        if silent and adapt.mode != mode:
+            yield f"{', '.join(silent)}: no effect with model.adapt.mode = {adapt.mode}"
+    if recipe.model.weights is None and adapt.mode != "full":
+        yield f"model.adapt.mode = {adapt.mode} without model.weights: the encoder keeps its drawn weights"
+    elif recipe.model.weights is None and _given(adapt, "layer_decay"):
+        yield "model.adapt.layer_decay without model.weights: lower layers have all to learn, slowly"
 
 
 def _cluster_without_effect(recipe: Recipe) -> Iterator[str]:

@@ -121,6 +121,21 @@ class Data(Section):
         return self.reader.options() if isinstance(self.reader, Component) else {}
 
 
+class Adapt(Section):
+    """What of an encoder is trained that begins with a checkpoint's weights."""
+
+    mode: Literal["full", "lora", "frozen"] = "full"
+    """All of it; small matrices beside those of its backbone; nothing, but the head on what it gives."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """In mode full, each layer learns by this factor slower than the one above it; tokenizers slowest."""
+    rank: int = Field(default=8, gt=0)
+    """Of LoRA's matrices."""
+    alpha: float = Field(default=16.0, gt=0)
+    """What LoRA learns is multiplied by alpha / rank."""
+    matrices: list[str] = Field(default=[])
+    """Linear layers of the backbone that get LoRA's (``qkv``, ``out``, ``mlp``); none for all."""
+
+
 class Model(Section):
     """The encoder."""
 
@@ -128,6 +143,7 @@ class Model(Section):
     """What turns tokens into features; its options stand beside the name."""
     weights: str | None = None
     """Folder of a checkpoint whose encoder the model begins with; by default weights are drawn."""
+    adapt: Adapt = Adapt()
 
 
 Decay = Annotated[float, Field(ge=0, lt=1)]

@@ -20,6 +20,7 @@ from torch import nn
 
 from hepfm.errors import CheckpointError, RecipeError
 from hepfm.recipe.schema import Recipe
+from hepfm.training.adapt import rates
 from hepfm.training.deepspeed_config import deepspeed_config, zero_stage
 from hepfm.training.model import PretrainModule
 from hepfm.training.moments import Piece, moments_of, read_moments
@@ -64,8 +65,9 @@ class Engine:
         self.stage = zero_stage(recipe)
         self._train = recipe.train
         self._parameters = [p for p in module.parameters() if p.requires_grad]
+        layer_decay = recipe.model.adapt.layer_decay if recipe.model.adapt.mode == "full" else 1.0
         self._adam = torch.optim.AdamW(
-            decay_groups(module, recipe.train.weight_decay),
+            decay_groups(module, recipe.train.weight_decay, layer_decay),
             lr=recipe.train.learning_rate,
             betas=recipe.train.betas,
             fused=True,
@@ -107,7 +109,7 @@ class Engine:
             Whether it was taken, and the norm of the gradient before clipping.
         """
         for group in self._deepspeed.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group["rate"]
         if self.stage == 0:
             clip = self._train.clip_norm or math.inf
             norm = float(nn.utils.clip_grad_norm_(self._parameters, clip, foreach=True))
@@ -217,19 +219,27 @@ class Engine:
                     yield Piece(name=name, start=start, numel=min(numel, end - start), held=held, at=at)
 
 
-def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters with weight decay, and without: biases, norms, embeddings and learned tokens."""
+def decay_groups(module: nn.Module, weight_decay: float, layer_decay: float = 1.0) -> list[dict[str, Any]]:
+    """What is trained, by learning rate, with weight decay and without: biases, norms, embeddings, tokens.
+
+    Args:
+        module: A model.
+        weight_decay: Of matrices.
+        layer_decay: Each group says as ``rate`` what a step's learning rate is multiplied by for it
+            (`hepfm.training.adapt.rates`).
+    """
     tables = {
         id(parameter)
         for part in module.modules()
         if isinstance(part, nn.Embedding | nn.EmbeddingBag)
         for parameter in part.parameters(recurse=False)
     }
-    decayed: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
-    for parameter in module.parameters():
+    found: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for parameter, rate in rates(module, layer_decay):
         if parameter.requires_grad:
             is_matrix = parameter.squeeze().ndim > 1 and id(parameter) not in tables
-            (decayed if is_matrix else free).append(parameter)
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+            found.setdefault((rate, is_matrix), []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": weight_decay if is_matrix else 0.0, "rate": rate}
+        for (rate, is_matrix), parameters in sorted(found.items(), key=lambda item: item[0], reverse=True)
+    ]

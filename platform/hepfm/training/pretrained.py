@@ -15,13 +15,14 @@ from hepfm.api import Modality, PartSchema
 from hepfm.errors import CheckpointError, did_you_mean
 from hepfm.nn.encoder import Encoder
 from hepfm.nn.frame import Frame
+from hepfm.nn.lora import merge_lora
 from hepfm.readers.layout import parts_from_json
 from hepfm.recipe.components import config_of
 from hepfm.recipe.load import from_dict
 from hepfm.recipe.schema import Recipe
 from hepfm.training import checkpoint
 from hepfm.training.model import PretrainModule, build
-from hepfm.training.weights import load_weights, read_weights
+from hepfm.training.weights import put_weights, read_weights
 
 _OF_PART = re.compile(r"encoder\.tokenizers\.(\d+)\.")
 _PARTS = "encoder.part_embedding.weight"
@@ -76,7 +77,7 @@ def open_checkpoint(folder: Path, *, device: torch.device | str = "cpu") -> Pret
     about = checkpoint.read_json(folder / "model.json")
     recipe, parts, modalities = _made_of(folder, about)
     module = build(recipe, modalities, about["precision"])
-    load_weights(module, weights_file(folder))
+    put_weights(module, plain_weights(folder), where=folder)
     return Pretrained(
         folder=folder,
         about=about,
@@ -106,6 +107,13 @@ def weights_file(folder: Path) -> Path:
     return averaged if averaged.exists() else folder / "model.safetensors"
 
 
+def plain_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights to use; what LoRA learned is added to the matrices that it stands beside."""
+    weights = read_weights(weights_file(folder))
+    adapt = checkpoint.read_json(folder / "model.json")["recipe"].get("model", {}).get("adapt", {})
+    return merge_lora(weights, alpha=adapt["alpha"]) if adapt.get("mode") == "lora" else weights
+
+
 def load_encoder(encoder: Encoder, folder: Path) -> None:
     """Puts the weights of a checkpoint's encoder into one of the same backbone, and of any of its parts.
 
@@ -128,7 +136,7 @@ def load_encoder(encoder: Encoder, folder: Path) -> None:
             where=f"{folder}; data.parts has {', '.join(encoder.parts)}",
             fix="name all parts in data.parts; an event may lack any of them",
         )
-    given = _of_parts(read_weights(weights_file(folder)), theirs, encoder.parts)
+    given = _of_parts(plain_weights(folder), theirs, encoder.parts)
     own = encoder.state_dict(keep_vars=True)
     unfit = [
         name for name, tensor in own.items() if given.get(name, tensor.new_empty(0)).shape != tensor.shape

@@ -27,6 +27,7 @@ from hepfm.tracking.recorder import Recorder
 from hepfm.tracking.runs import RunDir
 from hepfm.tracking.versions import code_version
 from hepfm.training import checkpoint, snapshot
+from hepfm.training.adapt import adapt
 from hepfm.training.engine import Engine
 from hepfm.training.loop import observe_marginals
 from hepfm.training.model import Precision, build, resolve_precision
@@ -53,6 +54,7 @@ def start(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) 
     module = build(recipe, train.modalities, precision)
     if folder is None and recipe.model.weights is not None:
         load_encoder(module.encoder, Path(recipe.model.weights))
+    adapt(module, recipe)
     engine = Engine(module, recipe, ranks)
     limit = recipe.train.time_limit_minutes
     session = Session(
@@ -203,6 +205,7 @@ def _recorder(session: Session, resolved: Resolved, resume_step: int | None) -> 
         "backbone": recipe.model.backbone.name,
         "objective": recipe.objective.name,
         "parts": ", ".join(f"{name}: {part.kind}" for name, part in recipe.data.parts.items()),
+        **{f"adapt.{key}": value for key, value in recipe.model.adapt.model_dump(mode="json").items()},
         **_effective(session),
         **{f"data.{key}": getattr(recipe.data, key) for key in (batch, "micro_batch_cost", "augment")},
         **{f"train.{key}": value for key, value in recipe.train.model_dump(mode="json").items()},

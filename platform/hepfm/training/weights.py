@@ -80,12 +80,21 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Puts a checkpoint's weights into a module of the same recipe.
+    """Puts a checkpoint's weights into a module of the same recipe; raises as the two that it calls."""
+    put_weights(module, read_weights(path), where=path)
+
+
+def put_weights(module: nn.Module, weights: Mapping[str, torch.Tensor], *, where: Path) -> None:
+    """Puts weights that were read into a module.
+
+    Args:
+        module: Of the recipe that they were trained with.
+        weights: Of all its parameters, and of none that it does not have.
+        where: They were read from, for the message.
 
     Raises:
-        CheckpointError: The module has other tensors than the file.
+        CheckpointError: The module has other tensors.
     """
-    weights = read_weights(path)
     own = {name: tuple(tensor.shape) for name, tensor in module.state_dict(keep_vars=True).items()}
     missing = [name for name, _ in module.named_parameters() if name not in weights]
     unfit = [name for name, tensor in weights.items() if own.get(name) != tuple(tensor.shape)]
@@ -93,7 +102,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
         raise CheckpointError(
             f"The weights are of another model: {len(missing)} are missing, {len(unfit)} do not fit "
             f"({', '.join((missing + unfit)[:3])}, ...).",
-            where=str(path),
+            where=str(where),
             fix="build the model from the recipe in model.json beside the weights",
         )
-    module.load_state_dict(weights, strict=False)
+    module.load_state_dict(dict(weights), strict=False)

@@ -1,0 +1,85 @@
+"""``hepfm export``: a run's model in a form that other programs read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from hepfm.cli.launch import Json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hepfm.evaluation.export import Compared
+
+
+def export(
+    run: Annotated[str, typer.Argument(help="The run's folder, its id, or the beginning of it.")],
+    *,
+    to: Annotated[
+        Literal["safetensors", "torch-export", "onnx"],
+        typer.Option("--to", help="Weights; or backbone and head as graphs beside them."),
+    ] = "safetensors",
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder to write, which is not there yet.")
+    ],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="Events to compare with; by default those of the run."),
+    ] = None,
+    events: Annotated[int, typer.Option(min=2, help="How many of them.")] = 8,
+    step: Annotated[
+        int | None, typer.Option(min=1, help="Step of the run's checkpoint; by default the newest.")
+    ] = None,
+    runs: Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder of runs.")] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Export a run's model, and compare its outputs with those of the model on real events.
+
+    Writes model.safetensors, model.json and load.py, an example that reads them without Ray, DeepSpeed or
+    MLflow. With torch-export or onnx, backbone and head are written as graphs, too: they begin at tokens.
+    """
+    from hepfm.errors import DataError
+    from hepfm.evaluation.events import batches, open_events
+    from hepfm.evaluation.export import export as write
+    from hepfm.tracking.runs import find_run
+    from hepfm.training.checkpoint import choose
+    from hepfm.training.pretrained import open_checkpoint
+
+    found = find_run(run, runs.resolve())
+    model = open_checkpoint(choose(found.checkpoints, step))
+    given = model.recipe.data
+    source = open_events(model, data or given.val or given.train, seen=True)
+    if len(source) < 2:
+        raise DataError("There are fewer than two events to compare with.", fix="name others with --data")
+    n = min(events, len(source))
+    chosen = [range(n), range(1), range(n // 2, n)] if n > 2 else [range(2)]
+    compared = write(
+        model, [next(batches(source, indices=list(each), labels=False)) for each in chosen], to, out
+    )
+    if as_json:
+        content = {
+            "out": str(out.resolve()),
+            "step": model.about["step"],
+            "compared": [*map(asdict, compared)],
+        }
+        typer.echo(json.dumps(content, indent=2))
+        return
+    typer.echo(f"{out}: the model of {found.name} after {model.about['step']} steps, as {to}")
+    _show(compared, n)
+
+
+def _show(compared: Sequence[Compared], events: int) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("output", "rows", "largest", "difference", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for each in compared:
+        table.add_row(each.output, str(each.rows), f"{each.largest:.4g}", f"{each.difference:.2g}")
+    Console(highlight=False).print(table)
+    typer.echo(f"Largest differences from the model on {events} events, in float32.")
