@@ -16,7 +16,7 @@ from hepfm.errors import DataError, PluginError, RecipeError
 def check(
     sources: Sources, *, reader: ReaderName = None, option: ReaderOptions = None, as_json: AsJson = False
 ) -> None:
-    """Read all events and list what is bad. Exit code 3 where anything is; 2 if only the options do not fit."""
+    """Read all events and list what is bad. Exit code 3 where anything is, 2 where options do not fit."""
     options = reader_options(option)
     found: dict[str, list[str]] = {}
     code = RecipeError.exit_code
