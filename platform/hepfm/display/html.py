@@ -14,9 +14,12 @@ from hepfm.display.page import write_page
 from hepfm.display.panels import Heatmap, Lines, Panel, PointCloud, Tree
 from hepfm.display.scene import PALETTE, Layer, box, cells, clouds, layers, lines_of, scale, value_title
 
+_DASHES = ("solid", "dash", "dot", "dashdot")
+"""Of curves, where there are more of them than colours."""
 
-def write_html(panels: Sequence[Panel], path: Path, title: str = "") -> None:
-    """Draws panels side by side, as many in a row as fit; replaces the file at once.
+
+def write_html(panels: Sequence[Panel], path: Path, title: str = "", in_a_row: int | None = None) -> None:
+    """Draws panels side by side; replaces the file at once.
 
     Points in space are turned and looked at with the mouse, in all such panels together. Follows the
     reader's choice of dark or light. About 2 MB for plotly, and 16 bytes a point.
@@ -25,9 +28,11 @@ def write_html(panels: Sequence[Panel], path: Path, title: str = "") -> None:
         panels: At least one.
         path: The HTML file.
         title: Above the panels.
+        in_a_row: By default as many as fit.
     """
     in_space = clouds(panels)
-    write_page(path, "page.html", title=title, data=[_drawn(panel, in_space) for panel in panels])
+    data = [_drawn(panel, in_space) | {"inARow": in_a_row} for panel in panels]
+    write_page(path, "page.html", title=title, data=data)
 
 
 def _drawn(panel: Panel, in_space: Sequence[PointCloud]) -> dict[str, Any]:
@@ -46,8 +51,12 @@ def _drawn(panel: Panel, in_space: Sequence[PointCloud]) -> dict[str, Any]:
     if isinstance(panel, Tree):
         return {"kind": "tree", "title": panel.title, "lines": lines_of(panel)}
     traces = [_heat(panel)] if isinstance(panel, Heatmap) else _curves(panel)
-    axes = [{"title": axis.title} for axis in (panel.x, panel.y)]
-    return {"kind": "flat", "title": panel.title, "axes": axes, "traces": traces}
+    axes = [
+        {"title": axis.title, "range": shown}
+        for axis, shown in ((panel.x, panel.x_range), (panel.y, panel.y_range))
+    ]
+    title = panel.title if traces else f"{panel.title} (nothing)"
+    return {"kind": "flat", "title": title, "axes": axes, "traces": traces}
 
 
 def _heat(panel: Heatmap) -> dict[str, Any]:
@@ -78,7 +87,11 @@ def _curves(panel: Lines) -> list[dict[str, Any]]:
             "x": _packed(line.x),
             "y": _packed(line.y),
             "name": html.escape(line.name),
-            "line": {"width": 1, "color": PALETTE[i % len(PALETTE)]},
+            "line": {
+                "width": 1,
+                "color": PALETTE[i % len(PALETTE)],
+                "dash": _DASHES[i // len(PALETTE) % len(_DASHES)],
+            },
         }
         for i, line in enumerate(panel.lines)
     ]

@@ -87,6 +87,9 @@ class Heatmap:
         x_edges: First and last edge of the columns.
         y_edges: First and last edge of the rows.
         value: What the colours are. The scale is symmetric about zero, and clipped to the central 99.8 %.
+        x_range: What is shown of the x axis; by default all.
+        y_range: The same of the y axis.
+        most: Where the colour scale ends, in place of that.
     """
 
     title: str
@@ -96,6 +99,9 @@ class Heatmap:
     x_edges: tuple[float, float]
     y_edges: tuple[float, float]
     value: Axis
+    x_range: tuple[float, float] | None = None
+    y_range: tuple[float, float] | None = None
+    most: float | None = None
 
     def __post_init__(self) -> None:
         if np.ndim(self.values) != 2:
@@ -120,12 +126,16 @@ class Lines:
         lines: The curves, each in a colour of its own.
         x: The common axis.
         y: The other one.
+        x_range: What is shown of the x axis; by default all.
+        y_range: The same of the y axis.
     """
 
     title: str
     lines: Sequence[Line]
     x: Axis
     y: Axis
+    x_range: tuple[float, float] | None = None
+    y_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
