@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +18,7 @@ from hepfm.random import stable_id
 from hepfm.readers.checks import bad_values, event_indices
 from hepfm.readers.digest import file_digest, json_digest
 from hepfm.readers.pack import concat, offsets_of, pack, take
+from hepfm_structured.schema import fields_of
 
 Array = np.ndarray[Any, Any]
 
@@ -174,12 +175,28 @@ class BlockReader:
 
     def check(self) -> Iterator[str]:
         """Reads everything; yields one sentence for each bad event or field."""
+        turns: Counter[str] = Counter()
         for start in range(0, self._n, self._block):
             stop = min(start + self._block, self._n)
             try:
-                yield from bad_values(self._events(start, stop), self.parts, path=self.path, first=start)
+                batch = self._events(start, stop)
+                yield from bad_values(batch, self.parts, path=self.path, first=start)
+                turns += self._beyond_period(batch)
             except DataError:
                 yield from self._check_each(start, stop)
+        for field, rows in turns.items():
+            where = f"{self.path}, field {self._part}/{field}"
+            yield f"{where}: {rows} rows are angles beyond one turn; is the unit another one (degrees)?"
+
+    def _beyond_period(self, batch: Batch) -> Counter[str]:
+        """Rows of each periodic field that are further from 0 than its period."""
+        turns: Counter[str] = Counter()
+        for table, fields in fields_of(self._schema).items():
+            for name, how in fields.items():
+                if how["kind"] == "periodic":
+                    values = batch.parts[self._part][table].columns[name]
+                    turns[f"{table}/{name}"] += int((np.abs(values) > how["period"] * (1 + 1e-6)).sum())
+        return turns
 
     def _check_each(self, start: int, stop: int) -> Iterator[str]:
         said = ""

@@ -53,8 +53,11 @@ class BranchConfig(BaseModel):
     """Columns that some collections lack, and what stands there (``{charge: 0}``)."""
     event: tuple[str, ...] | None = None
     """Patterns of branches with one number an event that are read; by default all but trigger bits."""
-    labels: tuple[str, ...] = _TRUTH
-    """Patterns of what is truth: of branches with one number an event, and of the columns of objects."""
+    labels: tuple[str, ...] = ()
+    """Patterns of what is truth, beside what is known as such by its name (``[isSignal, Jet_true*]``): of
+    branches, and of the columns of objects."""
+    inputs: tuple[str, ...] = ()
+    """Patterns of what is no truth, whatever its name says (``[genWeight]``)."""
     kinds: dict[str, Literal["continuous", "positive", "periodic"]] = {}
     """How a model treats a column, where its name says it wrongly (``{iso: positive}``)."""
     classes: dict[str, dict[str, int]] = {}
@@ -146,6 +149,17 @@ def shortened(names: Iterable[str]) -> list[str]:
     return names if rest <= 0 else [*names[:_MOST_NAMES], f"and {rest} more"]
 
 
+def is_truth(name: str, config: BranchConfig, branches: Iterable[str] = ()) -> bool:
+    """Whether a column is a label: by its name, or because an option says so of it or of one of its branches.
+
+    Names of branches do not count by themselves: who asks for the collection ``GenJet`` learns from it.
+    """
+    names = (name, *branches)
+    if any(fits(one, config.inputs) for one in names):
+        return False
+    return fits(name, _TRUTH) or any(fits(one, config.labels) for one in names)
+
+
 def is_number_of_event(branch: str) -> bool:
     """Whether a branch says which event it is, not what is in it."""
     return branch.lower() in _NUMBERS
@@ -216,6 +230,9 @@ def _chosen(
     where: str,
 ) -> dict[str, dict[str, tuple[str, ...]]]:
     for name in config.collections:
+        if config.collections.count(name) > 1:
+            what = f"the collection '{name}' is named twice"
+            raise DataError(what, where=f"{where}, option collections", fix="name each one once")
         if name not in found:
             what = f"there is no collection '{name}' with momenta (pt, eta, phi; or px, py, pz)"
             raise DataError(what, where=where, fix=did_you_mean(name, found))

@@ -85,7 +85,7 @@ class ColliderGenerator:
     def __init__(self, config: Config, *, seed: int, parts: Collection[str] | None = None) -> None:
         if missing := [name for name in ("pythia8mc", "fastjet") if find_spec(name) is None]:
             what = f"the generator collider needs {' and '.join(missing)}, not installed here"
-            raise PluginError(what, fix="pip install 'hepfm[collider]'")
+            raise PluginError(what, fix="pip install --only-binary pythia8mc 'hepfm[collider]'")
         low, high = config.pt_gev
         if not 0 < low < high < config.cm_energy_gev / 2:
             what = f"jets from {low:g} to {high:g} GeV cannot be made at {config.cm_energy_gev:g} GeV"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from hepfm_structured.branches import (
     column_of,
     fits,
     is_number_of_event,
+    is_truth,
+    shortened,
 )
 from hepfm_structured.schema import Field, Kind, field, part_schema
 
@@ -31,6 +34,9 @@ _KINDS: dict[str, Kind] = {
 }
 _SPECIES = ("isChargedHadron", "isNeutralHadron", "isPhoton", "isElectron", "isMuon")
 """JetClass's flags of what a particle is, in the order of the vocabulary ``species``."""
+
+_MOST_FILLED = 5
+"""Columns in an example of the option ``fill``."""
 
 Lists = Mapping[str, tuple[Array, Array | None]]
 """Branch to its values end to end and, for lists, the number in each event."""
@@ -56,14 +62,20 @@ class Columns:
             what = f"{' and '.join(layout.collections)} have no column in common"
             raise DataError(what, where=where, fix="set the option collections, or fill")
         event = [_plain(branch) for branch in layout.event]
+        offered = {c for columns in self._objects.values() for c in columns}
         for option, names, known in (
             ("kinds", config.kinds, [*self._shared, *event]),
             ("classes", config.classes, [*self._shared, *event]),
-            ("fill", config.fill, self._shared),
+            ("fill", config.fill, offered),
             ("order", [config.order], self._shared),
         ):
             if strange := [n for n in names if n and n not in known]:
                 what = f"option {option}: there is no column '{strange[0]}'"
+                raise DataError(what, where=where, fix=did_you_mean(strange[0], known))
+        known = [*self._shared, *(b for c in self._shared for b in self._branches_of(c)), *layout.event]
+        for option, patterns in (("labels", config.labels), ("inputs", config.inputs)):
+            if strange := [p for p in patterns if not any(fits(name, [p]) for name in known)]:
+                what = f"option {option}: nothing that is read fits '{strange[0]}'"
                 raise DataError(what, where=where, fix=did_you_mean(strange[0], known))
         for column, words in config.classes.items():
             if not words or len(set(words.values())) < len(words):
@@ -96,6 +108,19 @@ class Columns:
         rest = {c: t for c, t in types.items() if c not in {*POLAR, *CARTESIAN, "energy", "mass"}}
         return {**new, **rest}
 
+    def _branches_of(self, column: str) -> list[str]:
+        return [b for columns in self._layout.collections.values() for b in columns.get(column, ())]
+
+    def left_out(self, others: Iterable[str] = ()) -> dict[str, Any]:
+        """For a provenance: what is not read, ``others`` included, and what ``fill`` would read of it."""
+        some = {c for columns in self._objects.values() for c in columns} - set(self._shared)
+        branches = {b for column in some for b in self._branches_of(column)}
+        told: dict[str, Any] = {"left_out": shortened({*self._layout.left_out, *branches, *others})}
+        if some:
+            fill = ", ".join(f"{column}: 0" for column in sorted(some)[:_MOST_FILLED])
+            told["not_in_all_collections"] = f"{', '.join(shortened(some))}: read with option fill={{{fill}}}"
+        return told
+
     def schema(self) -> PartSchema:
         """The schema of the part."""
         config = self._config
@@ -118,7 +143,7 @@ class Columns:
 
     def _field(self, column: str) -> Field:
         dtype = self._dtype(column)
-        origin = [b for c in self._layout.collections.values() for b in c.get(column, ())]
+        origin = self._branches_of(column)
         boolean = bool(origin) and all(self._branches[b].dtype == "bool" for b in origin)
         vocabulary = {"charge": "charge", "pdg": "pdg", "species": "species"}.get(column, "")
         kind = self._config.kinds.get(column) or _KINDS.get(column, "continuous")
@@ -127,7 +152,7 @@ class Columns:
         if column == "pdg" and dtype[0] not in "iu":
             kind = "continuous"
         unit = self._config.energy_unit if column in {"pt", "energy", "mass", *CARTESIAN} else ""
-        label = fits(column, self._config.labels)
+        label = is_truth(column, self._config, origin)
         return field(
             dtype,
             None if label else kind,
@@ -155,7 +180,7 @@ class Columns:
 
     def _event_field(self, branch: str) -> Field:
         dtype = self._branches[branch].dtype
-        label = fits(branch, self._config.labels)
+        label = is_truth(branch, self._config)
         kind: Kind | None = self._config.kinds.get(_plain(branch)) or (
             "categorical" if dtype == "bool" else "continuous"
         )

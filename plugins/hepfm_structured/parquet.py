@@ -16,7 +16,7 @@ import numpy as np
 
 from hepfm.errors import DataError
 from hepfm_structured.blocks import Array, BlockReader, Rows
-from hepfm_structured.branches import Branch, BranchConfig, find_layout, shortened
+from hepfm_structured.branches import Branch, BranchConfig, find_layout
 from hepfm_structured.columns import Columns
 from hepfm_structured.opened import Opened
 
@@ -64,7 +64,7 @@ class ParquetReader(BlockReader):
             provenance={
                 "format": "Parquet",
                 "collections": [c or "objects" for c in self._layout.collections],
-                "left_out": shortened(self._layout.left_out),
+                **self._columns.left_out(),
             },
         )
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from hepfm.errors import DataError, did_you_mean
 from hepfm_structured.blocks import Array, BlockReader, Rows
-from hepfm_structured.branches import Branch, BranchConfig, find_layout, shortened
+from hepfm_structured.branches import Branch, BranchConfig, find_layout
 from hepfm_structured.columns import Columns
 from hepfm_structured.opened import Opened
 
@@ -86,7 +86,7 @@ class RootReader(BlockReader):
                 "format": "ROOT",
                 "tree": self._tree,
                 "collections": [c or "objects" for c in layout.collections],
-                "left_out": shortened({*layout.left_out, *strange}),
+                **self._columns.left_out(strange),
             },
         )
 

@@ -71,7 +71,7 @@ def panels(
         name = f"{title}, {names[value]}" if value in names else title or "waveforms"
         draw = _curves if len(np.unique(traces["channel"][some])) <= _MOST_LINES else _picture
         shown.append(draw(name, adc, traces, some, ends, tick_us, zero_us, height))
-    return shown or [Lines(title=f"{title} (no samples)", lines=[], x=Axis("time", "us"), y=height)]
+    return shown or [Lines(title=title or "waveforms", lines=[], x=Axis("time", "us"), y=height)]
 
 
 def _above_pedestal(adc: Array, traces: Any, some: Array, ends: Array) -> Iterator[tuple[int, int, Array]]:
@@ -79,7 +79,9 @@ def _above_pedestal(adc: Array, traces: Any, some: Array, ends: Array) -> Iterat
     pieces = [adc[ends[k] - traces["n_samples"][k] : ends[k]] for k in some.tolist()]
     pedestals = traces["pedestal_adc"][some] if "pedestal_adc" in traces else _medians(traces, some, pieces)
     for k, samples, pedestal in zip(some.tolist(), pieces, pedestals, strict=True):
-        yield int(traces["channel"][k]), int(traces["start_tick"][k]), samples - pedestal
+        with np.errstate(invalid="ignore"):  # infinite samples are not drawn
+            above = samples - pedestal
+        yield int(traces["channel"][k]), int(traces["start_tick"][k]), above
 
 
 def _medians(traces: Any, some: Array, pieces: list[Array]) -> Array:

@@ -19,6 +19,7 @@ from hepfm.nn.ragged import segment_max, segment_sum
 from hepfm_waveform.coherent import shared_noise
 from hepfm_waveform.config import WaveformConfig
 from hepfm_waveform.medians import segment_median
+from hepfm_waveform.reader import DEAD_SAMPLES
 from hepfm_waveform.traces import Traces
 
 SIGMA_OF_MAD = 1.4826
@@ -26,9 +27,6 @@ SIGMA_OF_MAD = 1.4826
 
 QUIET_NOISE = 3.0
 """Samples further from the pedestal than so many times the noise by MAD are left out of its estimate."""
-
-DEAD_SAMPLES = 16
-"""A trace of so many samples or more that are all equal is dead: noise would show in fewer."""
 
 
 @dataclass(frozen=True, kw_only=True)

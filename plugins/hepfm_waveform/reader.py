@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from hepfm.api import Batch, PartSchema, Sample, Tables
+from hepfm.api import Batch, PartSchema, RaggedTable, Sample, Tables
 from hepfm.errors import DataError
 from hepfm.random import stable_id
 from hepfm.readers.checks import bad_events, event_indices
 from hepfm.readers.digest import file_digest, json_digest
 from hepfm.readers.pack import pack
+
+DEAD_SAMPLES = 16
+"""A trace of so many samples or more that are all equal is dead: noise would show in fewer."""
 
 Array = np.ndarray[Any, Any]
 Parts = dict[str, Tables]
@@ -86,11 +89,34 @@ class WaveformReader:
         return json_digest([file_digest(self.path), self.options.model_dump_json()])
 
     def check(self) -> Iterator[str]:
-        """Reads every event; yields one sentence for each that is bad."""
-        return bad_events(self)
+        """Reads every event; yields one sentence for each that is bad, and for each part without a signal."""
+        yield from bad_events(self)
+        yield from self._dead_parts()
+
+    def _dead_parts(self) -> Iterator[str]:
+        """A sentence for each part in which no sample of any event differs from the others of its trace."""
+        silent = set(self.parts) if len(self) else set()
+        for event in range(len(self)):
+            if not silent:
+                return
+            try:
+                parts = self.read([event], labels=False).parts
+            except DataError:  # said already
+                continue
+            silent -= {part for part in silent & parts.keys() if _alive(parts[part])}
+        for part in sorted(silent):
+            yield f"{self.path}, part {part}: all traces are dead (constant, or without samples)"
 
     def close(self) -> None:
         """Closes what is open."""
+
+
+def _alive(tables: Mapping[str, RaggedTable]) -> bool:
+    """Whether a trace of one event has samples that differ, or too few to tell."""
+    adc, lengths = tables["samples"].columns["adc"], tables["traces"].columns["n_samples"]
+    few = (lengths > 0) & (lengths < DEAD_SAMPLES)
+    trace = np.repeat(np.arange(len(lengths)), lengths)
+    return bool(few.any() or ((np.diff(adc) != 0) & (np.diff(trace) == 0)).any())
 
 
 def whole(values: Any, dtype: Any = np.int64, *, where: str) -> Array:

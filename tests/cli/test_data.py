@@ -251,6 +251,28 @@ def test_check_lists_every_bad_file(sources, tmp_path):
     assert found == {"files": {str(good): []}, "bad_files": 0}
 
 
+def test_check_looks_at_the_other_files(tmp_path, monkeypatch):
+    """Whatever is wrong with one: with its content, with the options, or with its reader."""
+    good, silent = tmp_path / "good.npz", tmp_path / "silent.h5"
+    adc = np.random.default_rng(0).integers(0, 9, (2, 3, 20))
+    np.savez(good, adc=adc, sample_ns=16.0)
+    with h5py.File(silent, "w") as file:
+        file["adc"] = adc
+    words = ["check", silent, good, "--reader", "array"]
+    assert f"{silent}: neither the file nor" in run(*words)
+    assert f"{good}: good" in run(*words)
+    assert CliRunner().invoke(app, list(map(str, words))).exit_code == RecipeError.exit_code
+
+    def stumble(reader):
+        raise ZeroDivisionError("bad luck")
+
+    monkeypatch.setattr("hepfm_waveform.reader.WaveformReader.check", stumble)
+    stumbled = CliRunner().invoke(app, ["check", str(good), str(SAMPLE / "val.h5")])
+    assert f"{good}: its reader fails on it (ZeroDivisionError: bad luck)" in stumbled.stdout
+    assert f"{SAMPLE / 'val.h5'}: good" in stumbled.stdout
+    assert stumbled.exit_code == DataError.exit_code
+
+
 def test_split_deals_each_event_once_by_its_id_alone(sources, tmp_path, sample_ids):
     shares = "train=.6,val=.2,test=.2"
     run("split", *sources, "--out", tmp_path / "x", "--fractions", shares)

@@ -35,10 +35,10 @@ def test_plain_lines_at_validations(tmp_path: Path) -> None:
         file.flush()
         _wait_for("val 0.2500", screen)
         file.write('me": 0, "metrics": {"train/loss": 0.4}}\n')
-        file.write(_line(20, val_loss=0.125))
+        file.write(_line(20, val_loss=0.125, train_bad_steps=2))
     text = screen.getvalue()
     assert "step 10/20  loss 0.5000  val 0.2500  (no learning 0.7500)" in text
-    assert "step 20/20  loss 0.4000  val 0.1250" in text
+    assert "step 20/20  loss 0.4000  val 0.1250  (no learning 0.7500)  2 steps skipped (log.txt)" in text
 
 
 def test_a_resumed_run_shows_only_what_is_new(tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -70,6 +72,53 @@ def test_show_json_has_recipe_origins_and_hash():
         "origins": resolved.origins,
         "hash": resolved.hash,
     }
+
+
+def test_a_recipe_without_data_is_shown_and_says_so():
+    result = run("show", "waveform/microboone-noise", "--origins")
+    assert "data.train is missing" in result.stderr
+    shown = yaml.safe_load(result.stdout)
+    assert shown["data"]["parts"]["charge"]["kind"] == "waveform"
+    assert "train: YOUR-FILES" in result.stdout
+    refused = run("show", "waveform/microboone-noise", "--set", "train.stepz=1", code=1).exception
+    assert "train.stepz is not a setting" in str(refused)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("whole.lihgt=0.2", "objective.whole.lihgt: There is no part 'lihgt'(.|\n)*did you mean 'light'"),
+        ("weights.lite=2", "objective.weights.lite: There is no part 'lite'"),
+        ("name=contrastive", ""),
+        ("parts.charge.by=chanel", "no groups 'chanel'(.|\n)*did you mean 'channel'"),
+    ],
+)
+def test_options_of_parts_are_checked_before_a_run(tmp_path, change, sentence):
+    adc = np.random.default_rng(0).normal(0, 3, (2, 3, 40)).astype("f4")
+    np.savez(tmp_path / "a.npz", adc=adc, sample_ns=16.0)
+    parts = {"charge": {"kind": "waveform"}, "light": {"kind": "waveform"}}
+    data = {"train": "a.npz", "val": "none.npz", "parts": parts}
+    tree = {"name": "two", "data": data, "objective": {"name": "masked"}}
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(tree))
+    result = run(
+        "validate", str(tmp_path / "two.yaml"), "--set", f"objective.{change}", code=int(bool(sentence))
+    )
+    if sentence:
+        assert re.search(sentence, str(result.exception))
+    else:
+        assert "none.npz): checked without it" in result.stderr
+    if "by" in change:  # nothing of the recipe says what a kind of part offers: the first event does
+        load_recipe(str(tmp_path / "two.yaml"), [f"objective.{change}"])
+
+
+def test_validate_refuses_a_kind_that_the_files_are_not(tmp_path):
+    data = {"train": "sample:train", "parts": {"image3d": {"kind": "waveform"}}}
+    (tmp_path / "r.yaml").write_text(
+        yaml.safe_dump({"name": "x", "data": data, "objective": {"name": "masked"}})
+    )
+    refused = run("validate", str(tmp_path / "r.yaml"), code=1).exception
+    assert "Waveforms need a column" in refused.what
+    assert "data.parts.image3d" in refused.where
 
 
 def test_show_written_leaves_defaults_out():

@@ -103,6 +103,10 @@ def test_options_are_those_of_the_generator(monkeypatch):
     ):
         assert words in shown
     assert "--noise" not in shown
+    assert "--set noise.OPTION=VALUE" in shown  # a section: told, but no flag
+    collider = run("collider", "--help")
+    assert "hepfm[collider]" in collider  # what stands in brackets is no markup
+    assert "--set 'pt_gev=[500.0, 1000.0]': Least and greatest transverse momentum" in collider
 
 
 def test_a_store_holds_the_events_asked_for(tmp_path):

@@ -36,6 +36,22 @@ def test_a_later_layer_wins_key_by_key(trees, tree, labels):
     assert merged(*trees) == (tree, labels)
 
 
+def test_an_inherited_part_is_left_out_by_null_with_what_the_objective_said_of_it():
+    parts = {"charge": {"kind": "waveform"}, "light": {"kind": "waveform"}}
+    below = {
+        "data": {"parts": parts},
+        "objective": {"whole": {"charge": 0.1, "light": 0.2}, "first": ["light"]},
+    }
+    tree, labels = merged(below, {"data": {"parts": {"charge": None}}})
+    assert tree["data"]["parts"] == {"light": {"kind": "waveform"}}
+    assert tree["objective"] == {"whole": {"light": 0.2}, "first": ["light"]}
+    assert not [key for key in labels if "charge" in key]
+    own = {"data": {"parts": {"charge": None, "chrge": None}}, "objective": {"whole": {"charge": 0.3}}}
+    tree, _ = merged(below, own)
+    assert tree["data"]["parts"] == {"light": {"kind": "waveform"}, "chrge": None}  # refused by the schema
+    assert tree["objective"]["whole"] == {"charge": 0.3, "light": 0.2}  # refused by the objective
+
+
 def test_layers_do_not_share_their_values():
     below = {"a": {"x": [1]}}
     merged(below, {"a": {"x": [2], "y": 3}})[0]["a"]["x"].append(4)

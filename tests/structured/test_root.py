@@ -85,6 +85,19 @@ def test_collections_in_one_table(real_data):
     reader_contract(RootReader, path, config)
 
 
+def test_what_is_said_of_labels_adds_to_what_is_known(real_data):
+    """One option must not turn truth into inputs, and what is left out of a merged table is listed."""
+    path = real_data / "collider" / "uproot-HZZ.root"
+    config = Config(collections=("Muon",), labels=("Muon_Iso", "NPrim*"), inputs=("EventWeight",))
+    tables = RootReader(path, config).parts["structured"].tables
+    labels = {n for columns in tables.values() for n, column in columns.items() if column.label}
+    assert {"Iso", "NPrimaryVertices", "MCneutrino_px"} <= labels
+    assert not labels & {"EventWeight", "MET_px", "charge"}
+    told = RootReader(path).provenance
+    assert {"Muon_Charge", "Jet_btag", "Photon_Iso", "NElectron"} <= set(told["left_out"])
+    assert "charge: read with option fill=" in told["not_in_all_collections"]
+
+
 def test_gibuu(real_data):
     path = real_data / "gibuu" / "EventOutput.Pert.00000001.root"
     reader = RootReader(path, Config(momentum="cartesian"))
@@ -306,6 +319,9 @@ def test_types_of_branches(typename, branch):
         ({"collections": ("parts",)}, "no collection 'parts'(.|\n)*did you mean 'part'"),
         ({"event": ("jet_ptt",)}, "'jet_ptt'(.|\n)*did you mean 'jet_pt'"),
         ({"order": "ptt"}, "option order: there is no column 'ptt'(.|\n)*did you mean 'pt'"),
+        ({"collections": ("part", "part")}, "'part' is named twice"),
+        ({"fill": {"chrge": 0}}, "option fill: there is no column 'chrge'(.|\n)*did you mean 'charge'"),
+        ({"labels": ("jet_ptt",)}, "option labels: nothing that is read fits(.|\n)*did you mean 'jet_pt'"),
         ({"kinds": {"ma": "positive"}}, "option kinds: there is no column 'ma'"),
         ({"particles": {"a": "part_px", "b": "jet_pt"}}, "part_px is a list and jet_pt is not"),
     ],
@@ -328,6 +344,14 @@ def test_bad_events_are_named(jetclass):
     path, _, _ = jetclass("infinite.root", part_px=with_infinite)
     sentences = list(RootReader(path).check())
     assert any(f"event {event}, field structured/particles/pt: 1 rows are infinite" in s for s in sentences)
+
+
+def test_angles_in_degrees_are_doubted(jetclass):
+    path, lists, _ = jetclass("degrees.root")
+    phi = {"pt": "part_px", "phi": "part_pz", "eta": "part_py"}  # a column called phi, with other numbers
+    rows = sum(int((np.abs(row) > 2 * np.pi * (1 + 1e-6)).sum()) for row in lists["pz"])
+    reader = RootReader(path, Config(particles=phi, momentum="as-is"))
+    assert [s for s in reader.check() if f"particles/phi: {rows} rows are angles beyond one turn" in s]
 
     path, _, _ = jetclass("two.root", label_QCD=np.ones_like)
     with pytest.raises(DataError, match=r"of the labels QCD, Hbb, Tbqq are set, not one"):

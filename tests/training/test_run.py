@@ -237,6 +237,8 @@ def test_a_run_that_predicts_nothing_ends_with_an_error(make_run, val, said):
     with pytest.raises(TrainingError, match=said):
         train(request)
     assert run.json()["status"] == "failed"
+    warned = (run.path / "log.txt").read_text().count("nothing was to be predicted of its")
+    assert warned == (val is None)  # once for all such steps
 
 
 def test_validation_events_that_are_trained_on_are_refused(make_run):

@@ -116,7 +116,7 @@ def test_an_event_without_samples_says_so():
     (panel,) = panels(
         tables([], [], []), PartSchema(**{**SCHEMA.__dict__, "vocabularies": {}}), title="light"
     )
-    assert panel.title == "light (no samples)"
+    assert panel.title == "light"
 
 
 def test_a_picture_of_sparse_channels_stays_small_and_keeps_what_is_farthest_from_zero():

@@ -42,6 +42,15 @@ def test_what_follows_the_defaults_is_recognised(tmp_path, name, converts):
     converts(path)
 
 
+def test_a_file_without_a_signal_is_doubted(tmp_path):
+    dead = waves()
+    dead[:] = 2048
+    for array, dies in ((dead, True), (dead[..., :0], True), (dead[..., :3], False), (waves(), False)):
+        reader = PlainReader(save(tmp_path / "a.npz", adc=array, sample_ns=np.array(16.0)))
+        assert [s for s in reader.check() if "all traces are dead" in s] == list(reader.check())
+        assert bool(list(reader.check())) == dies
+
+
 def test_an_attribute_may_be_an_array_of_one_number(tmp_path):
     for found, period in (([16.0], 16), ("16", 16), ([16.0, 8.0], None), ("often", None)):
         with h5py.File(tmp_path / "a.h5", "w") as file:

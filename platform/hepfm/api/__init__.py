@@ -27,6 +27,7 @@ from hepfm.api.events import (
 from hepfm.api.learning import (
     Backbone,
     Causal,
+    CheckedParts,
     Comparing,
     Labelled,
     Objective,
@@ -84,6 +85,7 @@ __all__ = [
     "Callback",
     "CallbackSpec",
     "Causal",
+    "CheckedParts",
     "ClassName",
     "Column",
     "CommandSpec",

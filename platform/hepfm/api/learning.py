@@ -5,7 +5,7 @@ Legend of shapes: B events, N rows, U units of a part.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -74,6 +74,21 @@ class Reconstruction:
     visible: RaggedTables
     hidden: RaggedTables
     predicted: RaggedTables
+
+
+@runtime_checkable
+class CheckedParts(Protocol):
+    """What the ``Config`` of an `Objective` has besides if its options name parts; checked on loading."""
+
+    def check_parts(self, parts: Mapping[str, Collection[str] | None]) -> None:
+        """Refuses options that do not fit the parts of the events.
+
+        Args:
+            parts: Name of each part to the names of its `Units.groups`; None where no event was seen.
+
+        Raises:
+            RecipeError: Which option (``objective.whole.light``), and what is wrong with it.
+        """
 
 
 @runtime_checkable

@@ -12,6 +12,7 @@ import traceback
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
@@ -26,7 +27,7 @@ class LazyCommand(TyperCommand):
     """Stands for a plugin's command in help and completion; becomes the real one when it is entered."""
 
     def __init__(self, spec: CommandSpec) -> None:
-        super().__init__(name=spec.name, help=spec.summary)
+        super().__init__(name=spec.name, help=escape(spec.summary))
 
     def real(self) -> Any:
         """The command that this one stands for. `PluginError` when it cannot be loaded."""

@@ -116,6 +116,8 @@ class Follower:
         ):
             if key in self._latest:
                 shown.append(form.format(self._latest[key]))
+        if skipped := self._latest.get("train/bad_steps"):
+            shown.append(f"{skipped:.0f} steps skipped (log.txt)")
         if (rate := self._latest.get("throughput/events_per_s")) is not None:
             shown.append(f"{_three_figures(rate)} events/s")
         if (waiting := self._latest.get("data/wait_fraction")) is not None:

@@ -27,6 +27,8 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the recipe; may be repeated."),
 ]
+_ABSENT = "YOUR-FILES"
+"""Stands where a recipe says no data."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -71,18 +73,25 @@ def show(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show a recipe as a run would use it: every value filled in, ready to save as a file."""
-    from hepfm.recipe.document import dump
+    """Show a recipe as a run would use it: every value filled in, ready to save as a file.
+
+    A recipe for files of yours is shown without them, and says so.
+    """
+    from hepfm.recipe.document import dump, lookup
     from hepfm.recipe.load import as_written, load_recipe
 
     shown: dict[str, Any] = {}
     if written:
         tree, sources = as_written(recipe, overrides or [])
     else:
-        resolved = load_recipe(recipe, overrides or [])
-        _warn(resolved.warnings)
+        named = lookup(as_written(recipe, overrides or [])[0], ("data", "train")) is not None
+        resolved = load_recipe(recipe, [*(overrides or []), *([] if named else [f"data.train={_ABSENT}"])])
+        _warn(resolved.warnings if named else ())
         tree, sources = resolved.recipe.model_dump(mode="json"), dict(resolved.origins)
-        shown["hash"] = resolved.hash
+        shown["hash"] = resolved.hash if named else None
+        if not named:
+            tree["data"]["train"], sources["data.train"] = _ABSENT, "missing"
+            _warn((f"data.train is missing, here {_ABSENT}; add it, and data.val, or --set data.train=...",))
     if as_json:
         typer.echo(json.dumps({"recipe": tree, "origins": sources, **shown}, indent=2))
     else:
@@ -91,11 +100,14 @@ def show(
 
 @app.command()
 def validate(recipe: Source, *, overrides: Set = None) -> None:
-    """Check a recipe: everything that is wrong with it is said, and the exit code is then 2."""
+    """Check a recipe: everything that is wrong with it is said, and the exit code is then 2.
+
+    Where its data are there, parts are compared with the first file.
+    """
     from hepfm.recipe.load import load_recipe
 
     resolved = load_recipe(recipe, overrides or [])
-    _warn((*resolved.warnings, *_doubts(resolved.recipe)))
+    _warn((*resolved.warnings, *_doubts(resolved.recipe), *_unseen(resolved.recipe)))
     typer.echo(f"{recipe} is a valid recipe (hash {resolved.hash[:12]}).")
 
 
@@ -147,6 +159,42 @@ def _doubts(recipe: Recipe) -> list[str]:
     if len(sources) == 2:
         check_apart(*sources)
     return doubts(*sources)
+
+
+def _unseen(recipe: Recipe) -> list[str]:
+    """Compares the parts with the first event of the first file; says which files are not there."""
+    from hepfm.data.tensors import to_torch
+    from hepfm.errors import DataError
+    from hepfm.readers.sniff import open_reader, resolve_paths
+    from hepfm.recipe.components import config_of, parts_refused
+    from hepfm.recipe.problems import raise_problems
+    from hepfm.recipe.schema import Generated
+
+    data, unseen = recipe.data, []
+    for name in ("train", "val"):
+        spec = getattr(data, name)
+        if spec is None or isinstance(spec, Generated):
+            continue
+        try:
+            path = resolve_paths(spec)[0]
+        except DataError as error:
+            unseen.append(f"data.{name}: {error.what} ({error.where}): checked without it")
+            continue
+        reader = open_reader(path, data.reader_name, data.reader_options)
+        event = to_torch(reader.read(range(min(len(reader), 1)), labels=False))
+        groups = {}
+        for part, given in data.parts.items():
+            if part in reader.parts:  # another file may have it
+                cls, config = config_of("modality", given)
+                try:
+                    modality = cls(config, reader.parts[part])
+                except DataError as error:
+                    where = f"data.parts.{part} and {path}, {error.where}"
+                    raise DataError(error.what, where=where, fix=error.fix) from error
+                groups[part] = modality.units(event.parts[part]).groups
+        reader.close()
+        raise_problems(parts_refused(recipe, groups), {}, f"data.{name}: {path}")
+    return unseen
 
 
 def _warn(warnings: tuple[str, ...]) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
 from hepfm.api import Spec
@@ -41,12 +42,13 @@ class GeneratorCommand(TyperCommand):
     """Stands for a generator in help and completion; becomes its command when it is entered."""
 
     def __init__(self, spec: Spec) -> None:
-        super().__init__(name=spec.name, help=spec.summary)
+        super().__init__(name=spec.name, help=escape(spec.summary))
+        self.summary = spec.summary
 
     def real(self) -> Any:
         """The command, with the generator's options. `PluginError` when its class cannot be loaded."""
         assert self.name is not None
-        return command(self.name, self.help or "")
+        return command(self.name, self.summary)
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """The context of the command that this one stands for. `PluginError` when it cannot be loaded."""
@@ -117,7 +119,8 @@ def command(name: str, summary: str) -> Any:
     from hepfm.recipe.components import load_class
 
     common = inspect.signature(simulate, eval_str=True).parameters
-    own = _options(load_class("generators", name)[1], taken=set(common))
+    config = load_class("generators", name)[1]
+    own = _options(config, taken=set(common))
 
     def run(**given: Any) -> None:
         options = {key: value for key in own if (value := given.pop(key)) is not None}
@@ -126,7 +129,10 @@ def command(name: str, summary: str) -> Any:
     run.__signature__ = inspect.Signature([*common.values(), *own.values()])  # type: ignore[attr-defined]
     shell = typer.Typer(add_completion=False)
     again = "A simulation that was stopped goes on where it was: run the same command again."
-    shell.command(name, help=f"{summary}\n\n{again}")(run)
+    others = [_said_by_set(key, field) for key, field in config.model_fields.items() if key not in own]
+    if others:
+        others.insert(0, "Options that are more than one value:")
+    shell.command(name, help=escape("\n\n".join([summary, again, *others])))(run)
     return typer.main.get_command(shell)
 
 
@@ -138,12 +144,24 @@ def _options(config: type[BaseModel], *, taken: set[str]) -> dict[str, inspect.P
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
             annotation=Annotated[
-                scalar | None, typer.Option(help=field.description, show_default=_default(field))
+                scalar | None,
+                typer.Option(help=escape(field.description or ""), show_default=_default(field)),
             ],
         )
         for key, field in config.model_fields.items()
         if key not in taken and (scalar := _scalar(field.annotation)) is not None
     }
+
+
+def _said_by_set(key: str, field: FieldInfo) -> str:
+    """A line of help on an option that ``--set`` gives: a list, a mapping, or a section of options."""
+    what = " ".join((field.description or "").split())
+    if field.is_required():
+        return f"--set {key}=VALUE: {what}"
+    default = field.get_default(call_default_factory=True, validated_data={})
+    if isinstance(default, BaseModel):
+        return f"--set {key}.OPTION=VALUE: {what}"
+    return f"--set '{key}={json.dumps(default, default=str)}': {what}"
 
 
 def _scalar(annotation: Any) -> Any:

@@ -8,8 +8,12 @@ from typing import Any
 import numpy as np
 
 from hepfm.api import PartSchema, RaggedTables, Reconstruction, Sample, Tables
+from hepfm.display.abreast import abreast
 from hepfm.display.panels import Panel
 from hepfm.plugins import plugins
+
+RECONSTRUCTED = ("visible", "hidden", "predicted")
+"""Columns of the pictures of a reconstruction."""
 
 
 def event_panels(
@@ -43,13 +47,20 @@ def sample_panels(sample: Sample, schemas: Mapping[str, PartSchema]) -> list[Pan
 def reconstruction_panels(
     parts: Mapping[str, Reconstruction], schemas: Mapping[str, PartSchema], event: int
 ) -> list[Panel]:
-    """What was visible, hidden and predicted of each part of one event of a batch (numpy or torch)."""
+    """What was visible, hidden and predicted of each part of one event of a batch (numpy or torch).
+
+    Three panels a row: of one thing (a plane, say) what was visible, hidden and predicted, drawn alike.
+    """
     return [
         panel
         for part, reconstruction in parts.items()
-        for title in ("visible", "hidden", "predicted")
-        for panel in event_panels(
-            _rows(getattr(reconstruction, title), event), schemas[part], title=f"{part}: {title}"
+        for panel in abreast(
+            {
+                f"{part}: {title}": event_panels(
+                    _rows(getattr(reconstruction, title), event), schemas[part], title=f"{part}: {title}"
+                )
+                for title in RECONSTRUCTED
+            }
         )
     ]
 

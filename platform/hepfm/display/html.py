@@ -25,9 +25,12 @@ from hepfm.display.scene import (
     value_title,
 )
 
+_DASHES = ("solid", "dash", "dot", "dashdot")
+"""Of curves, where there are more of them than colours."""
 
-def write_html(panels: Sequence[Panel], path: Path, title: str = "") -> None:
-    """Draws panels side by side, as many in a row as fit; replaces the file at once.
+
+def write_html(panels: Sequence[Panel], path: Path, title: str = "", in_a_row: int | None = None) -> None:
+    """Draws panels side by side; replaces the file at once.
 
     Points in space are turned and looked at with the mouse, in all such panels together. Follows the
     reader's choice of dark or light. About 2 MB for plotly, and 16 bytes a point.
@@ -36,9 +39,11 @@ def write_html(panels: Sequence[Panel], path: Path, title: str = "") -> None:
         panels: At least one.
         path: The HTML file.
         title: Above the panels.
+        in_a_row: By default as many as fit.
     """
     in_space = clouds(panels)
-    write_page(path, "page.html", title=title, data=[_drawn(panel, in_space) for panel in panels])
+    data = [_drawn(panel, in_space) | {"inARow": in_a_row} for panel in panels]
+    write_page(path, "page.html", title=title, data=data)
 
 
 def _drawn(panel: Panel, in_space: Sequence[PointCloud]) -> dict[str, Any]:
@@ -57,10 +62,14 @@ def _drawn(panel: Panel, in_space: Sequence[PointCloud]) -> dict[str, Any]:
     if isinstance(panel, Tree):
         return {"kind": "tree", "title": panel.title, "lines": lines_of(panel)}
     traces = [_heat(panel)] if isinstance(panel, Heatmap) else _curves(panel)
-    axes: list[dict[str, Any]] = [{"title": axis.title} for axis in (panel.x, panel.y)]
+    axes: list[dict[str, Any]] = [
+        {"title": axis.title} | ({} if shown is None else {"range": shown})
+        for axis, shown in ((panel.x, panel.x_range), (panel.y, panel.y_range))
+    ]
     if isinstance(panel, Lines) and panel.log_x:
         axes[0] |= {"type": "log"} | ({"tickvals": ticks} if (ticks := ticks_of(panel)) else {})
-    return {"kind": "flat", "title": panel.title, "axes": axes, "traces": traces}
+    title = panel.title if traces else f"{panel.title} (nothing)"
+    return {"kind": "flat", "title": title, "axes": axes, "traces": traces}
 
 
 def _heat(panel: Heatmap) -> dict[str, Any]:
@@ -86,7 +95,8 @@ def _heat(panel: Heatmap) -> dict[str, Any]:
 def _curves(panel: Lines) -> list[dict[str, Any]]:
     traces: list[dict[str, Any]] = []
     for i, line in enumerate(panel.lines):
-        colour = PALETTE[i % len(PALETTE)]
+        turn, which = divmod(i, len(PALETTE))
+        colour = PALETTE[which]
         if line.band is not None:
             low, high = line.band
             around = {"x": np.concatenate([line.x, line.x[::-1]]), "y": np.concatenate([low, high[::-1]])}
@@ -95,6 +105,7 @@ def _curves(panel: Lines) -> list[dict[str, Any]]:
                 | {"type": "scatter", "mode": "lines", "fill": "toself", "fillcolor": f"{colour}40"}
                 | {"line": {"width": 0, "color": colour}, "hoverinfo": "skip", "showlegend": False}
             )
+        width = 1 if line.band is None else 2
         traces.append(
             {
                 "type": "scattergl" if line.band is None else "scatter",
@@ -102,7 +113,7 @@ def _curves(panel: Lines) -> list[dict[str, Any]]:
                 "x": _packed(line.x),
                 "y": _packed(line.y),
                 "name": html.escape(line.name),
-                "line": {"width": 1 if line.band is None else 2, "color": colour},
+                "line": {"width": width, "color": colour, "dash": _DASHES[turn % len(_DASHES)]},
             }
         )
     return traces

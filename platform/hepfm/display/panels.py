@@ -87,6 +87,9 @@ class Heatmap:
         x_edges: First and last edge of the columns.
         y_edges: First and last edge of the rows.
         value: What the colours are. The scale is symmetric about zero, and clipped to the central 99.8 %.
+        x_range: What is shown of the x axis; by default all.
+        y_range: The same of the y axis.
+        most: Where the colour scale ends, in place of that.
     """
 
     title: str
@@ -96,6 +99,9 @@ class Heatmap:
     x_edges: tuple[float, float]
     y_edges: tuple[float, float]
     value: Axis
+    x_range: tuple[float, float] | None = None
+    y_range: tuple[float, float] | None = None
+    most: float | None = None
 
     def __post_init__(self) -> None:
         if np.ndim(self.values) != 2:
@@ -123,6 +129,8 @@ class Lines:
         x: The common axis.
         y: The other one.
         log_x: Whether the common axis is logarithmic.
+        x_range: What is shown of the x axis; by default all.
+        y_range: The same of the y axis.
     """
 
     title: str
@@ -130,6 +138,8 @@ class Lines:
     x: Axis
     y: Axis
     log_x: bool = False
+    x_range: tuple[float, float] | None = None
+    y_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

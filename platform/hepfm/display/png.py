@@ -18,10 +18,12 @@ from hepfm.display.panels import Heatmap, Lines, Panel, PointCloud, Tree
 from hepfm.display.scene import PALETTE, box, cells, clouds, layers, lines_of, scale, ticks_of, value_title
 
 _PANEL_INCHES = (6.0, 5.2)
-_IN_A_ROW = 4
+IN_A_ROW = 4
 _COLUMN_INCHES, _LINE_INCHES, _LETTER_INCHES, _INDENT_INCHES = 8.0, 0.15, 0.056, 0.15
 """Of a tree: width of a column, height of a line, width of a letter of 7 points, shift of a child."""
 _FEW_LINES = 12
+_STYLES = ("-", "--", ":", "-.")
+"""Of curves, where there are more of them than colours."""
 
 
 def light_colours() -> Colormap:
@@ -29,18 +31,19 @@ def light_colours() -> Colormap:
     return ListedColormap(colormaps["viridis"](np.linspace(0.85, 0.0, 256)))
 
 
-def write_png(panels: Sequence[Panel], path: Path, title: str = "") -> None:
+def write_png(panels: Sequence[Panel], path: Path, title: str = "", in_a_row: int = IN_A_ROW) -> None:
     """Draws panels side by side, trees below them in the whole width; replaces the file at once.
 
     Args:
         panels: At least one.
         path: The PNG file.
         title: Above the panels.
+        in_a_row: At most.
     """
     width, height = _PANEL_INCHES
     trees = [panel for panel in panels if isinstance(panel, Tree)]
     others = [panel for panel in panels if not isinstance(panel, Tree)]
-    columns = max(min(len(others), _IN_A_ROW), 1)
+    columns = max(min(len(others), in_a_row), 1)
     whole = max(width * columns, _COLUMN_INCHES if trees else 0.0)
     heights = [height] * -(-len(others) // columns)
     heights += [_LINE_INCHES * (_column_lines(tree, whole) + 3) for tree in trees]
@@ -121,6 +124,10 @@ def _draw_tree(axes: Axes, tree: Tree, inches: float) -> None:
 def _draw_flat(axes: Axes, panel: Heatmap | Lines) -> None:
     axes.set_xlabel(panel.x.title)
     axes.set_ylabel(panel.y.title)
+    if panel.x_range:
+        axes.set_xlim(*panel.x_range)
+    if panel.y_range:
+        axes.set_ylim(*panel.y_range)
     if isinstance(panel, Heatmap):
         picture, end = cells(panel)
         extent = (*picture.x_edges, *picture.y_edges)
@@ -134,6 +141,8 @@ def _draw_flat(axes: Axes, panel: Heatmap | Lines) -> None:
             cmap="RdBu_r",
         )
         axes.figure.colorbar(drawn, ax=axes, label=panel.value.title)
+        axes.set_xlim(*panel.x_range or extent[:2])
+        axes.set_ylim(*panel.y_range or extent[2:])
         return
     if panel.log_x:
         axes.set_xscale("log")
@@ -141,11 +150,14 @@ def _draw_flat(axes: Axes, panel: Heatmap | Lines) -> None:
             axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             axes.set_xticks([], minor=True)
     for i, line in enumerate(panel.lines):
-        colour = PALETTE[i % len(PALETTE)]
+        turn, which = divmod(i, len(PALETTE))
+        colour, style = PALETTE[which], _STYLES[turn % len(_STYLES)]
         if line.band is None:
-            axes.plot(line.x, line.y, lw=0.7, color=colour, label=line.name)
+            axes.plot(line.x, line.y, lw=0.7, color=colour, ls=style, label=line.name)
         else:
-            axes.plot(line.x, line.y, lw=1.2, marker="o", ms=4, color=colour, label=line.name)
+            axes.plot(line.x, line.y, lw=1.2, marker="o", ms=4, color=colour, ls=style, label=line.name)
             axes.fill_between(line.x, *line.band, color=colour, alpha=0.25, lw=0)
+    if not panel.lines:
+        axes.text(0.5, 0.5, "nothing", transform=axes.transAxes, ha="center", color="grey")
     if panel.lines:
         axes.legend(frameon=False, fontsize=7)

@@ -130,9 +130,11 @@ def cells(panel: Heatmap) -> tuple[Heatmap, float]:
             grouped = grouped.reshape(-1, step, grouped.shape[1])
             at = np.nanargmax(np.where(np.isnan(grouped), -1.0, np.abs(grouped)), axis=1)
             values = np.moveaxis(np.take_along_axis(grouped, at[:, None], 1)[:, 0], 0, axis)
+    drawn = replace(panel, values=values, y_edges=edges[0], x_edges=edges[1])
+    if panel.most:
+        return drawn, panel.most
     finite = np.abs(values[np.isfinite(values)])
     end = float(np.quantile(finite, 0.998)) if len(finite) else 0.0
-    drawn = replace(panel, values=values, y_edges=edges[0], x_edges=edges[1])
     return drawn, end or float(finite.max(initial=0.0)) or 1.0
 
 

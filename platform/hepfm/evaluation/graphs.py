@@ -32,7 +32,7 @@ Graph = Callable[[dict[str, Tensor]], list[Tensor]]
 _FIXED = re.compile(r"\['(\w+)'\]\.size\(\)\[0\] as dynamic but your code specialized")
 """How torch says that a graph would serve one number of rows alone."""
 
-_FIELDS = ("x", "positions", "offsets", "part")
+_FIELDS = ("x", "positions", "offsets", "part", "reach")
 
 
 class BackboneGraph(nn.Module):
@@ -61,8 +61,9 @@ class HeadGraph(nn.Module):
 
 
 def tensors_of(tokens: Tokens, prefix: str = "") -> dict[str, Tensor]:
-    """Tokens as named tensors."""
-    return {prefix + name: getattr(tokens, name) for name in _FIELDS}
+    """Tokens as named tensors; their reach where they have one."""
+    values = {name: getattr(tokens, name) for name in _FIELDS}
+    return {prefix + name: value for name, value in values.items() if value is not None}
 
 
 def features_of(features: Features, needs: Sequence[str]) -> dict[str, Tensor]:
@@ -77,7 +78,7 @@ def features_of(features: Features, needs: Sequence[str]) -> dict[str, Tensor]:
 def features_from(tensors: Mapping[str, Tensor]) -> Features:
     """The features that `features_of` took apart."""
     rows = {
-        need: Tokens(**{name: tensors[f"{need}_{name}"] for name in _FIELDS})
+        need: Tokens(**{n: tensors[f"{need}_{n}"] for n in _FIELDS if f"{need}_{n}" in tensors})
         for need in ("tokens", "points")
         if f"{need}_x" in tensors
     }

@@ -12,7 +12,7 @@ Legend: B events, E those compared, D encoder width, W width of the comparison.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -47,6 +47,10 @@ class ContrastiveConfig(BaseModel):
     """Width of what is compared."""
     temperature: float = Field(default=0.07, gt=COLDEST, lt=HOTTEST)
     """By what similarities are divided, at first; it is learned, between 0.01 and 1."""
+
+    def check_parts(self, parts: Mapping[str, Collection[str] | None]) -> None:
+        """See `hepfm.api.CheckedParts`."""
+        sides_of(self, tuple(parts))
 
 
 LITTLE = -3.0

@@ -47,6 +47,14 @@ class MaskConfig(BaseModel):
     weights: dict[str, Annotated[float, Field(ge=0)]] = {}
     """Part name to what its loss is multiplied by; 1 for a part that is not named."""
 
+    def check_parts(self, parts: Mapping[str, Collection[str] | None]) -> None:
+        """See `hepfm.api.CheckedParts`."""
+        check_masks(self, parts)
+        for part, own in self.parts.items():
+            groups = parts[part]
+            if own.by is not None and groups is not None:
+                _check_group(own.by, groups, part)
+
 
 def check_masks(config: MaskConfig, parts: Collection[str]) -> None:
     """Refuses what makes no sense for these parts.
@@ -129,10 +137,14 @@ def share_of(config: MaskConfig, part: str) -> float:
 
 
 def _group(units: Units, by: str, part: str) -> torch.Tensor:
-    if by not in units.groups:
+    _check_group(by, units.groups, part)
+    return units.groups[by]
+
+
+def _check_group(by: str, groups: Collection[str], part: str) -> None:
+    if by not in groups:
         raise RecipeError(
             f"Units of part '{part}' have no groups '{by}'.",
             where=f"objective.parts.{part}.by",
-            fix=did_you_mean(by, units.groups),
+            fix=did_you_mean(by, groups),
         )
-    return units.groups[by]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
 from hepfm import plugins as registry
-from hepfm.api import GENERATOR_KEYS
-from hepfm.errors import PluginError
+from hepfm.api import GENERATOR_KEYS, CheckedParts
+from hepfm.errors import PluginError, RecipeError
 from hepfm.recipe.document import Key, lookup
 from hepfm.recipe.layers import slots
 from hepfm.recipe.problems import Problem, explain, raise_problems, unknown_keys
-from hepfm.recipe.schema import Component, Part
+from hepfm.recipe.schema import Component, Part, Recipe
 
 Kind = Literal["modality", "backbone", "objective", "reader"]
 
@@ -113,6 +113,22 @@ def complete(tree: Mapping[str, Any]) -> tuple[list[tuple[Key, dict[str, Any]]],
     if isinstance(reader, str) and not _offered("readers", reader):
         problems.append(_not_offered(("data", "reader"), "readers", reader))
     return done, problems
+
+
+def parts_refused(recipe: Recipe, groups: Mapping[str, Collection[str]] | None = None) -> Iterator[Problem]:
+    """What the objective's options have against the recipe's parts (`hepfm.api.CheckedParts`).
+
+    Args:
+        recipe: Complete.
+        groups: Part name to the names of its units' groups, of parts of which an event was seen.
+    """
+    _, config = config_of("objective", recipe.objective)
+    if isinstance(config, CheckedParts):
+        try:
+            config.check_parts({part: (groups or {}).get(part) for part in recipe.data.parts})
+        except RecipeError as error:
+            key = error.where.partition(",")[0]
+            yield Problem(tuple(key.split(".")), f"{error.where}: {error.what}", error.fix)
 
 
 def _offered(hook: str, name: str) -> bool:

@@ -17,6 +17,8 @@ from typing import Any
 from hepfm.errors import RecipeError
 from hepfm.recipe.document import Key, lookup, parse
 
+_PARTS = ("data", "parts")
+
 SET = "--set"
 """The origin of values from the command line."""
 
@@ -63,8 +65,23 @@ def merge(layers: Iterable[Layer], options_of: Callable[[str, str], set[str] | N
     for layer in layers:
         for at, hook, name_key in slots(layer.tree):
             _switch(merged, layer, at, name_key, partial(options_of, hook))
+        given, inherited = lookup(layer.tree, _PARTS), lookup(merged.tree, _PARTS)
+        both = set(given) & set(inherited) if isinstance(given, Mapping) and inherited else ()
         _lay(merged, layer, merged.tree, layer.tree, ())
+        for part in sorted(both):
+            if lookup(given, (part,)) is None:
+                _leave_out(merged, layer, part)
     return merged
+
+
+def _leave_out(merged: Merged, layer: Layer, part: str) -> None:
+    """Takes an inherited part out, and what inherited options of the objective say of it."""
+    said = [("objective", name, part) for name in lookup(merged.tree, ("objective",)) or ()]
+    for key in [(*_PARTS, part), *said]:
+        options = lookup(merged.tree, key[:-1])
+        if isinstance(options, dict) and part in options and lookup(layer.tree, key) is None:
+            del options[part]
+            _forget(merged, key)
 
 
 def slots(tree: Mapping[str, Any]) -> Iterator[tuple[Key, str, str]]:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from hepfm.errors import PluginError
 from hepfm.recipe.checks import contradictions, ineffective
-from hepfm.recipe.components import complete, option_names
+from hepfm.recipe.components import complete, option_names, parts_refused
 from hepfm.recipe.document import dump, flatten, lookup
 from hepfm.recipe.engine_section import check_engine
 from hepfm.recipe.layers import Layer, Merged, absolute_data, merge, set_layer
@@ -114,6 +114,6 @@ def _resolve(merged: Merged, label: str) -> Resolved:
     for key, options in components:
         lookup(tree, key[:-1])[key[-1]] = options
     recipe = Recipe.model_validate(tree)
-    raise_problems(contradictions(recipe), merged.places, label)
+    raise_problems([*contradictions(recipe), *parts_refused(recipe)], merged.places, label)
     origins = {".".join(key): merged.origin(key) for key in flatten(recipe.model_dump(mode="json"))}
     return Resolved(recipe, origins, recipe_hash(recipe), (*merged.warnings, *ineffective(recipe)))

@@ -10,7 +10,7 @@ import torch
 
 from hepfm.api import Labelled, Reconstruction
 from hepfm.data.tensors import to_torch
-from hepfm.display.event import reconstruction_panels
+from hepfm.display.event import RECONSTRUCTED, reconstruction_panels
 from hepfm.training.session import Session
 from hepfm.training.validate import validation_plan
 
@@ -60,6 +60,6 @@ def _files(session: Session, parts: Mapping[str, Reconstruction], event_ids: Seq
         title = f"event {event_id & 0xFFFFFFFFFFFFFFFF:016x}, step {session.state.step}"
         for suffix, write in ((".html", write_html), (".png", write_png)):
             path = folder / f"event-{i}{suffix}"
-            write(panels, path, title)
+            write(panels, path, title, in_a_row=len(RECONSTRUCTED))
             files.append(path)
     return files

@@ -169,6 +169,13 @@ def _step(session: Session, steps: Iterator[Step]) -> str | None:
             **session.effective_time(),
         }
     )
+    if not result.terms and state.bad_steps == 1 and session.ranks.rank == 0:
+        _log.warning(
+            "step %d: nothing was to be predicted of its %d events, so it changes nothing; more such "
+            "steps are counted as train/bad_steps",
+            state.step,
+            batch.n_events,
+        )
     if not result.saving:
         snapshot.advance(session)
     if state.bad_in_a_row >= recipe.train.max_bad_steps:

@@ -67,7 +67,7 @@ def _draw(reader: Reader, event: int, target: Path) -> None:
 
 def _show(found: dict[str, Any]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     console = Console()
@@ -80,7 +80,10 @@ def _show(found: dict[str, Any]) -> None:
             Text(f"part {name} ({part['kind']}), rows of {part['primary']} an event: {figures}"),
             soft_wrap=True,
         )
-        table = Table("table", "column", "type", "unit", "label", "what")
+        # A column's name is what options and recipes are told: it is never cut.
+        table = Table(
+            "table", Column("column", no_wrap=True, overflow="ignore"), "type", "unit", "label", "what"
+        )
         for rows, columns in part["tables"].items():
             for column, about in columns.items():
                 shape = "".join(f"[{n}]" for n in about["shape"])
