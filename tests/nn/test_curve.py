@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hepfm.api import Tokens
 from hepfm.nn.curve import curve_index, curve_order
-from hepfm.nn.ragged import APART
+from hepfm.nn.frame import APART
 from hepfm.nn.rows import move_rows
 from hepfm.readers.hilbert import hilbert_index
 
