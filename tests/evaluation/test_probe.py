@@ -38,7 +38,8 @@ def model(tmp_path_factory):
     }
     recipe = from_dict(tree).recipe
     source = open_source("sample:train", parts=recipe.data.parts)
-    about = {"precision": "fp32", "data_digests": {"train": source.digest}, "pretrain": {}}
+    about = {"recipe": recipe.model_dump(mode="json"), "data_digests": {"train": source.digest}}
+    about |= {"precision": "fp32", "pretrain": {}}
     return Pretrained(
         folder=tmp_path_factory.mktemp("checkpoint"),
         about=about,
