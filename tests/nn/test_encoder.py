@@ -132,6 +132,8 @@ def test_events_are_pooled_by_mean_spread_and_largest_token(encoder: Encoder, pa
         torch.ones(len(read.x), dtype=torch.bool) if not part else read.part == ["image", "trace"].index(part)
     )
     assert torch.equal(x, read.x[mine])
+    if part:  # in its own frame, though the second part was moved away from the first
+        assert torch.equal(found.tokens.positions, UNITS[part].positions)
     assert found.points is None
     assert found.pooled.shape == (found.events, encoder.width("pooled", part, layers=(1, 2)))
     for event in range(found.events):

@@ -104,6 +104,25 @@ def figures(head, features, batch):
     return head.figures({n: v.sum(0) for n, v in statistics.items()})
 
 
+def test_a_token_is_where_its_voxels_are_and_a_vertex_counts_once():
+    """The tokens of the image's own units, of which each has one voxel in its very middle, nearly."""
+    modality = Image3D(Image3DConfig(cell_voxels=3), RAW)
+    vertices = [[10, 20, 30], [-400, 0, 9], [-400, 0, 9]]
+    head = Vertex(
+        VertexConfig(take="all", width=0), schema={"lar": modality.schema}, d_in=lambda need, part: 5
+    )
+    torch.nn.init.zeros_(head.network[-1].weight)
+    batch = to_torch(pack([event(3, vertices, voxels=1)], SCHEMA))
+    voxel = batch.parts["lar"]["voxels"].columns["voxel"].long() // 3 * 3 + 1
+    units = modality.units(batch.parts["lar"])
+    tokens = Tokens(x=torch.ones(1, 5), positions=units.positions, offsets=units.offsets, part=torch.zeros(1))
+    place = head.predict(head(Features(tokens=tokens, events=1)))["lar"]["event"].columns["vertex"]
+    torch.testing.assert_close(place, -1152 + 3 * (voxel + 0.5))
+    assert head.counts(batch) == {"token": 1, "distance": 2}
+    true, _ = head.vertices(batch)
+    assert sorted(true[0].tolist()) == sorted(map(list, {tuple(map(float, v)) for v in vertices}))
+
+
 def test_the_distance_is_to_the_nearest_and_in_its_bin():
     head = Vertex(
         VertexConfig(take="all", against={"momentum_gev": [0, 0.5, 3]}),

@@ -26,7 +26,7 @@ class Features:
     """Encoded events, none of their units hidden. What a head does not need is None.
 
     Attributes:
-        tokens: ``x (T, W)``, of the head's part or of all.
+        tokens: ``x (T, W)``, of the head's part, with the positions of its units; or of all.
         points: ``x (N, W + point_width)``, a row for each of the primary table of the head's part, in its
             order: the tokens' values at the row, beside what the point itself is. Positions ``(N, P)`` are in
             units, as those of tokens.

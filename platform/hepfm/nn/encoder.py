@@ -144,6 +144,10 @@ class Encoder(nn.Module):
         )
         if part and len(self.parts) > 1:
             tokens = only_part(tokens, self.parts.index(part))
+        if part:  # where its units lie: parts may have been moved apart, or tokens numbered
+            tokens = Tokens(
+                x=tokens.x, positions=units[part].positions, offsets=tokens.offsets, part=tokens.part
+            )
         points = None
         if "points" in needs:
             output = unpack(encoded, len(self.parts))[self.parts.index(part)].values[:, -self.d_model :]
