@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _COLOURS = ("blue", "yellow", "green", "magenta", "red", "cyan")
 
+_FIGURE = 28
+"""Letters of a figure with its interval."""
+
 
 def compare(
     runs: Annotated[
@@ -116,7 +119,7 @@ def _show(
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        wide = 42 + sum(len(side.label) + 5 for side in sides)
+        wide = 42 + sum(max(len(side.label), _FIGURE) + 5 for side in sides)
         console = Console(highlight=False, width=max(console.width, wide))
     styles = [_COLOURS[i % len(_COLOURS)] for i in range(len(sides))]
     heads = [

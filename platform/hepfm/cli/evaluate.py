@@ -66,7 +66,7 @@ def evaluate(
     source = open_events(
         model, paths, reader=reader, options=reader_options(option), seen=True, say=doubts.append
     )
-    check_labels(model, source.parts, where=named)
+    check_labels(model, source, where=named)
     if allow_seen:
         doubts.append("whether the model was trained on these events was not looked at (--allow-seen)")
     else:

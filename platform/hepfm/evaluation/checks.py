@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from hepfm.api import PartSchema
 from hepfm.data.source import Source, check_apart, open_source
 from hepfm.data.tensors import to_torch
@@ -14,7 +16,6 @@ from hepfm.objectives.task import Task
 from hepfm.readers.layout import columns
 from hepfm.readers.pack import pack
 from hepfm.readers.writer import schema_differences
-from hepfm.recipe.components import configured
 from hepfm.recipe.schema import Data
 from hepfm.training.pretrained import Pretrained
 from hepfm.training.snapshot import trained_on
@@ -93,21 +94,18 @@ def _missing(
     return []
 
 
-def check_labels(model: Pretrained, parts: Mapping[str, PartSchema], *, where: str) -> None:
+def check_labels(model: Pretrained, source: Source, *, where: str) -> None:
     """Makes sure that events have the labels of a model's head, and that these mean the same.
 
     Raises:
         DataError: They are missing (which), or stand for something else.
     """
     task = task_of(model)
-    name = task.config.head.name
-    cls, config = configured("heads", name, task.config.head.options(), label=f"options of the head '{name}'")
-    layers = task.config.layers
     try:
-        head = cls(
-            config, schema=parts, d_in=lambda need, part: model.encoder.width(need, part, layers=layers)
-        )
+        with torch.random.fork_rng(devices=[]):  # a head as one would be made for these events
+            head = Task(task.config, modalities=source.modalities, d_model=model.encoder.d_model).head
     except DataError as error:
+        name = task.config.head.name
         raise DataError(
             f"The events cannot be compared with what the head '{name}' predicts. {error.what}",
             where="; ".join(filter(None, (where, error.where))),
