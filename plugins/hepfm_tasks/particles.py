@@ -27,8 +27,7 @@ from hepfm_tasks.masks import MaskDecoder, anchors_of, grouped
 class Prediction(NamedTuple):
     """What is known of the points.
 
-    ``points (N, D)``, ``positions (N, P)``, and logits ``(N,)`` of being of a particle (``inside``) and of
-    how good an anchor each is (``seed``); ``offsets (B+1,)``.
+    ``inside (N,)`` and ``seed (N,)`` are logits of being of a particle, and of being a good anchor.
     """
 
     points: Tensor
