@@ -80,7 +80,8 @@ def test_a_frozen_encoder_keeps_every_bit_while_its_head_learns(pretrained, task
         return found
 
     monkeypatch.setattr(Encoder, "features", watched)
-    checkpoint = trained(*task(model__adapt={"mode": "frozen"}, train__ema_decay=0.9, train__steps=2))
+    often = {"train__steps": 2, "train__validate_every": 1}  # validating ends in training mode
+    checkpoint = trained(*task(model__adapt={"mode": "frozen"}, train__ema_decay=0.9, **often))
     assert set(seen) == {(False, False)}
     begun, ended = weights(pretrained), weights(checkpoint)
     averaged = read_weights(checkpoint / "model_ema.safetensors")

@@ -80,6 +80,6 @@ def _show(compared: Sequence[Compared], events: int) -> None:
 
     table = Table("output", "rows", "largest", "difference", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for each in compared:
-        table.add_row(each.output, str(each.rows), f"{each.largest:.4g}", f"{each.difference:.2g}")
+        table.add_row(each.output, str(each.rows), f"{each.largest:.5g}", f"{each.difference:.2g}")
     Console(highlight=False).print(table)
     typer.echo(f"Largest differences from the model on {events} events, in float32.")
