@@ -56,7 +56,7 @@ def test_fragments_groups_and_voxels_agree(tracks, deposits):
 def test_columns_are_those_of_the_schema(tracks, deposits):
     made, particle, semantic, image = an_event(tracks, deposits)
     for tables, part in (
-        (image_tables(image, made), schema.image3d(GRID, "test")),
+        (image_tables(image, made), schema.image3d(GRID, "test", frame={})),
         (truth_tables(made, particle, semantic), schema.truth("test")),
     ):
         for table, columns in part.tables.items():
