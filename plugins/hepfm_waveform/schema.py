@@ -95,6 +95,7 @@ def plane_of(
             raise DataError(what, where=where, fix="mend the reader's option planes: the last channel counts")
         plane[of] = k
     if (plane < 0).any():
-        what = f"channel {int(channel[plane < 0][0])} is in none of the planes {', '.join(planes)}"
+        said = ", ".join(f"{name} ({first} to {last})" for name, (first, last) in planes.items())
+        what = f"channel {int(channel[plane < 0][0])} is in none of the planes {said}"
         raise DataError(what, where=where, fix="set the reader's option planes")
     return plane
