@@ -54,8 +54,10 @@ class LarndsimReader(H5Reader):
     def nearly(cls, path: Path) -> str:
         """Whether it holds hits of the charge readout, which are no waveforms."""
         with h5py.File(path, "r", locking="best-effort") as file:
-            batch = next((file[name] for name in file if name.startswith("batch_")), {})
-            hits = "packets" in file or any("pix_x" in batch[event] for event in batch)
+            batches = [file[name] for name in file if name.startswith("batch_")]
+            hits = "packets" in file or any(
+                "pix_x" in batch[event] for batch in batches[:1] for event in batch
+            )
         return "these are LArPix hits; of larnd-sim's output only light waveforms are read" if hits else ""
 
     def __init__(self, path: Path, config: Config | None = None) -> None:
