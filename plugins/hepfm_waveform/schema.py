@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,8 @@ def waveform_schema(
         attributes: What else belongs to the part.
     """
     columns = {name: column for name, column in TRACES.items() if name in ALWAYS or name in known}
+    if "pedestal_adc" in columns:
+        columns["pedestal_adc"] = replace(columns["pedestal_adc"], unit=unit)
     tables: dict[str, dict[str, Column]] = {
         "samples": {"adc": Column(dtype=dtype, unit=unit, doc="with pedestal, as in the file")},
         "traces": columns,

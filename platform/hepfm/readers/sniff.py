@@ -90,9 +90,9 @@ def open_reader(
             open_h5(path).close()  # an empty or truncated file is said to be so
         near = _nearly(path)
         names = ", ".join(s.name for s in plugins().specs("readers"))
-        hints = [] if near else [f"readers: {names}; name one, or install the plugin that reads it"]
+        fix = f"readers: {names}; name one, or install the plugin that reads it"
         what = "; ".join(["no reader recognises this", *near])
-        raise DataError(what, where=str(path), fix="; ".join([*hints, *broken]))
+        raise DataError(what, where=str(path), fix="; ".join([fix, *broken]))
     try:
         config = cls.Config(**(options or {}))
     except ValidationError as error:
