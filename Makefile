@@ -44,9 +44,10 @@ types: .venv/installed-test
 docs: .venv/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# make results    train the demonstrations on real data in full: pictures and figures of docs/results.md
+# make results    train the demonstrations on real data in full: pictures and figures of docs/results.md;
+#                 some of them: make results ONLY="microboone legend"
 results: .venv/installed-test
-	$(BIN)/python tools/make_results.py
+	$(BIN)/python tools/make_results.py $(if $(ONLY),--only $(ONLY))
 
 # make reference  write docs/reference/ again, after commands, settings or hooks changed
 reference: .venv/installed-test

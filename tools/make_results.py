@@ -57,6 +57,8 @@ def main() -> None:
         print(name, json.dumps(figures[name], indent=1))  # noqa: T201
     if len(structured) == 2:
         pictures.structured(structured, given.out)
+    elif structured:
+        print("no picture of structured data: it needs --only gibuu dimuons")  # noqa: T201
     if set(DEMONSTRATIONS) <= figures.keys():
         print(*tables(figures), sep="\n")  # noqa: T201
 

@@ -41,6 +41,13 @@ class ParquetReader(BlockReader):
             file.seek(-4, 2)
             return head == file.read(4) == b"PAR1"
 
+    @classmethod
+    def nearly(cls, path: Path) -> str:
+        """Whether it begins as Parquet files do."""
+        with path.open("rb") as file:
+            begins = file.read(4) == b"PAR1"
+        return "the file is truncated: it begins as Parquet does, and does not end so" if begins else ""
+
     def __init__(self, path: Path, config: Config | None = None) -> None:
         path = Path(path)
         options = config or self.Config()

@@ -57,6 +57,15 @@ class RootReader(BlockReader):
         except DataError:
             return False
 
+    @classmethod
+    def nearly(cls, path: Path) -> str:
+        """What is wrong with a ROOT file. `DataError` where it is damaged."""
+        with path.open("rb") as file:
+            if file.read(4) != b"root":
+                return ""
+        with _reading(str(path)), _open(path) as opened:
+            return "" if _trees(opened) else "the file has no tree (TTree or RNTuple)"
+
     def __init__(self, path: Path, config: Config | None = None) -> None:
         path = Path(path)
         options = config or self.Config()

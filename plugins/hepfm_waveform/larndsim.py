@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -48,6 +49,16 @@ class LarndsimReader(H5Reader):
     def sniff(cls, path: Path) -> bool:
         """Whether the file has ``light_wvfm`` and ``light_trig``."""
         return has(path, "light_wvfm", "light_trig")
+
+    @classmethod
+    def nearly(cls, path: Path) -> str:
+        """Whether it holds hits of the charge readout, which are no waveforms."""
+        with h5py.File(path, "r", locking="best-effort") as file:
+            batches = [file[name] for name in file if name.startswith("batch_")]
+            hits = "packets" in file or any(
+                "pix_x" in batch[event] for batch in batches[:1] for event in batch
+            )
+        return "these are LArPix hits; of larnd-sim's output only light waveforms are read" if hits else ""
 
     def __init__(self, path: Path, config: Config | None = None) -> None:
         self.open(Path(path))

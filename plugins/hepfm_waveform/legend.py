@@ -65,6 +65,15 @@ class LegendReader(H5Reader):
         except (*safety.DAMAGE, AttributeError):
             return False
 
+    @classmethod
+    def nearly(cls, path: Path) -> str:
+        """Whether it is a hit tier, which is truth."""
+        with h5py.File(path, "r", locking="best-effort") as file:
+            hit = any(_CHANNEL.fullmatch(name) and "hit" in file[name] for name in file)
+        return (
+            "this is the hit tier, truth of a raw file: read that one with --option hit=FILE" if hit else ""
+        )
+
     def __init__(self, path: Path, config: Config | None = None) -> None:
         file = self.open(Path(path))
         self.options = options = config or self.Config()

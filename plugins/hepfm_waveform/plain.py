@@ -86,6 +86,23 @@ class PlainReader(WaveformReader):
         except (*safety.DAMAGE, DataError):
             return False
 
+    @classmethod
+    def nearly(cls, path: Path) -> str:
+        """What is missing of an array ``adc`` and its ``sample_ns``. `DataError` for a damaged file."""
+        file: ArrayFile = H5Arrays(path) if _is_hdf5(path) else NpyArrays(path)
+        names = file.names()
+        how = (
+            "--reader array --option sample_ns=16"
+            if "adc" in names
+            else "--reader array --option dataset=NAME"
+        )
+        if "adc" not in names:
+            more = ", ..." if len(names) > 6 else ""
+            return f"there is no array 'adc', but {', '.join(names[:6]) or 'nothing'}{more} ({how})"
+        if file.sample_ns("adc") is None:
+            return f"nothing says how far apart the samples of 'adc' are, in ns ({how})"
+        return f"'adc' has the axes {file.shape('adc')} (--option axes=...)"
+
     def __init__(self, path: Path, config: Config | None = None) -> None:
         self.path = path = Path(path)
         self.options = options = config or self.Config()
@@ -132,7 +149,7 @@ class PlainReader(WaveformReader):
             fits = fnmatch.filter(names, one) if set(one) & set("*?[") else [one]
             if not fits or fits[0] not in names:
                 what = f"the file has no array '{one}'"
-                fix = f"{did_you_mean(one, names[:20])} Set the reader's option dataset"
+                fix = f"{did_you_mean(one, names[:20])}; set the reader's option dataset"
                 raise DataError(what, where=str(self.path), fix=fix)
             found += [name for name in fits if name not in found]
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,8 @@ def waveform_schema(
         attributes: What else belongs to the part.
     """
     columns = {name: column for name, column in TRACES.items() if name in ALWAYS or name in known}
+    if "pedestal_adc" in columns:
+        columns["pedestal_adc"] = replace(columns["pedestal_adc"], unit=unit)
     tables: dict[str, dict[str, Column]] = {
         "samples": {"adc": Column(dtype=dtype, unit=unit, doc="with pedestal, as in the file")},
         "traces": columns,
@@ -95,6 +98,7 @@ def plane_of(
             raise DataError(what, where=where, fix="mend the reader's option planes: the last channel counts")
         plane[of] = k
     if (plane < 0).any():
-        what = f"channel {int(channel[plane < 0][0])} is in none of the planes {', '.join(planes)}"
+        said = ", ".join(f"{name} ({first} to {last})" for name, (first, last) in planes.items())
+        what = f"channel {int(channel[plane < 0][0])} is in none of the planes {said}"
         raise DataError(what, where=where, fix="set the reader's option planes")
     return plane

@@ -252,3 +252,17 @@ print([name for name in ("torch", "ray", "mlflow", "deepspeed", "plotly") if nam
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stderr == "[]\n"
+
+
+def test_what_is_no_run_of_a_glob_is_left_out(out, runs, hepfm):
+    (out / "mlartifacts").mkdir(exist_ok=True)
+    (out / "mlflow.db").touch()
+    folders = [runs["first"].path, out / "mlartifacts", out / "mlflow.db", runs["other"].path]
+    done = hepfm(*folders, "--json")
+    assert [each["name"] for each in json.loads(done.stdout)["runs"]] == [
+        runs["first"].name,
+        runs["other"].name,
+    ]
+    assert "mlflow.db is no run: left out" in done.stderr
+    assert hepfm(out / "mlartifacts").returncode == 2
+    assert hepfm(runs["first"].path, out / "nothing").returncode == 2

@@ -121,6 +121,13 @@ def test_validate_refuses_a_kind_that_the_files_are_not(tmp_path):
     assert "data.parts.image3d" in refused.where
 
 
+def test_budgets_of_a_named_recipe_are_no_mistake_of_who_names_files():
+    files = ["data.train=a.npz", "data.val=b.npz"]
+    assert load_recipe("waveform/masked-tiny", files).warnings == ()
+    told = load_recipe("waveform/masked-tiny", [*files, "data.batch_events=9"]).warnings
+    assert [sentence.partition(":")[0] for sentence in told] == ["data.batch_events"]
+
+
 def test_show_written_leaves_defaults_out():
     assert "max_event_cost" not in run("show", "toy/hide-more", "--written").stdout
     assert "max_event_cost" in run("show", "toy/hide-more").stdout

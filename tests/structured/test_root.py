@@ -392,3 +392,10 @@ def test_truncated_and_foreign_files(jetclass, tmp_path, real_data):
         RootReader(tmp_path / "hist.root")
     empty, _, _ = jetclass("empty.root", n=4)
     assert len(RootReader(empty)) == 4
+
+
+def test_a_truncated_file_says_so_to_who_names_no_reader(jetclass):
+    path, _, _ = jetclass()
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(DataError, match="no reader recognises this; reader root: "):
+        open_reader(path)

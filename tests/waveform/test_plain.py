@@ -42,6 +42,34 @@ def test_what_follows_the_defaults_is_recognised(tmp_path, name, converts):
     converts(path)
 
 
+def test_what_is_nearly_recognised_says_what_is_missing(tmp_path):
+    np.savez(tmp_path / "noisy.npz", noisy=waves())
+    np.savez(tmp_path / "silent.npz", adc=waves())
+    np.save(tmp_path / "alone.npy", waves())
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "silent.npz").read_bytes()[:200])
+    for name, sentence in (
+        ("noisy.npz", "no array 'adc', but noisy (--reader array --option dataset=NAME)"),
+        ("silent.npz", "nothing says how far apart the samples of 'adc' are"),
+        ("alone.npy", "nothing says how far apart"),
+        ("cut.npz", "no whole zip or tar archive"),
+    ):
+        with pytest.raises(DataError) as refused:
+            open_reader(tmp_path / name)
+        assert "no reader recognises this; reader array: " in refused.value.what
+        assert sentence in refused.value.what
+
+
+def test_real_files_of_other_content_say_what_they_are(real_data):
+    legend = next((real_data / "legend_lar_light").glob("*tier_hit.lh5"))
+    for path, sentence in (
+        (legend, "this is the hit tier"),
+        (real_data / "larndsim" / "output_0.h5", "these are LArPix hits"),
+        (real_data / "microboone_adc" / "microboone_run3493_raw32.npz", "but chirping, noisy"),
+    ):
+        with pytest.raises(DataError, match=sentence):
+            open_reader(path)
+
+
 def test_a_file_without_a_signal_is_doubted(tmp_path):
     dead = waves()
     dead[:] = 2048

@@ -50,7 +50,7 @@ def _leaves(name: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _summary(command: Any) -> str:
-    return prose(inspect.cleandoc(command.help or "").partition("\n\n")[0])
+    return prose(_help(command).partition("\n\n")[0])
 
 
 def _command(name: str, command: Any) -> str:
@@ -61,10 +61,10 @@ def _command(name: str, command: Any) -> str:
     parts = [
         f"## {name}\n",
         f"```console\n{usage}\n```\n",
-        prose(inspect.cleandoc(command.help or "")) + "\n",
+        prose(_help(command)) + "\n",
         table(
             ("argument", "meaning"),
-            ((code(_argument(p).strip("[].")), prose(p.help or "")) for p in arguments),
+            ((code(_argument(p).strip("[].")), prose(_help(p))) for p in arguments),
         ),
         table(
             ("option", "value", "default", "meaning"),
@@ -108,4 +108,9 @@ def _default(option: Any) -> str:
 def _meaning(option: Any) -> str:
     low = "" if option.min is None else f" At least {option.min:g}."
     high = "" if option.max is None else f" At most {option.max:g}."
-    return prose(option.help or "") + low + high
+    return prose(_help(option)) + low + high
+
+
+def _help(described: Any) -> str:
+    """What help says of a command or an option, without the escapes of rich's markup."""
+    return inspect.cleandoc(described.help or "").replace("\\[", "[")

@@ -20,7 +20,9 @@ class Reader(Protocol):
     ``Reader(path, options)`` refuses what it cannot read with `DataError` (what, where, what to do).
     A class with a static method ``write(path, batches, parts, provenance) -> number of events`` beside these
     can also be written to (``hepfm data convert --to NAME``); its ``left_out(parts) -> list of
-    part.table.column`` then says what the format has no place for.
+    part.table.column`` then says what the format has no place for. One with a class method
+    ``nearly(path) -> str`` says of a file that nobody recognises what keeps it from being of its format, or
+    nothing where it is far from it.
     """
 
     Config: ClassVar[type[BaseModel]]

@@ -46,7 +46,17 @@ def compare(
     from hepfm.tracking.evaluations import side_by_side
     from hepfm.tracking.runs import find_run
 
-    sides = read([find_run(run, out) for run in runs])
+    found = []
+    for run in runs:
+        try:
+            found.append(find_run(run, out))
+        except RecipeError:
+            if len(runs) == 1 or not Path(run).exists():
+                raise
+            typer.echo(f"{run} is no run: left out", err=True)  # runs/* has MLflow's files, too
+    if not found:
+        raise RecipeError("none of these is a run", where=", ".join(runs), fix="name folders with a run.json")
+    sides = read(found)
     judged = side_by_side([side.evaluations for side in sides])
     figures, recipe = figure_rows(sides), recipe_rows(sides)
     if html is not None:

@@ -35,8 +35,7 @@ def abreast(columns: Mapping[str, Sequence[Panel]]) -> list[Panel]:
 
 def _row(found: Mapping[str, Panel | None]) -> Iterator[Panel]:
     shown = {title: panel for title, panel in found.items() if panel is not None and not _is_empty(panel)}
-    some: list[Panel] = [*shown.values(), *(panel for panel in found.values() if panel is not None)]
-    like = some[0]
+    like = next(panel for panel in (*shown.values(), *found.values()) if panel is not None)
     spans, heights = _x_spans(shown.values()), _heights(shown.values())
     truth = [shown[title] for title in list(found)[:-1] if title in shown] or list(shown.values())
     most = max((cells(panel)[1] for panel in truth if isinstance(panel, Heatmap)), default=None)

@@ -60,11 +60,15 @@ def bad_values(batch: Batch, parts: Mapping[str, PartSchema], *, path: Path, fir
 
 def bad_events(reader: Any) -> Iterator[str]:
     """One sentence for each event that a `Reader` cannot read, and what `bad_values` finds in the others."""
+    said = ""
     for event in range(len(reader)):
         try:
             yield from bad_values(reader.read([event]), reader.parts, path=reader.path, first=event)
         except DataError as error:
-            yield f"{error.where}: {error.what}"
+            sentence = f"{error.where}: {error.what}"
+            if sentence != said:  # damage of the file, not of one event, is said once
+                yield sentence
+            said = sentence
 
 
 def _bad(values: np.ndarray[Any, Any], column: Column, schema: PartSchema) -> tuple[Any, str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import glob
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from hepfm.api import Reader, ReaderSpec
+from hepfm.api import Reader, ReaderSpec, Spec
 from hepfm.errors import DataError, PluginError, RecipeError, did_you_mean
 from hepfm.plugins import plugins
 from hepfm.readers.safety import open_h5
@@ -18,6 +18,7 @@ from hepfm.readers.safety import open_h5
 SAMPLE = Path(__file__).resolve().parent.parent / "sample"
 """Real-physics events that hepfm ships."""
 SUFFIXES = (".h5", ".hdf5")
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def resolve_paths(spec: str | Path | list[str]) -> list[Path]:
@@ -85,11 +86,13 @@ def open_reader(
         raise DataError("there is no such file or folder", where=str(path), fix="check the path")
     cls, broken = (plugins().load("readers", reader), []) if reader else _recognise(path)
     if cls is None:
-        if path.is_file() and path.suffix in SUFFIXES:
+        if path.is_file() and (path.suffix in SUFFIXES or _begins_as_hdf5(path)):
             open_h5(path).close()  # an empty or truncated file is said to be so
+        near = _nearly(path)
         names = ", ".join(s.name for s in plugins().specs("readers"))
         fix = f"readers: {names}; name one, or install the plugin that reads it"
-        raise DataError("no reader recognises this", where=str(path), fix="; ".join([fix, *broken]))
+        what = "; ".join(["no reader recognises this", *near])
+        raise DataError(what, where=str(path), fix="; ".join([fix, *broken]))
     try:
         config = cls.Config(**(options or {}))
     except ValidationError as error:
@@ -97,6 +100,11 @@ def open_reader(
         key = ".".join(map(str, first["loc"]))
         if not first["loc"]:
             what, fix = first["msg"].removeprefix("Value error, "), "correct the options"
+        elif first["type"] in {"tuple_type", "list_type"}:
+            what, fix = (
+                f"option {key}: wanted a list",
+                f"found {first['input']!r}; write it in brackets: [...]",
+            )
         elif first["loc"][0] in cls.Config.model_fields:
             what, fix = f"option {key}: {first['msg'].lower()}", f"found {first['input']!r}"
         else:
@@ -109,10 +117,7 @@ def open_reader(
 def _recognise(path: Path) -> tuple[Any, list[str]]:
     """The class of the reader that recognises the path, or None; and why some could not be asked."""
     broken = []
-    for spec in plugins().specs("readers"):
-        suffixes = spec.suffixes if isinstance(spec, ReaderSpec) else ()
-        if path.is_file() and suffixes and path.suffix not in suffixes:
-            continue
+    for spec in _candidates(path):
         try:
             cls = plugins().load("readers", spec.name)
         except PluginError as error:
@@ -130,3 +135,32 @@ def _recognise(path: Path) -> tuple[Any, list[str]]:
         if recognised:
             return cls, broken
     return None, broken
+
+
+def _begins_as_hdf5(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_HDF5)) == _HDF5
+
+
+def _candidates(path: Path) -> Iterator[Spec]:
+    """Readers of files with this ending, or of any."""
+    for spec in plugins().specs("readers"):
+        suffixes = spec.suffixes if isinstance(spec, ReaderSpec) else ()
+        if not (path.is_file() and suffixes and path.suffix not in suffixes):
+            yield spec
+
+
+def _nearly(path: Path) -> list[str]:
+    """What keeps readers that come near from recognising it (`hepfm.api.Reader`)."""
+    said = []
+    for spec in _candidates(path):
+        try:
+            nearly = getattr(plugins().load("readers", spec.name), "nearly", None)
+            sentence = nearly(path) if nearly else ""
+        except DataError as error:
+            sentence = error.what
+        except Exception:  # noqa: BLE001  a hint that fails is none
+            sentence = ""
+        if sentence:
+            said.append(f"reader {spec.name}: {sentence}")
+    return said

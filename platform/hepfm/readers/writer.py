@@ -290,7 +290,10 @@ def schema_differences(have: Mapping[str, PartSchema], want: Mapping[str, PartSc
         if isinstance(a, dict) and isinstance(b, dict):
             keys = sorted(a.keys() | b.keys())
             return [d for k in keys for d in walk(a.get(k), b.get(k), f"{where}.{k}" if where else k)]
-        return [] if a == b else [f"{where} is {json.dumps(a)} there, {json.dumps(b)} here"]
+        return [] if a == b else [f"{where} is {shown(a)} there, {shown(b)} here"]
+
+    def shown(value: Any) -> str:
+        return "missing" if value is None else "given" if isinstance(value, dict) else json.dumps(value)
 
     return walk(one, two, "")
 

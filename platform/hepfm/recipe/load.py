@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hepfm.errors import PluginError
+from hepfm.plugins import plugins
 from hepfm.recipe.checks import contradictions, ineffective
 from hepfm.recipe.components import complete, option_names, parts_refused
 from hepfm.recipe.document import dump, flatten, lookup
@@ -23,6 +25,8 @@ from hepfm.recipe.sources import find_source, read_layers
 
 NOT_HASHED = frozenset({"name", "summary", "cluster", "tracking"})
 """Sections that do not change the numbers of a run."""
+
+_BUDGETS = ("data.batch_cost", "data.batch_events", "data.micro_batch_cost")
 
 
 @dataclass(frozen=True)
@@ -116,4 +120,16 @@ def _resolve(merged: Merged, label: str) -> Resolved:
     recipe = Recipe.model_validate(tree)
     raise_problems([*contradictions(recipe), *parts_refused(recipe)], merged.places, label)
     origins = {".".join(key): merged.origin(key) for key in flatten(recipe.model_dump(mode="json"))}
-    return Resolved(recipe, origins, recipe_hash(recipe), (*merged.warnings, *ineffective(recipe)))
+    warnings = [sentence for sentence in ineffective(recipe) if not _of_other_data(sentence, origins)]
+    return Resolved(recipe, origins, recipe_hash(recipe), (*merged.warnings, *warnings))
+
+
+def _of_other_data(sentence: str, origins: Mapping[str, str]) -> bool:
+    """Whether a warning is of a budget that a named recipe chose for its own data, since replaced."""
+    key = re.split("[ :]", sentence, maxsplit=1)[0]
+    named = {spec.name for spec in plugins().specs("recipes")}
+    return (
+        key in _BUDGETS
+        and origins.get(key) in named
+        and origins.get("data.train") not in {None, origins.get(key)}
+    )

@@ -24,7 +24,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def reader_options(pairs: list[str] | None) -> dict[str, Any]:
-    """``KEY=VALUE`` pairs as a mapping; values are YAML.
+    """``KEY=VALUE`` pairs as a mapping; values are YAML, or else text.
 
     Raises:
         RecipeError: A pair without ``=``, or a value that is not YAML.
@@ -39,7 +39,10 @@ def reader_options(pairs: list[str] | None) -> dict[str, Any]:
         try:
             options[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise RecipeError(f"the value is not YAML ({error})", where=f"--option {pair}") from error
+            if value.lstrip().startswith(("[", "{", '"', "'")):
+                what = f"the value is not YAML ({getattr(error, 'problem', None) or error})"
+                raise RecipeError(what, where=f"--option {pair}", fix="close what is opened") from error
+            options[key] = value  # a pattern, say: * begins no text in YAML
     return options
 
 
