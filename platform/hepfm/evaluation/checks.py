@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from hepfm.api import PartSchema
-from hepfm.data.source import Source, check_apart, open_source
+from hepfm.data.few import FewEvents
+from hepfm.data.source import EventSource, Source, check_apart, open_source
 from hepfm.data.tensors import to_torch
 from hepfm.errors import DataError, HepfmError, RecipeError
 from hepfm.objectives.task import Task
@@ -140,12 +141,13 @@ def check_unseen(model: Pretrained, source: Source, *, where: str) -> list[str]:
             where=f"{where}; checkpoint {model.folder}",
             fix="name events that it has not seen: hepfm data split makes files apart",
         )
-        if source.digest == each["digest"]:
+        if _as_drawn(source, data, each["seed"]).digest == each["digest"]:
             raise refused
         try:
             train = open_source(
                 data.train, parts=data.parts, reader=data.reader_name, options=data.reader_options
             )
+            train = _as_drawn(train, data, each["seed"])
         except HepfmError:
             doubts.append(
                 f"the training events {data.train} are not here: the files are others, single events were "
@@ -161,6 +163,14 @@ def check_unseen(model: Pretrained, source: Source, *, where: str) -> list[str]:
                 fix=refused.fix,
             ) from error
     return doubts
+
+
+def _as_drawn(source: Source, data: Data, seed: int) -> Source:
+    """A source, or as many of its events as a training drew (`data.train_events`)."""
+    few = data.train_events
+    if few is None or not isinstance(source, EventSource) or few > len(source):
+        return source
+    return FewEvents(source, few, seed)
 
 
 def _inputs(parts: Mapping[str, PartSchema]) -> dict[str, PartSchema]:
