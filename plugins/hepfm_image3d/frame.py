@@ -10,10 +10,18 @@ from typing import Any
 
 import torch
 
+from hepfm.api import PartSchema
+from hepfm.nn.frame_attribute import check_frame
 
-def axes_of(attributes: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the axes that the schema's attribute ``frame`` tells of; none without it."""
-    return tuple(attributes.get("frame", {}).get("axes", ()))
+
+def axes_of(schema: PartSchema) -> tuple[str, ...]:
+    """Names of the axes that the schema's attribute ``frame`` tells of; none without it.
+
+    Raises:
+        DataError: It cannot be worked with.
+    """
+    check_frame(schema, "voxel_mm", "origin_mm")
+    return tuple(schema.attributes["frame"]["axes"]) if "frame" in schema.attributes else ()
 
 
 def places_of(corner: torch.Tensor, side: int, attributes: Mapping[str, Any]) -> dict[str, torch.Tensor]:

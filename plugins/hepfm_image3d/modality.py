@@ -83,7 +83,7 @@ class Image3D:
             unit_mm = schema.attributes["voxel_mm"] * config.cell_voxels
             self.schema = replace(schema, attributes={**schema.attributes, "unit_mm": unit_mm})
         self.grid: tuple[int, int, int] = tuple(int(n) for n in schema.attributes["grid"])  # type: ignore[assignment]
-        self.axes = axes_of(schema.attributes) if config.shared_axes else ()
+        self.axes = axes_of(schema) if config.shared_axes else ()
         self.piece_width = config.point_width
         self.point_width = config.point_width
         self.surroundings_width = SHAPE_WIDTH * len(config.shape_scales)

@@ -15,6 +15,8 @@ import torch
 from torch.nn.functional import pad
 
 from hepfm.api import PartSchema, Pieces
+from hepfm.errors import DataError
+from hepfm.nn.frame_attribute import check_frame
 from hepfm_waveform.windows import Windows
 
 RUN = 8
@@ -24,11 +26,24 @@ TIME = "time"
 
 
 def axes_of(schema: PartSchema) -> tuple[str, ...]:
-    """Names of the axes; none without the schema's attribute ``frame``, or a column that it needs."""
+    """Names of the axes; none without the schema's attribute ``frame``, or a column that it needs.
+
+    Raises:
+        DataError: The frame cannot be worked with.
+    """
+    check_frame(schema)
     frame, traces = schema.attributes.get("frame"), schema.tables["traces"]
     if frame is None or "position_mm" not in traces or "time_ns" not in traces:
         return ()
-    return tuple(frame["axes"]) if "drift" in frame else (*frame["axes"], TIME)
+    if "drift" in frame:
+        return tuple(frame["axes"])
+    if "unit_ns" not in frame:
+        raise DataError(
+            "The frame tells no drift, so time is an axis, and there is no unit of it.",
+            where=f"schema of kind {schema.kind}, attribute frame, unit_ns",
+            fix="give unit_ns, or drift, in the reader's schema; or set shared_axes: false",
+        )
+    return (*frame["axes"], TIME)
 
 
 def places_of(

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from hepfm.api import Units
+from hepfm.api import Column, PartSchema, Units
+from hepfm.errors import DataError
 from hepfm.nn.frame import APART, Frame
+from hepfm.nn.frame_attribute import check_frame
 from hepfm.nn.ragged import pack_parts
 from hepfm.nn.rotary import rotate, rotations
 from hepfm.nn.transformer import Transformer, TransformerConfig
+from hepfm_image3d.modality import Image3D, Image3DConfig
+from hepfm_image3d.schema import image3d_schema
+from hepfm_waveform.config import WaveformConfig
+from hepfm_waveform.modality import Waveform
 
 
 def located(**attributes):
     return SimpleNamespace(**attributes, piece_width=1, pieces=len)
+
+
+def frame_of(*axes):
+    return located(n_positions=3, axes=axes)
 
 
 def scores(tokens):
@@ -84,15 +96,17 @@ def test_parts_that_share_axes_find_one_another_there():
 def test_a_part_without_named_axes_lies_apart_in_a_common_frame():
     frame = Frame(
         {
-            "a": located(n_positions=3, axes=("x",)),
-            "b": located(n_positions=3, axes=("x", "t")),
+            "a": frame_of("x"),
+            "b": frame_of("x", "t"),
             "c": SimpleNamespace(n_positions=4),
         }
     )
-    assert (frame.axes, frame.n_positions) == (("x", "t"), 4)
-    positions, reach = frame("c", units_at(torch.ones(2, 4)), torch.tensor([True, False]))
-    assert torch.equal(positions, torch.full((1, 4), 1 + 2 * APART))
-    assert torch.equal(reach, torch.zeros(1, 4))
+    first = Frame({"c": SimpleNamespace(n_positions=4), "a": frame_of("x"), "b": frame_of("x", "t")})
+    for each, times in ((frame, 3), (first, 1)):
+        assert (each.axes, each.n_positions) == (("x", "t"), 4)
+        positions, reach = each("c", units_at(torch.ones(2, 4)), torch.tensor([True, False]))
+        assert torch.equal(positions, torch.full((1, 4), 1 + times * APART))
+        assert torch.equal(reach, torch.zeros(1, 4))
     positions, reach = frame(
         "a", units_at(torch.ones(1, 3), x=torch.tensor([[5.0, 2.0]])), torch.tensor([True])
     )
@@ -113,3 +127,57 @@ def test_what_reaches_over_a_length_is_turned_by_the_mean_over_it(reach):
 def test_an_axis_of_unknown_place_adds_nothing_to_a_score():
     found = rotations(torch.zeros(1, 2), 16, torch.tensor([[torch.inf, 0.0]]))[0, 0]
     assert found.abs().tolist() == [0.0, 1.0] * 4
+
+
+FRAME = {
+    "axes": {"x": [1, 0, 0], "U": [0, 0.6, 0.8]},
+    "unit_mm": 10.0,
+    "size_mm": [3.0],
+    "sees": [["x", "U"]],
+    "drift": [{"first_channel": 0, "axis": "x", "anode_mm": -384, "velocity_mm_us": -1.6}],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"axes": ["x", "y"]}, "frame, axes"),
+        ({"axes": {}}, "frame, axes"),
+        ({"axes": {"x": [1, 0]}}, "frame, axes.x"),
+        ({"axes": {"x": [1, 0, float("nan")]}}, "frame, axes.x.2"),
+        ({"unit_mm": 0}, "frame, unit_mm"),
+        ({"dirft": []}, "frame, dirft"),
+        ({"sees": [["x", "V"]]}, "no axis 'V' among x, U"),
+        ({"drift": [{**FRAME["drift"][0], "axis": "z"}]}, "no axis 'z' among x, U"),
+        ({"drift": [{"first_channel": 0, "axis": "x"}]}, "frame, drift.0.anode_mm"),
+    ],
+)
+def test_a_frame_that_cannot_be_used_is_refused_with_its_place(change, where):
+    schema = PartSchema(kind="any", primary="t", tables={"t": {}}, attributes={"frame": {**FRAME, **change}})
+    with pytest.raises(DataError, match=re.escape(where)):
+        check_frame(schema)
+    check_frame(replace(schema, attributes={"frame": FRAME}))
+    with pytest.raises(DataError, match="no attribute 'origin_mm'"):
+        check_frame(replace(schema, attributes={"frame": FRAME, "voxel_mm": 3.0}), "voxel_mm", "origin_mm")
+
+
+def test_both_kinds_look_at_their_frame():
+    image = image3d_schema(voxels=("voxel", "energy_mev"), grid=(24, 24, 24))
+    column = Column(dtype="int32")
+    traces = dict.fromkeys(("channel", "start_tick"), column) | {
+        "n_samples": Column(dtype="int32", lengths_of="samples"),
+        "position_mm": Column(dtype="float32", shape=(3,)),
+        "time_ns": Column(dtype="float64"),
+    }
+    tables = {"traces": traces, "samples": {"adc": column}}
+    wires = PartSchema(kind="waveform", primary="samples", tables=tables, attributes={"sample_ns": 500.0})
+    broken, timeless = ({"frame": frame} for frame in ("x", {"axes": FRAME["axes"], "unit_mm": 10.0}))
+    for kind, config, schema, frame, what in (
+        (Image3D, Image3DConfig, image, broken, "cannot be read"),
+        (Waveform, WaveformConfig, wires, broken, "cannot be read"),
+        (Waveform, WaveformConfig, wires, timeless, "no unit of it"),
+    ):
+        framed = replace(schema, attributes={**schema.attributes, **frame})
+        with pytest.raises(DataError, match=what):
+            kind(config(), framed)
+        assert kind(config(shared_axes=False), framed).axes == ()

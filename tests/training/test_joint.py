@@ -32,9 +32,10 @@ ONE_EACH, MIXED = ("light", "charge"), ("light", "", "charge", "", "")
 """Of successive events, the part that they lack."""
 
 
-def write(path, n, lacking, *, seed, truth=False):
+def write(path, n, lacking, *, seed, truth=False, **attributes):
     """A store of walks, whose charge and light have one energy."""
     schema = image3d_schema(voxels=("voxel", "energy_mev"), grid=(48, 48, 48))
+    schema = replace(schema, attributes={**schema.attributes, **attributes})
     light = replace(schema, attributes={**schema.attributes, "truth": True}) if truth else schema
     rng = np.random.default_rng(seed)
     samples = []
@@ -191,6 +192,16 @@ def test_a_run_that_is_shown_truth_says_so(make_joint, truth):
     assert run.json()["pretrain"] == {"saw_truth": truth}
     start = json.loads((run.spool / "outbox.jsonl").read_text().splitlines()[0])
     assert start["tags"]["pretrain.saw_truth"] == str(truth).lower()
+
+
+@pytest.mark.parametrize("augment", [True, False])
+def test_parts_in_one_frame_that_are_augmented_apart_are_warned_of(make_joint, tmp_path, augment):
+    frame = {"axes": {"x": [1, 0, 0]}, "unit_mm": 10.0}
+    for split, seed in (("train", 1), ("val", 2)):
+        write(tmp_path / f"{split}.h5", 16, MIXED, seed=seed, frame=frame)
+    run, request = make_joint(MASKED, train__steps=0, data__augment=augment)
+    train(request)
+    assert ("each is augmented by itself" in run.log_path.read_text()) == augment
 
 
 def test_weights_that_saw_truth_have_seen_it_whatever_they_see_next(make_joint):

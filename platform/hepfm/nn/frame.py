@@ -24,7 +24,7 @@ class Frame:
     The third cell along x and the third tick of a trace have nothing to do with one another. So that they are
     not taken for neighbours, part i is moved by i times `APART` along every axis: further than events reach,
     and than the longest wavelength of `hepfm.nn.rotary`. Parts that name axes alike lie in one frame instead,
-    see docs/adr/0012-parts-share-axes.md.
+    and others are moved from it (by one time more), see docs/adr/0012-parts-share-axes.md.
 
     Attributes:
         axes: Names of the axes of all parts that have such; none if no two parts share one.
@@ -50,7 +50,7 @@ class Frame:
         if part not in self.placed:
             positions = units.positions[mask]
             positions = pad(positions, (0, self.n_positions - positions.shape[1]))
-            index = self.parts.index(part)
+            index = self.parts.index(part) + bool(self.axes)  # the first one, too, from what has axes
             positions = positions + index * APART if index else positions
             return positions, torch.zeros_like(positions) if self.axes else None
         return self.stack({axis: place[mask] for axis, place in units.places.items()})
