@@ -11,6 +11,7 @@ import torch
 
 from hepfm.api import Pieces, Tokens
 from hepfm.nn.frame import Frame
+from hepfm.objectives import overlaps
 from hepfm.objectives.overlaps import Overlaps, overlapping
 
 N_AXES = 3
@@ -43,7 +44,10 @@ def meet(a, b, i, j):
 ASKED, TOLD = tokens_of([5, 0, 7, 2], 1), tokens_of([6, 3, 9, 0], 2)
 
 
-def test_pairs_are_those_of_a_loop():
+@pytest.mark.parametrize("most", [1, 20, overlaps.MOST_PAIRS])
+def test_pairs_are_those_of_a_loop(monkeypatch, most):
+    """However few are compared at a time."""
+    monkeypatch.setattr(overlaps, "MOST_PAIRS", most)
     q, m = overlapping(ASKED, TOLD)
     wanted = [
         (i, j)

@@ -8,7 +8,8 @@ Legend of shapes: H hidden units, V visible ones, N pieces of these, M pairs tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -22,6 +23,8 @@ from hepfm.nn.ragged import offsets_of, segment_sum
 
 WAVELENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Of the features of an offset, in frame units."""
+MOST_PAIRS = 2**21
+"""That are compared at a time: events of many units take time, and no more memory."""
 
 
 def overlapping(asked: Tokens, told: Tokens) -> tuple[Tensor, Tensor]:
@@ -32,8 +35,7 @@ def overlapping(asked: Tokens, told: Tokens) -> tuple[Tensor, Tensor]:
     assert asked.reach is not None
     assert told.reach is not None
     pairs = [torch.empty(2, 0, dtype=torch.int64, device=asked.x.device)]
-    q_ends, m_ends = asked.offsets.tolist(), told.offsets.tolist()
-    for q0, q1, m0, m1 in zip(q_ends, q_ends[1:], m_ends, m_ends[1:], strict=False):
+    for q0, q1, m0, m1 in _pieces(asked.offsets.tolist(), told.offsets.tolist()):
         meets = asked.part[q0:q1, None] != told.part[None, m0:m1]
         common = torch.zeros_like(meets)
         for axis in range(asked.positions.shape[1]):
@@ -45,6 +47,13 @@ def overlapping(asked: Tokens, told: Tokens) -> tuple[Tensor, Tensor]:
         pairs.append(torch.stack((q + q0, m + m0)))
     q, m = torch.cat(pairs, 1)
     return q, m
+
+
+def _pieces(q_ends: list[int], m_ends: list[int]) -> Iterator[tuple[int, int, int, int]]:
+    """First and last of some rows that ask and of all that tell, event by event."""
+    for (q0, q1), (m0, m1) in zip(pairwise(q_ends), pairwise(m_ends), strict=True):
+        rows = max(1, MOST_PAIRS // max(1, m1 - m0))
+        yield from ((first, min(first + rows, q1), m0, m1) for first in range(q0, q1, rows))
 
 
 class Overlaps(nn.Module):
