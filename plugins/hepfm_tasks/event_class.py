@@ -19,7 +19,7 @@ from hepfm.metrics.calibration import expected_calibration_error, reliability
 from hepfm.metrics.classes import class_figures, confusion
 from hepfm.metrics.ranking import roc_auc, score_histogram
 from hepfm_tasks.balance import ClassWeights
-from hepfm_tasks.labels import classes_of, index_of, label_column, the_part
+from hepfm_tasks.labels import classes_of, dtype_of, index_of, label_column, the_part
 from hepfm_tasks.network import mlp
 from hepfm_tasks.rows import EVENT, Rows, RowsConfig, at, one_each
 
@@ -73,9 +73,10 @@ class EventClass(nn.Module):
                 fix="leave more of them",
             )
         self.names, self.outputs = [each.name for each in classes], len(classes)
+        self.dtype = dtype_of(column)
         self.register_buffer("values", torch.tensor([each.value for each in classes]), persistent=False)
         columns = {
-            config.label: Column(dtype="int16", vocabulary=column.vocabulary, doc="most probable class"),
+            config.label: Column(dtype=column.dtype, vocabulary=column.vocabulary, doc="most probable class"),
             "probability": Column(dtype="float32", shape=(len(classes),), doc="of each class"),
         }
         self.predictions = {
@@ -118,7 +119,7 @@ class EventClass(nn.Module):
         """The most probable class of each event, and the probability of each class."""
         probability = prediction.float().softmax(1)
         columns = {
-            self.config.label: self.values[probability.argmax(1)].to(torch.int16),
+            self.config.label: self.values[probability.argmax(1)].to(self.dtype),
             "probability": probability,
         }
         offsets = one_each(len(prediction), device=prediction.device)

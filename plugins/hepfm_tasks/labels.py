@@ -68,8 +68,16 @@ def classes_of(schema: PartSchema, column: Column, *, where: str) -> tuple[Class
     return schema.vocabularies[column.vocabulary]
 
 
+def dtype_of(column: Column) -> torch.dtype:
+    """The type that a column's values have as a tensor: whatever stands for a class fits in."""
+    dtype: torch.dtype = getattr(torch, np.dtype(column.dtype).name)
+    return dtype
+
+
 def index_of(classes: Any, values: Any) -> Any:
     """``(N,)`` which of the values ``(C,)`` each class is, -1 for none; numpy or torch."""
+    if isinstance(classes, torch.Tensor):  # a head's figures are made on the CPU, wherever it is
+        values = values.to(classes.device)
     hit = classes[:, None] == values
     where = np.where if isinstance(hit, np.ndarray) else torch.where
     return where(hit.any(1), hit.argmax(1) if isinstance(hit, np.ndarray) else hit.long().argmax(1), -1)

@@ -20,7 +20,7 @@ from hepfm.metrics.instances import instance_figures, instance_statistics, match
 from hepfm.nn.init import linear
 from hepfm.nn.ragged import event_index, offsets_of, segment_mean
 from hepfm_tasks.instances import TRUTH, Learned, as_torch, learned_of
-from hepfm_tasks.labels import classes_of, index_of, label_column, the_part
+from hepfm_tasks.labels import classes_of, dtype_of, index_of, label_column, the_part
 from hepfm_tasks.masks import MaskDecoder, anchors_of, grouped
 
 
@@ -99,10 +99,10 @@ class Particles(nn.Module):
             classes = classes_of(data, column, where=f"part {part}, table fragments, column pid")
             classes = tuple(each for each in classes if each.value >= 0)
             vocabularies = {column.vocabulary: classes}
-            self.names = [each.name for each in classes]
+            self.names, self.pid_dtype = [each.name for each in classes], dtype_of(column)
             self.register_buffer("values", torch.tensor([each.value for each in classes]), persistent=False)
             particle |= {
-                "pid": Column(dtype="int8", vocabulary=column.vocabulary, doc="most probable class"),
+                "pid": Column(dtype=column.dtype, vocabulary=column.vocabulary, doc="most probable class"),
                 "probability": Column(dtype="float32", shape=(len(classes),), doc="of each class"),
                 "energy_mev": Column(dtype="float32", unit="MeV", doc="kinetic energy"),
             }
@@ -289,7 +289,7 @@ class Particles(nn.Module):
             made = self._properties(prediction.points, whole, count)
             probability = made[:, :-1].softmax(1)
             columns |= {
-                "pid": self.values[probability.argmax(1)].to(torch.int8),
+                "pid": self.values[probability.argmax(1)].to(self.pid_dtype),
                 "probability": probability,
                 "energy_mev": made[:, -1].clamp(max=20.0).exp(),
             }

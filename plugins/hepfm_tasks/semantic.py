@@ -21,7 +21,7 @@ from hepfm.metrics.residuals import in_bins
 from hepfm.nn.ragged import segment_sum
 from hepfm_tasks.against import Edges, named
 from hepfm_tasks.balance import ClassWeights
-from hepfm_tasks.labels import classes_of, index_of, label_column, the_part
+from hepfm_tasks.labels import classes_of, dtype_of, index_of, label_column, the_part
 from hepfm_tasks.lovasz import lovasz_softmax
 from hepfm_tasks.network import mlp
 from hepfm_tasks.point_values import PointValues
@@ -88,9 +88,10 @@ class Semantic(nn.Module):
         self.point_values = PointValues(part, data, config.against)
         self.balance = ClassWeights(len(classes), config.balance)
         self.names, self.outputs = [each.name for each in classes], len(classes)
+        self.dtype = dtype_of(column)
         self.register_buffer("values", torch.tensor([each.value for each in classes]), persistent=False)
         columns = {
-            config.label: Column(dtype="int16", vocabulary=column.vocabulary, doc="most probable class"),
+            config.label: Column(dtype=column.dtype, vocabulary=column.vocabulary, doc="most probable class"),
             "probability": Column(dtype="float32", shape=(len(classes),), doc="of each class"),
         }
         self.predictions = {
@@ -140,7 +141,7 @@ class Semantic(nn.Module):
     def predict(self, prediction: Prediction) -> dict[str, RaggedTables]:
         """The most probable class of each point, and the probability of each class."""
         probability = prediction.logits.float().softmax(1)
-        label = self.values[probability.argmax(1)].to(torch.int16)
+        label = self.values[probability.argmax(1)].to(self.dtype)
         columns = {self.config.label: label, "probability": probability}
         return {self.part: {self.table: RaggedTable(columns, prediction.offsets)}}
 

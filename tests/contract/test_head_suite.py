@@ -240,6 +240,15 @@ def count_as_tensor(counts, self, batch):
     return {term: torch.tensor(n) for term, n in counts(self, batch).items()}
 
 
+def in_half(loss, self, prediction, batch):
+    half = torch.is_autocast_enabled("cpu")
+    return {"energy": loss(self, prediction, batch)["energy"].to(torch.bfloat16 if half else torch.float32)}
+
+
+def half_of_it(loss, self, prediction, batch):
+    return {"energy": loss(self, prediction, batch)["energy"] * (1 - 0.5 * torch.is_autocast_enabled("cpu"))}
+
+
 def blind(loss, self, prediction, batch):
     return {"energy": prediction.square().sum()}
 
@@ -288,6 +297,8 @@ BROKEN = {
     "events": (Energy, changed("predict", loses_an_event), "has 4 events of 5"),
     "not finite": (Energy, changed("predict", not_finite), "energy_mev is not finite"),
     "rows of points": (Noise, changed("predict", only_the_first), "has a row for each of 'hits'"),
+    "half": (Energy, changed("loss", in_half), "is torch.bfloat16 under autocast"),
+    "far off": (Energy, changed("loss", half_of_it), "with products in bf16"),
     "batch-mates": (
         Energy,
         changed("forward", pooled_over_batch),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import norm
 
-from hepfm.api import Features, RaggedTable, Sample
+from hepfm.api import ClassName, Features, RaggedTable, Sample
 from hepfm.data.tensors import map_arrays, to_torch
 from hepfm.errors import DataError
 from hepfm.readers.pack import pack
@@ -36,6 +37,18 @@ def test_contract(options):
     pids = [[-1, 0, 2], [4, 1], [-1], [], [1, 3, 0]]
     config = EventClassConfig.model_validate({"label": "pid", **options})
     head_contract(EventClass, config, schema=SCHEMA, samples=[event(i, p) for i, p in enumerate(pids)])
+
+
+def test_classes_may_be_pdg_codes():
+    schema = SCHEMA["lar"]
+    pid = replace(schema.tables["fragments"]["pid"], dtype="int32")
+    tables = {**schema.tables, "fragments": {**schema.tables["fragments"], "pid": pid}}
+    names = (ClassName(value=2212, name="p"), ClassName(value=1000180400, name="Ar40"))
+    schema = {"lar": replace(schema, tables=tables, vocabularies={**schema.vocabularies, "pid": names})}
+    head = EventClass(EventClassConfig(), schema=schema, d_in=lambda need, part: 4)
+    found = head.predict(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))["lar"]["event"]["pid"].values
+    assert (found.tolist(), str(found.dtype)) == ([2212, 1000180400], "torch.int32")
+    assert head.predictions["lar"].tables["event"]["pid"].dtype == "int32"
 
 
 def test_it_learns_what_can_be_known():

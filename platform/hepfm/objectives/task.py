@@ -163,7 +163,10 @@ class Task(nn.Module):
     @torch.no_grad()
     def statistics(self, prediction: Any, batch: Batch) -> dict[str, np.ndarray[Any, Any]]:
         """The head's statistics of a prediction, for a torch batch with labels: ``(B, ...)`` each."""
-        predicted = {part: _numpy(tables) for part, tables in self.head.predict(prediction).items()}
+        # In float32, as whoever predicts with the finished head does.
+        with torch.autocast(batch.event_ids.device.type, enabled=False):
+            found = self.head.predict(prediction)
+        predicted = {part: _numpy(tables) for part, tables in found.items()}
         statistics: dict[str, np.ndarray[Any, Any]] = self.head.statistics(
             predicted, map_arrays(batch, _array)
         )

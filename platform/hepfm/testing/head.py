@@ -219,6 +219,25 @@ def losses_are_sums_and_counts(subject: _Subject) -> None:
     assert any(counts.values()), "nothing is counted"
 
 
+def half_precision_ends_before_the_loss(subject: _Subject) -> None:
+    """Where products are in bf16, the loss is float32 and near its value; predicting needs no autocast."""
+    features, batch = subject.features(subject.samples), subject.batch(subject.samples)
+    wanted, _ = subject.losses(subject.samples)
+    with torch.autocast("cpu", torch.bfloat16):
+        prediction = subject.module(features)
+        sums = subject.module.loss(prediction, batch)
+    for term, value in sums.items():
+        assert value.dtype == torch.float32, f"term '{term}' is {value.dtype} under autocast"
+        apart = abs(value.item() - wanted[term].item())
+        assert apart <= 0.05 * (1 + abs(wanted[term].item())), (
+            f"term '{term}' is {value.item()} with products in bf16, {wanted[term].item()} in float32"
+        )
+    for tables in subject.module.predict(prediction).values():
+        for name, table in tables.items():
+            for column, values in table.columns.items():
+                assert bool(torch.isfinite(values).all()), f"table {name}, column {column} is not finite"
+
+
 def events_are_independent(subject: _Subject) -> None:
     """An event alone and in a batch gets the same prediction, to 1e-5; nothing is drawn at random."""
     batch = [subject.samples[0], subject.empty(901), *subject.samples[1:]]
@@ -351,6 +370,7 @@ CHECKS = (
     predictions_can_be_stored,
     predictions_follow_their_schema,
     losses_are_sums_and_counts,
+    half_precision_ends_before_the_loss,
     events_are_independent,
     losses_add_up,
     labels_are_asked_for,
