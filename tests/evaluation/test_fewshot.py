@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from hepfm.cli.fewshot import _Work
 from hepfm.errors import RecipeError
 from hepfm.evaluation.fewshot import Ledger, Point, curves, panel, points
 from hepfm.evaluation.results import difference, summary
@@ -51,6 +53,24 @@ def test_a_gain_is_paired_by_event():
     values = np.random.default_rng(2).exponential(100.0, 100)
     gain = difference([run(values + 1)], [run(values)], mean)["mean"]
     assert gain == {"value": pytest.approx(1), "low": pytest.approx(1), "high": pytest.approx(1)}
+
+
+def test_from_scratch_all_is_trained_however_the_pretrained_model_is_adapted(tmp_path):
+    part = {"kind": "image3d"}
+    trained = {"data": {"parts": {"image3d": part}}, "model": {"backbone": {"name": "transformer"}}}
+    (tmp_path / "model.json").write_text(json.dumps({"recipe": trained}))
+    work = _Work(
+        parent=SimpleNamespace(name="pre"),
+        model=SimpleNamespace(folder=tmp_path),
+        opened=None,
+        test=None,
+        recipe="tasks/semantic",
+        overrides=["model.adapt.mode=frozen", "model.adapt.layer_decay=0.7"],
+        out=tmp_path,
+    )
+    ours, scratch = (work.resolved(arm, 4, 1, 3).recipe.model for arm in ("pretrained", "scratch"))
+    assert (ours.weights, ours.adapt.mode, ours.adapt.layer_decay) == (str(tmp_path), "frozen", 0.7)
+    assert (scratch.weights, scratch.adapt.mode, scratch.adapt.layer_decay) == (None, "full", 1)
 
 
 def test_points_come_seed_by_seed_with_equal_updates():

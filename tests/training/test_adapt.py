@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from hepfm.cli.register import register_model
 from hepfm.data.loader import validation_batches
 from hepfm.errors import RecipeError, Stopped
 from hepfm.evaluation.events import open_events
@@ -91,13 +92,13 @@ def test_a_frozen_encoder_keeps_every_bit_while_its_head_learns(pretrained, task
             assert torch.equal(begun[name], averaged[name]), name
     moments = read_weights(checkpoint / "engine" / "adamw-00000.safetensors")
     assert {name.split("/")[1].split(".")[0] for name in moments} == {"objective"}
-    head = sum(value.numel() for name, value in ended.items() if name.startswith("objective.head"))
+    head = sum(value.numel() for name, value in ended.items() if name.startswith("objective.head.network"))
     run = json.loads((checkpoint.parents[1] / "run.json").read_text())
     assert run["effective"]["parameters"] == head
 
 
 @pytest.mark.parametrize("stage", [1, 3])
-def test_lora_goes_on_exactly_and_is_a_plain_model_to_all_that_use_it(pretrained, task, stage):
+def test_lora_goes_on_exactly_and_is_a_plain_model_to_all_that_use_it(pretrained, task, stage, monkeypatch):
     lora = {"model__adapt": {"mode": "lora", "rank": 4, "matrices": ["qkv", "mlp"]}, "train__steps": 2}
     lora |= {"deepspeed__zero_optimization": {"stage": stage}}
     whole, request = task(**lora)
@@ -131,6 +132,12 @@ def test_lora_goes_on_exactly_and_is_a_plain_model_to_all_that_use_it(pretrained
     again = validate(opened.module, first, opened.recipe.seed, join(60.0))
     assert again.loss == pytest.approx(whole.json()["val_loss"], rel=1e-5)
     if stage == 1:
+        monkeypatch.setattr("hepfm.tracking.sync.sync", lambda _: None)
+        register_model(whole, opened, "mine")
+        registered = read_weights(next(whole.path.glob("models/mine-*/model.safetensors")))
+        for name, value in opened.module.named_parameters():
+            assert torch.equal(registered.pop(name), value), name
+        assert not [name for name in registered if "lora" in name]
         later = open_checkpoint(trained(*task(train__steps=0, model__weights=str(checkpoint))))
         for name, value in opened.encoder.state_dict().items():
             assert torch.equal(value, later.encoder.state_dict()[name]), name

@@ -150,7 +150,8 @@ class _Work:
         """The recipe of a training."""
         own = [f"name={json.dumps(name)}", f"data.train_events={events}", f"seed={seed}"]
         own += [f"train.steps={updates}"] if updates is not None else []
-        own += ["model.weights=null"] if arm == "scratch" else []
+        if arm == "scratch":  # all is trained, and alike fast: there is nothing to keep
+            own += ["model.weights=null", "model.adapt.mode=full", "model.adapt.layer_decay=1"]
         return task_on(self.parent, self.model.folder, self.recipe, [*self.overrides, *own])
 
     def carry_out(self, point: Point, ledger: Ledger, head: Mapping[str, Any]) -> None:

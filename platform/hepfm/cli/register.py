@@ -45,9 +45,12 @@ def register_model(run: RunDir, model: Pretrained, name: str) -> str:
     from hepfm.tracking.registry import register as put
     from hepfm.tracking.store import why, without_secrets
     from hepfm.tracking.sync import store_of, sync
-    from hepfm.training.pretrained import weights_file
+    from hepfm.training.pretrained import plain_weights, weights_file
+    from hepfm.training.weights import to_safetensors
 
-    weights = weights_file(model.folder)
+    weights: Path | bytes = weights_file(model.folder)
+    if model.recipe.model.adapt.mode == "lora":  # as one needs them who knows nothing of it
+        weights = b"".join(to_safetensors(plain_weights(model.folder)))
     tags = {
         "hepfm.run": run.name,
         "hepfm.checkpoint": model.folder.name,

@@ -28,13 +28,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,199}")
 _WEIGHTS = "hepfm.weights_sha256"
 
 
-def register(run: RunDir, name: str, files: Mapping[str, Path], card: str, tags: Mapping[str, str]) -> Path:
+def register(
+    run: RunDir, name: str, files: Mapping[str, Path | bytes], card: str, tags: Mapping[str, str]
+) -> Path:
     """Puts a model into the run's folder, and on its way to the registry.
 
     Args:
         run: The run; nobody trains it.
         name: Of the registered model; each registration is a new version of it.
-        files: Name to file: weights and what is needed to use them. Linked where the file system can.
+        files: Name to file, or to its content: weights and what is needed to use them. Files are linked where
+            the file system can.
         card: Markdown.
         tags: Of the version; ``hepfm.weights_sha256`` tells which weights it has, so none is made twice.
 
@@ -53,7 +56,10 @@ def register(run: RunDir, name: str, files: Mapping[str, Path], card: str, tags:
     folder = run.path / MODELS / f"{name}-{tags['hepfm.checkpoint']}"
     folder.mkdir(parents=True, exist_ok=True)
     for file, source in files.items():
-        _link(source, folder / file)
+        if isinstance(source, Path):
+            _link(source, folder / file)
+        else:
+            replace(folder / file, source)
     replace(folder / CARD, card.encode())
     with run.lock():
         spool = Spool(run.spool)
