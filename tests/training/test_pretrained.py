@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from hepfm.errors import CheckpointError
 from hepfm.nn.encoder import Encoder
 from hepfm.nn.transformer import Transformer, TransformerConfig
+from hepfm.objectives.task import Task
 from hepfm.readers.layout import parts_to_json
 from hepfm.training.pretrained import load_encoder, open_checkpoint
 from hepfm.training.weights import read_weights
@@ -48,7 +50,16 @@ def test_a_task_begins_with_the_encoder_of_another_run_and_says_what_it_saw(make
         trained(make_run, objective=TASK, model__weights=str(first), model__backbone__d_model=16)
 
 
-def test_a_task_is_judged_by_its_figures_and_goes_on_exactly(make_run, figures):
+def test_a_teacher_begins_with_the_weights_that_its_encoder_is_given(make_run):
+    _, first = trained(make_run, train__steps=1)
+    jepa = {"name": "jepa", "decoder_layers": 1}
+    _, second = trained(make_run, train__steps=0, objective=jepa, model__weights=str(first))
+    given, begun = open_checkpoint(first).encoder.state_dict(), read_weights(second / "model.safetensors")
+    for name, value in given.items():
+        assert torch.equal(begun[f"objective.teacher.copy.{name}"], value), name
+
+
+def test_a_task_is_judged_by_its_figures_and_goes_on_exactly(make_run, figures, monkeypatch):
     """Figures stand beside the loss, and there is no baseline; stopped half-way, it ends the same."""
     whole, _ = trained(make_run, objective=TASK)
     scores = figures(whole, "val/macro_f1")
@@ -56,7 +67,10 @@ def test_a_task_is_judged_by_its_figures_and_goes_on_exactly(make_run, figures):
     assert all(0 < value < 1 for value in scores.values())
     assert figures(whole, "val/loss_baseline") == {}
     assert whole.json()["val_loss_baseline"] is None
-    _, other = trained(make_run, objective=TASK, seed=2)
+    with monkeypatch.context() as patch:  # classes of other data have names that MLflow refuses
+        patch.setattr(Task, "figures", lambda _: {"f1/pi+": 0.25, "f1/pi*": 0.5})
+        run, other = trained(make_run, objective=TASK, seed=2)
+    assert [figures(run, f"val/f1/{name}")[6] for name in ("pi_", "pi__")] == [0.25, 0.5]
     half, request = make_run(train__warmup_steps=1, objective=TASK, train__time_limit_minutes=1e-9)
     with pytest.raises(Exception, match="time limit"):
         train(request)
@@ -69,9 +83,10 @@ def test_a_task_is_judged_by_its_figures_and_goes_on_exactly(make_run, figures):
     )
 
 
-def encoder_of(*parts, seed):
+def encoder_of(*parts, seed, **attributes):
     torch.manual_seed(seed)
     schema = image3d_schema(voxels=("voxel", "energy_mev"), grid=(24, 24, 24))
+    schema = replace(schema, attributes={**schema.attributes, **attributes})
     modalities = {part: Image3D(Image3DConfig(voxel_width=8, point_width=8), schema) for part in parts}
     backbone = Transformer(TransformerConfig(d_model=16, n_layers=1, n_heads=1), n_positions=3)
     return Encoder(modalities, backbone)
@@ -99,5 +114,11 @@ def test_parts_are_found_by_name(tmp_path, monkeypatch):
                 key = f"tokenizers.{index}.{name}"
                 assert torch.equal(found[key], weights[f"encoder.tokenizers.{at}.{name}"]), key
         assert torch.equal(found["backbone.norm.weight"], given.backbone.norm.weight)
+    weights["encoder.backbone.blocks.1.norm.weight"] = torch.ones(16)  # it had a layer more
+    with pytest.raises(CheckpointError, match=r"another one: 1 of .*blocks\.1\.norm"):
+        load_encoder(encoder, tmp_path)
+    framed = encoder_of("charge", "light", seed=1, frame={"axes": {"x": [1, 0, 0]}, "unit_mm": 10.0})
+    with pytest.raises(CheckpointError, match=r"share the axes \(none\), and those of .* light, x\."):
+        load_encoder(framed, tmp_path)
     with pytest.raises(CheckpointError, match=re.escape("no part 'wires'")):
         load_encoder(encoder_of("wires", seed=1), tmp_path)

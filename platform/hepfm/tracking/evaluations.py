@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from hepfm.errors import RecipeError
 from hepfm.metrics.bootstrap import ends
 from hepfm.tracking.files import replace
 from hepfm.tracking.lines import plain
-from hepfm.tracking.recorder import Recorder
+from hepfm.tracking.recorder import Recorder, as_metrics
 from hepfm.tracking.runs import RunDir, create_run
 from hepfm.tracking.sync import evaluations_of, store_of
 
@@ -32,7 +31,6 @@ RESULT = "evaluation.json"
 STATISTICS = "statistics.npz"
 REDRAWN = "redrawn/"
 """Before a figure's name in the statistics: its values in draws of events, the same for all models."""
-_NO_KEY = re.compile(r"[^\w./ :-]")
 
 
 def begin(run: RunDir, name: str) -> RunDir:
@@ -104,21 +102,13 @@ def record(
 
 
 def metrics(figures: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Figures as metrics: ``NAME``, ``NAME_low`` and ``NAME_high``.
-
-    Of names of classes, what MLflow allows in a metric's (not the + of pi+) is kept, the rest becomes ``_``.
-    """
-    found: dict[str, float] = {}
-    for name, figure in figures.items():
-        key = _NO_KEY.sub("_", name)
-        while key in found:
-            key += "_"
-        found |= {
-            key + end: figure[at]
-            for end, at in (("", "value"), ("_low", "low"), ("_high", "high"))
-            if at in figure
-        }
-    return found
+    """Figures as metrics: ``NAME``, ``NAME_low`` and ``NAME_high``."""
+    return {
+        key + end: figure[at]
+        for key, figure in as_metrics(figures).items()
+        for end, at in (("", "value"), ("_low", "low"), ("_high", "high"))
+        if at in figure
+    }
 
 
 def results_of(run: RunDir) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from hepfm.errors import Stopped, TrainingError
 from hepfm.tracking.description import describe
@@ -26,13 +26,30 @@ from hepfm.tracking.sync import sync
 from hepfm.tracking.system import SystemMetrics
 from hepfm.tracking.versions import versions
 
+T = TypeVar("T")
 _KEY = re.compile(r"[\w./ :-]{1,250}")  # MLflow's rule for names of metrics
+_LONGEST = 230  # with room for what is put before and behind
+_NO_KEY = re.compile(r"[^\w./ :-]")
 _INTERVAL_S = 2.0
 _LONGEST_INTERVAL_S = 60.0
 _PATIENCE_S = 10.0
 _DECIDING = {"hepfm.recipe_hash", "hepfm.data_digest", "hepfm.plugins"}
 """Tags that say what is computed: as long as they stay, a step that is made again has the same numbers."""
 _log = logging.getLogger(__name__)
+
+
+def as_metrics(figures: Mapping[str, T]) -> dict[str, T]:
+    """Figures under names that `Recorder.metrics` takes, all different.
+
+    Of names of classes, what MLflow allows in a metric's (not the + of pi+) is kept, the rest becomes ``_``.
+    """
+    found: dict[str, T] = {}
+    for name, value in figures.items():
+        key = _NO_KEY.sub("_", name)[:_LONGEST]
+        while key in found:
+            key += "_"
+        found[key] = value
+    return found
 
 
 class Recorder:

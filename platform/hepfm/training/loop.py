@@ -18,6 +18,7 @@ from hepfm.data.tensors import to_device
 from hepfm.errors import TrainingError
 from hepfm.failpoints import failpoint
 from hepfm.random import Draws
+from hepfm.tracking.recorder import as_metrics
 from hepfm.training import displays, snapshot
 from hepfm.training.memory import naming_memory
 from hepfm.training.schedule import learning_rate
@@ -214,7 +215,8 @@ def _validate(session: Session) -> None:
     figures = {"val/loss": result.loss}
     if result.baseline is not None:
         figures["val/loss_baseline"] = result.baseline
-    figures |= {f"val/{name}": value for name, value in {**result.terms, **result.figures}.items()}
+    told = as_metrics({**result.terms, **result.figures})  # names of classes are in some
+    figures |= {f"val/{name}": value for name, value in told.items()}
     session.record(figures)
     for path in files:
         assert session.recorder is not None  # rank 0 alone draws

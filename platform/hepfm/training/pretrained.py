@@ -128,22 +128,23 @@ def load_encoder(encoder: Encoder, folder: Path) -> None:
             raise CheckpointError(
                 f"The checkpoint knows no part '{part}'.", where=str(folder), fix=did_you_mean(part, theirs)
             )
-    same = theirs == list(encoder.parts)
-    axes = encoder.frame.axes if same else Frame(_made_of(folder, about)[2]).axes
+    axes = Frame(_made_of(folder, about)[2]).axes
     if axes != encoder.frame.axes:
         raise CheckpointError(
-            f"The checkpoint's parts {', '.join(theirs)} share axes, and it is used with all of them.",
-            where=f"{folder}; data.parts has {', '.join(encoder.parts)}",
-            fix="name all parts in data.parts; an event may lack any of them",
+            f"The checkpoint's parts {', '.join(theirs)} share the axes {', '.join(axes) or '(none)'}, and "
+            f"those of data.parts, {', '.join(encoder.parts)}, {', '.join(encoder.frame.axes) or '(none)'}.",
+            where=str(folder),
+            fix="name all parts in data.parts (an event may lack any of them), of data with the same axes "
+            "(attribute frame)",
         )
     given = _of_parts(plain_weights(folder), theirs, encoder.parts)
-    own = encoder.state_dict(keep_vars=True)
-    unfit = [
-        name for name, tensor in own.items() if given.get(name, tensor.new_empty(0)).shape != tensor.shape
-    ]
+    shapes, wanted = (
+        {name: tensor.shape for name, tensor in state.items()} for state in (given, encoder.state_dict())
+    )
+    unfit = [name for name in {**wanted, **shapes} if shapes.get(name) != wanted.get(name)]
     if unfit:
         raise CheckpointError(
-            f"The checkpoint's encoder is another one: {len(unfit)} of {len(own)} weights differ "
+            f"The checkpoint's encoder is another one: {len(unfit)} of {len(wanted)} weights differ "
             f"({', '.join(unfit[:3])}, ...).",
             where=str(folder),
             fix="give data.parts and model.backbone the options that it was trained with",

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from hepfm.api import Callback, Labelled
+from hepfm.api import Callback, Labelled, Taught
 from hepfm.data.few import FewEvents
 from hepfm.data.generated import GeneratorSource
 from hepfm.data.order import Cursor
@@ -52,8 +52,15 @@ def start(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) 
     folder = ranks.on_first(lambda: _starting_point(request, run, recipe, digests))
     precision = ranks.on_first(lambda: _precision(recipe, folder, ranks))
     module = build(recipe, train.modalities, precision)
+    if recipe.data.augment and module.encoder.frame.axes:
+        _log.warning(
+            "parts share axes, and each is augmented by itself: set data.augment=false, or switch off what "
+            "turns or moves them"
+        )
     if folder is None and recipe.model.weights is not None:
         load_encoder(module.encoder, Path(recipe.model.weights))
+        if isinstance(module.objective, Taught):
+            module.objective.begin(module.encoder)
     adapt(module, recipe)
     engine = Engine(module, recipe, ranks)
     limit = recipe.train.time_limit_minutes
