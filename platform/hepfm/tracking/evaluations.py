@@ -107,13 +107,14 @@ def tell(
     metrics: Mapping[int, Mapping[str, float]],
     files: Sequence[str],
 ) -> str:
-    """Sends an evaluation that keeps its results itself to MLflow, as a new run below the run.
+    """Sends an evaluation with a folder of its own, whose next one takes its place, to MLflow.
 
-    The folder's record of an earlier one of this name gives way; what MLflow had of it stays there.
+    Each is a new run below the run, with a record of its own (`begin`) that keeps copies of the files: what
+    is sent later is what was recorded.
 
     Args:
         run: What was evaluated.
-        folder: Of the evaluation, in the run's.
+        folder: Of the evaluation, which names the record.
         about: ``model.json`` of its checkpoint.
         params: Headline parameters.
         tags: Of MLflow's run.
@@ -124,16 +125,10 @@ def tell(
     Returns:
         See `record`.
     """
-    made = begin(run, folder.name)
-    evaluation = RunDir(folder)
-    (folder / "run.json").unlink(missing_ok=True)
-    evaluation.metrics_path.unlink(missing_ok=True)
-    shutil.rmtree(evaluation.spool, ignore_errors=True)
-    for path in sorted(
-        made.path.iterdir(), key=lambda path: path.name == "run.json"
-    ):  # without it, no record
-        path.replace(folder / path.name)
-    made.path.rmdir()
+    evaluation = begin(run, folder.name)
+    there = [name for name in files if (folder / name).is_file()]
+    for name in there:
+        shutil.copyfile(folder / name, evaluation.path / name)
     evaluation.update(
         pretrain=about["pretrain"], data_digest=dataset["digest"], plugins=about["plugins"], status="running"
     )
@@ -145,7 +140,7 @@ def tell(
         tags=tags,
         dataset=dataset,
         values=metrics,
-        files=[folder / name for name in files if (folder / name).is_file()],
+        files=[evaluation.path / name for name in there],
     )
 
 
