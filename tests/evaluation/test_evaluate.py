@@ -436,6 +436,8 @@ def test_a_curve_holds_back_no_arm_and_is_a_child_run(hepfm, runs, folder):
     sets = [word for one in sets for word in ("--set", one)]
     told = hepfm(*command, *sets, "--val", "test.h5", "--test", "test.h5", "--name", "x", fails=DataError)
     assert "test events are validation events too" in told
+    told = hepfm("fewshot", run.path, "--task", "semantic", "--events", 1, *sets, fails=DataError)
+    assert "cannot be shared" in told, "before anything is trained"
     result = json.loads(hepfm(*command, *sets, "--test", "test.h5").splitlines()[-1])
     assert list(result["curves"]) == ["pretrained-1", "scratch-1"]
     for point, mode in (("pretrained-1-n2-s1", "frozen"), ("scratch-1-n2-s1", "full")):

@@ -226,10 +226,12 @@ def _refuse_too_many(opened: Opened, counts: Sequence[int], *, fewest: int) -> N
         raise DataError(
             f"There are {len(opened.train)} labelled events to train on, and {max(counts)} were asked for."
             if max(counts) > len(opened.train)
-            else f"With {min(counts)} events nothing can be fitted"
-            + (", and chosen on others." if fewest > 1 else "."),
+            else "Nothing is learned from 0 events."
+            if min(counts) == 0
+            else "One labelled event cannot be shared between a probe's fitting and choosing.",
             where=opened.told["train"],
-            fix="ask for others with --events, or name more with --train",
+            fix="ask for others with --events, or name more with --train"
+            + (", or some to choose on with --val" if fewest > 1 else ""),
         )
 
 

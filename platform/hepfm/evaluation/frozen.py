@@ -47,13 +47,11 @@ class Frozen:
 
     Attributes:
         encoder: In evaluation.
-        precision: Of matrix products, as the model was trained.
         task: Has the head, made for the labels of the data.
         layers: That are read side by side.
     """
 
     encoder: Encoder
-    precision: str
     task: Task
     layers: tuple[int, ...]
 
@@ -87,15 +85,14 @@ class Frozen:
         """
         need, part = self.head.needs[0], self.head.part
         units = units_as_they_are(batch, self.task.modalities, self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            made = self.encoder.features(units, needs=(need,), part=part, layers=self.layers)
+        made = self.encoder.features(units, needs=(need,), part=part, layers=self.layers)
         if need == "pooled":
             rows = Ragged(made.pooled, torch.arange(len(batch) + 1))
         else:
             tokens = made.points if need == "points" else made.tokens
             assert tokens is not None
             rows = Ragged(tokens.x, tokens.offsets)
-        rows = Ragged(rows.values.float().cpu(), rows.offsets.cpu())
+        rows = Ragged(rows.values.cpu(), rows.offsets.cpu())
         if not bool(torch.isfinite(rows.values).all()):
             row = int((~torch.isfinite(rows.values)).any(1).nonzero()[0])
             event = int(torch.searchsorted(rows.offsets, row, right=True)) - 1
@@ -143,7 +140,7 @@ def freeze(
             f"The task '{head['name']}' cannot be probed: its answer is not one for each row.",
             fix="hepfm finetune learns it; hepfm plugin list shows the heads",
         )
-    return Frozen(encoder=encoder, precision=model.about["precision"], task=task, layers=chosen)
+    return Frozen(encoder=encoder, task=task, layers=chosen)
 
 
 def task_on(

@@ -183,8 +183,7 @@ def _classes_of_tokens(frozen: Frozen, batch: Batch) -> tuple[torch.Tensor, Arra
             fix="name a task of points in cells, such as semantic on a 3D image",
         )
     units = units_as_they_are(batch, frozen.task.modalities, frozen.device)
-    with torch.autocast(frozen.device.type, torch.bfloat16, enabled=frozen.precision == "bf16"):
-        encoded = encoder(units, layers=frozen.layers)
+    encoded = encoder(units, layers=frozen.layers)
     tokens = only_part(encoded, encoder.parts.index(part)) if len(encoder.parts) > 1 else encoded
     in_token = tokenizer.unit(encoded.points[part])[:, None]
     unit = tokenizer.rows(units[part], in_token).values[:, 0].cpu()
