@@ -193,6 +193,9 @@ def test_a_store_goes_on_with_the_same_bits_and_an_event_alone_has_the_same_pred
         plan(made, trained_more, made.open()[1], tmp_path / "out", shard_events=4)
     with pytest.raises(DataError, match="another prediction: other shard_events"):
         plan(made, *made.open(), tmp_path / "out", shard_events=2)
+    opened, otherwise = made.open(), made.model_copy(update={"options": {"x": 1}})
+    with pytest.raises(DataError, match="another prediction: other options"):
+        plan(otherwise, *opened, tmp_path / "out", shard_events=4)
     with pytest.raises(DataError, match="another prediction: other carry"):
         plan(made.model_copy(update={"carry": "inputs"}), *made.open(), tmp_path / "out", shard_events=4)
 
@@ -392,6 +395,70 @@ def test_a_run_is_compared_with_itself_by_paired_draws(hepfm, runs):
     lines = [line for line in done.splitlines() if line.startswith("macro_f1, minus A ")]
     assert lines
     assert all(line.split("A ")[1].split() == ["+0.0000", "+0.0000", "to", "+0.0000"] for line in lines)
+
+
+def children(folder, records):
+    """MLflow's runs of records."""
+    client = connect(f"sqlite:///{folder}/mlflow.db")
+    return [client.get_run(json.loads((path / "run.json").read_text())["run_id"]) for path in records]
+
+
+def test_a_probe_is_a_child_run_and_one_in_its_place_another(hepfm, runs, folder):
+    run = runs["pre"]
+    command = ("probe", run.path, "--task", "semantic", "--set", "width=0", "--train", "train.h5", "--test",
+               "test.h5", "--untrained", "--json")  # fmt: skip
+    results = [json.loads(hepfm(*command, "--seeds", seed)) for seed in (1, 2)]
+    home = run.evaluations / "probe-semantic-linear"
+    made = children(folder, run.evaluations.glob("probe-semantic-linear-*"))
+    assert json.loads((home / "figures.json").read_text()) == results[1]
+    assert len(made) == 2, "a folder's name is also that of other runs' probes"
+    for child in made:
+        result = results[child.data.params["seeds"] == "[2]"]
+        assert child.data.tags["mlflow.parentRunId"] == run.json()["run_id"]
+        assert child.data.tags["pretrain.saw_truth"] == "false"
+        for arm, figures in (("", result["figures"]["pretrained"]), ("gain/", result["gain"])):
+            assert child.data.metrics[f"{arm}macro_f1"] == pytest.approx(figures["macro_f1"]["value"])
+            assert child.data.metrics[f"{arm}macro_f1_low"] == pytest.approx(figures["macro_f1"]["low"])
+    files = {path.name for path in (folder / "mlartifacts" / made[0].info.run_id / "artifacts").iterdir()}
+    assert files >= {"figures.json", "statistics.npz"}
+    for option in ("--rows", 100), ("--kind", "svm"):
+        told = hepfm(*command, "--protocol", "bnl-mlp", *option, fails=RecipeError)
+        assert option[0] in told, "an option is not ignored in silence"
+
+
+def test_a_curve_holds_back_no_arm_and_is_a_child_run(hepfm, runs, folder):
+    """With an encoder frozen for the pretrained arm, that from scratch learns all; the curve is in MLflow."""
+    run = runs["pre"]
+    command = ("fewshot", run.path, "--task", "semantic", "--events", 2, "--seeds", 1, "--updates", 1,
+               "--no-probe", "--train", "train.h5", "--in-process", "--out", folder, "--json")  # fmt: skip
+    sets = ("model.adapt.mode=frozen", "train.warmup_steps=1", "train.precision=fp32", "tracking.displays=0",
+            f'tracking.uri="sqlite:///{folder}/mlflow.db"', "objective.head.width=8")  # fmt: skip
+    sets = [word for one in sets for word in ("--set", one)]
+    told = hepfm(*command, *sets, "--val", "test.h5", "--test", "test.h5", "--name", "x", fails=DataError)
+    assert "test events are validation events too" in told
+    told = hepfm("fewshot", run.path, "--task", "semantic", "--events", 1, *sets, fails=DataError)
+    assert "cannot be shared" in told, "before anything is trained"
+    result = json.loads(hepfm(*command, *sets, "--test", "test.h5").splitlines()[-1])
+    assert list(result["curves"]) == ["pretrained-1", "scratch-1"]
+    for point, mode in (("pretrained-1-n2-s1", "frozen"), ("scratch-1-n2-s1", "full")):
+        trained = open_checkpoint(Path(json.loads(
+            (run.evaluations / "fewshot-semantic" / "points" / f"{point}.json").read_text())["checkpoint"]))  # fmt: skip
+        assert trained.recipe.model.adapt.mode == mode
+    (child,) = children(folder, run.evaluations.glob("fewshot-semantic-*"))
+    gain = result["gain"]["1"][0]["figures"]["macro_f1"]["value"]
+    assert child.data.metrics["gain-1/macro_f1"] == pytest.approx(gain)
+    assert child.data.tags["mlflow.parentRunId"] == run.json()["run_id"]
+    files = {path.name for path in (folder / "mlartifacts" / child.info.run_id / "artifacts").iterdir()}
+    assert files >= {"figures.json", "curve.png", "curve.html"}
+
+
+def test_a_single_event_has_no_interval_and_part_of_the_validation_is_doubted(hepfm, runs, tmp_path):
+    one = store(tmp_path / "one.h5", events([400]))
+    result = json.loads(hepfm("evaluate", runs["task"].path, "--data", one, "--json"))
+    assert set(result["figures"]["accuracy"]) == {"value"}
+    some = store(tmp_path / "some.h5", events([51, 401, 402]))
+    result = json.loads(hepfm("evaluate", runs["task"].path, "--data", some, "--json"))
+    assert [each for each in result["doubts"] if "some are the run's validation events" in each]
 
 
 def test_names_that_cannot_be_used_are_refused(hepfm, runs):

@@ -210,3 +210,6 @@ def test_without_the_packages_of_onnx_they_are_named(model, events, tmp_path, mo
     (tmp_path / "out").mkdir()
     with pytest.raises(RecipeError, match="there already"):
         export(model(), events, "safetensors", tmp_path / "out")
+    (tmp_path / "file").touch()
+    with pytest.raises(RecipeError, match="cannot be made: Not a directory"):
+        export(model(), events, "safetensors", tmp_path / "file" / "out")

@@ -113,6 +113,8 @@ def test_a_probe_tells_what_was_learned_from_what_was_not(model, opened):
     assert made.layers == (2,) == read_out(2)
     assert (read_out(1), read_out(5), read_out(12)) == ((1,), (2, 4, 5), (2, 7, 12))
     assert not np.array_equal(made.splits[0].train.ids(), made.splits[1].train.ids())
+    judged = [opened.of(6, seed=seed, test_events=4).test.ids() for seed in (1, 2)]
+    np.testing.assert_array_equal(*judged)  # the intervals are of seeds on the same events
     one, other = initial(model), model.encoder
     assert one is not other
     for name, tensor in one.state_dict().items():

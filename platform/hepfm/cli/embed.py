@@ -8,10 +8,9 @@ from typing import Annotated, Literal
 import typer
 
 from hepfm.cli.data.options import ReaderName, ReaderOptions, reader_options
-from hepfm.cli.opened import Device, Events, Run, Step, device_of, open_run, paths_of
+from hepfm.cli.opened import Device, Events, Run, Step, device_of, numbers, open_run, paths_of
 from hepfm.cli.predict import AsJson, Carry, Compression, Runs, ShardEvents, Target, fill
 from hepfm.cli.shards import Address, Workers
-from hepfm.errors import RecipeError
 
 
 def embed(
@@ -50,26 +49,17 @@ def embed(
     from hepfm.evaluation.writing import Making
 
     found, model = open_run(run, runs, step, "cpu")
-    numbers = _numbers(layers)
+    chosen = tuple(numbers(layers, "--layers")) if layers else ()
     making = Making(
         checkpoint=str(found.checkpoints / model.folder.name),
         data=paths_of(data),
         reader=reader,
         options=reader_options(option),
         read=read,
-        part=check_read(model, read, part, numbers),
-        layers=numbers,
+        part=check_read(model, read, part, chosen),
+        layers=chosen,
         carry=carry,
         compression=compression,
         device=device_of(device),
     )
     fill(making, out, workers=workers, address=address, shard_events=shard_events, as_json=as_json)
-
-
-def _numbers(text: str | None) -> tuple[int, ...]:
-    try:
-        return tuple(int(word) for word in text.split(",")) if text else ()
-    except ValueError:
-        raise RecipeError(
-            f"'{text}' are no layers", where="--layers", fix="for example --layers 2,4"
-        ) from None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hepfm.cli.launch import Json
+from hepfm.cli.opened import Run, Step, open_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def export(
-    run: Annotated[str, typer.Argument(help="The run's folder, its id, or the beginning of it.")],
+    run: Run,
     *,
     to: Annotated[
         Literal["safetensors", "torch-export", "onnx"],
@@ -32,9 +33,7 @@ def export(
         typer.Option(metavar="PATH", help="Events to compare with; by default those of the run."),
     ] = None,
     events: Annotated[int, typer.Option(min=2, help="How many of them.")] = 8,
-    step: Annotated[
-        int | None, typer.Option(min=1, help="Step of the run's checkpoint; by default the newest.")
-    ] = None,
+    step: Step = None,
     runs: Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder of runs.")] = Path("runs"),
     as_json: Json = False,
 ) -> None:
@@ -46,21 +45,17 @@ def export(
     from hepfm.errors import DataError
     from hepfm.evaluation.events import batches, open_events
     from hepfm.evaluation.export import export as write
-    from hepfm.tracking.runs import find_run
-    from hepfm.training.checkpoint import choose
-    from hepfm.training.pretrained import open_checkpoint
 
-    found = find_run(run, runs.resolve())
-    model = open_checkpoint(choose(found.checkpoints, step))
+    found, model = open_run(run, runs, step, "cpu")
     given = model.recipe.data
     source = open_events(model, data or given.val or given.train, seen=True)
     if len(source) < 2:
         raise DataError("There are fewer than two events to compare with.", fix="name others with --data")
     n = min(events, len(source))
     chosen = [range(n), range(1), range(n // 2, n)] if n > 2 else [range(2)]
-    compared = write(
-        model, [next(batches(source, indices=list(each), labels=False)) for each in chosen], to, out
-    )
+    # A graph compares all pairs of a batch's tokens, so of large events fewer go into one.
+    taken = [next(batches(source, indices=list(each), labels=False)) for each in chosen]
+    compared = write(model, taken, to, out)
     if as_json:
         content = {
             "out": str(out.resolve()),
@@ -70,7 +65,7 @@ def export(
         typer.echo(json.dumps(content, indent=2))
         return
     typer.echo(f"{out}: the model of {found.name} after {model.about['step']} steps, as {to}")
-    _show(compared, n)
+    _show(compared, max(map(len, taken)))
 
 
 def _show(compared: Sequence[Compared], events: int) -> None:

@@ -24,19 +24,19 @@ from hepfm.cli.launch import (
     new_run,
     warn,
 )
+from hepfm.cli.opened import Run, Step, device_of, numbers, open_run
 from hepfm.cli.probe import (
     AllowTruth,
-    Run,
     Task,
     Test,
     Train,
     Val,
     about_model,
-    device,
+    about_params,
     figure_table,
     folder_name,
-    numbers,
 )
+from hepfm.cli.shards import warn as warn_of
 from hepfm.errors import HepfmError, RecipeError
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ def fewshot(
     probes: Annotated[
         bool, typer.Option("--probe/--no-probe", help="Whether a linear probe is shown.")
     ] = True,
-    figure: Annotated[str, typer.Option(help="The figure that is drawn.")] = "macro_f1",
+    figure: Annotated[
+        str | None, typer.Option(help="The figure that is drawn; by default macro_f1, or the task's first.")
+    ] = None,
     train: Train = None,
     val: Val = None,
     test: Test = None,
@@ -73,9 +75,7 @@ def fewshot(
     workers: Workers = None,
     in_process: InProcess = False,
     address: Address = None,
-    step: Annotated[
-        int | None, typer.Option(min=1, help="Step of the run's checkpoint; by default the newest.")
-    ] = None,
+    step: Step = None,
     allow_truth: AllowTruth = False,
     name: Annotated[str | None, typer.Option(help="Name of the evaluation, by default fewshot-TASK.")] = None,
     out: Out = Path("runs"),
@@ -90,17 +90,15 @@ def fewshot(
     from hepfm.evaluation.probe import refuse_told
     from hepfm.evaluation.splits import open_splits
     from hepfm.locks import held
-    from hepfm.tracking.runs import find_run
-    from hepfm.training.checkpoint import choose
     from hepfm.training.in_process import under_torchrun
-    from hepfm.training.pretrained import open_checkpoint
 
     if under_torchrun():
         raise RecipeError("A few-shot curve starts its trainings itself.", fix="run it without torchrun")
-    parent = find_run(run, out.resolve())
-    model = open_checkpoint(choose(parent.checkpoints, step), device=device())
+    parent, model = open_run(run, out, step, None)
     saw = refuse_told(model, allow=allow_truth)
     opened = open_splits(model, train=train, val=val, test=test)
+    for doubt in opened.doubts:
+        warn_of(doubt)
     flags = cluster_overrides(workers=workers, in_process=in_process, address=address)
     work = _Work(
         parent=parent,
@@ -119,10 +117,11 @@ def fewshot(
             f"The recipe '{work.recipe}' learns the task '{head['name']}', not '{task}'.", where="--recipe"
         )
     counts = numbers(events, "--events")
-    _refuse_too_many(opened, counts)
+    _refuse_too_many(opened, counts, fewest=2 if probes and val is None else 1)
+    opened.refuse_shared()
     steps = numbers(updates, "--updates") if updates else [first.recipe.train.steps]
     asked = points(sorted(counts), numbers(seeds, "--seeds"), steps, probes=probes)
-    folder = parent.path / "evaluations" / folder_name(name or f"fewshot-{task}")
+    folder = parent.evaluations / folder_name(name or f"fewshot-{task}")
     ledger = Ledger(folder, _settings(model, first, opened))
     with held(folder / "lock", _taken):
         for at, point in enumerate(asked, 1):
@@ -130,7 +129,7 @@ def fewshot(
                 typer.echo(f"{at}/{len(asked)}  {point.name}", err=True)
                 work.carry_out(point, ledger, head)
         result = {"kind": "fewshot", "name": folder.name, "run": parent.name, "task": head}
-        result |= {**about_model(model), "saw": saw, "data": opened.told}
+        result |= {**about_model(model), "saw": saw, "data": opened.told, "doubts": opened.doubts}
         _report(result, ledger, asked, work, figure, as_json=as_json)
 
 
@@ -150,7 +149,7 @@ class _Work:
         """The recipe of a training."""
         own = [f"name={json.dumps(name)}", f"data.train_events={events}", f"seed={seed}"]
         own += [f"train.steps={updates}"] if updates is not None else []
-        if arm == "scratch":  # all is trained, and alike fast: there is nothing to keep
+        if arm == "scratch":  # how pretrained weights are spared would only hold back drawn ones
             own += ["model.weights=null", "model.adapt.mode=full", "model.adapt.layer_decay=1"]
         return task_on(self.parent, self.model.folder, self.recipe, [*self.overrides, *own])
 
@@ -159,17 +158,17 @@ class _Work:
         if point.arm == "probe":
             self._probe(point, ledger, head)
             return
+        from hepfm.evaluation.evaluate import statistics_of
         from hepfm.evaluation.events import open_events
-        from hepfm.evaluation.fewshot import tested
         from hepfm.training.checkpoint import choose
         from hepfm.training.pretrained import open_checkpoint
 
         run = self._train(point, ledger)
-        trained = open_checkpoint(choose(run.checkpoints), device=device())
+        trained = open_checkpoint(choose(run.checkpoints), device=device_of(None))
         named = self.test if self.test is not None else self.model.recipe.data.val
         assert named is not None  # it was opened before
-        source = open_events(trained, named)
-        ledger.finish(point, tested(trained, source), checkpoint=str(trained.folder))
+        source = open_events(trained, named, say=lambda _: None)  # what is doubted was said at the beginning
+        ledger.finish(point, statistics_of(trained, source), checkpoint=str(trained.folder))
 
     def _probe(self, point: Point, ledger: Ledger, head: Mapping[str, Any]) -> None:
         from hepfm.evaluation.frozen import freeze
@@ -213,7 +212,7 @@ def _data(model: Pretrained, train: list[str] | None, val: list[str] | None) -> 
     return [f"data.{key}={json.dumps(value)}" for key, value in named.items()]
 
 
-def _refuse_too_many(opened: Opened, counts: Sequence[int]) -> None:
+def _refuse_too_many(opened: Opened, counts: Sequence[int], *, fewest: int) -> None:
     from hepfm.data.generated import GeneratorSource
     from hepfm.errors import DataError
 
@@ -223,13 +222,16 @@ def _refuse_too_many(opened: Opened, counts: Sequence[int]) -> None:
             where="data.train",
             fix="write labelled events with hepfm simulate, and name them with --train",
         )
-    if 0 in counts or max(counts) > len(opened.train):
+    if min(counts) < fewest or max(counts) > len(opened.train):
         raise DataError(
             f"There are {len(opened.train)} labelled events to train on, and {max(counts)} were asked for."
             if max(counts) > len(opened.train)
-            else "Nothing is learned from 0 events.",
+            else "Nothing is learned from 0 events."
+            if min(counts) == 0
+            else "One labelled event cannot be shared between a probe's fitting and choosing.",
             where=opened.told["train"],
-            fix="ask for others with --events, or name more with --train",
+            fix="ask for others with --events, or name more with --train"
+            + (", or some to choose on with --val" if fewest > 1 else ""),
         )
 
 
@@ -256,7 +258,7 @@ def _report(
     ledger: Ledger,
     asked: Sequence[Point],
     work: _Work,
-    figure: str,
+    figure: str | None,
     *,
     as_json: bool,
 ) -> None:
@@ -266,14 +268,15 @@ def _report(
     from hepfm.display.png import write_png
     from hepfm.errors import did_you_mean
     from hepfm.evaluation.fewshot import curve_title, curves, panel
-    from hepfm.evaluation.frozen import freeze
+    from hepfm.evaluation.frozen import task_on
     from hepfm.evaluation.results import write
 
-    head = freeze(work.model, result["task"], work.opened.train.modalities).head
+    head = task_on(work.model.encoder, result["task"], work.opened.train.modalities).head
     result |= curves(ledger, asked, head.figures)
     result["runs"] = {point.name: ledger.told(point).get("run") for point in asked}
     path = write(ledger.folder, result, {})
     known = {name for of_curve in result["curves"].values() for each in of_curve for name in each["figures"]}
+    figure = figure or ("macro_f1" if "macro_f1" in known else min(known))
     if figure not in known:
         raise RecipeError(
             f"The task has no figure '{figure}'.", where="--figure", fix=did_you_mean(figure, known)
@@ -282,6 +285,8 @@ def _report(
     drawn = panel(result, figure, title=f"{title}, bands of {result['level']:.0%}")
     write_png([drawn], ledger.folder / "curve.png")
     write_html([drawn], ledger.folder / "curve.html", title=title)
+    if message := _tell(result, ledger.folder, work):
+        warn_of(message)
     if as_json:
         typer.echo(json.dumps(json.loads(path.read_text(encoding="utf-8"))))
         return
@@ -296,6 +301,33 @@ def _report(
         typer.echo(f"Marked: the run was shown {result['saw']} in training.")
     console.print(figure_table(columns))
     typer.echo(f"Bands of {result['level']:.0%}, events and seeds drawn again. Written: {ledger.folder}")
+
+
+def _tell(result: Mapping[str, Any], folder: Path, work: _Work) -> str:
+    """Sends the curves to MLflow: of each figure a metric, whose step is the number of labelled events."""
+    from hepfm.tracking.evaluations import metrics, tell
+
+    at: dict[int, dict[str, float]] = {}
+    named = {**result["curves"], **{f"gain-{updates}": each for updates, each in result["gain"].items()}}
+    for name, curve in named.items():
+        for point in curve:
+            figures = {f"{name}/{key}": figure for key, figure in point["figures"].items()}
+            at.setdefault(point["events"], {}).update(metrics(figures))
+    return tell(
+        work.parent,
+        folder,
+        about=work.model.about,
+        params={
+            **about_params(result),
+            "recipe": work.recipe,
+            "level": result["level"],
+            "saw": result["saw"],
+        },
+        tags={"hepfm.kind": "fewshot", "hepfm.task": result["task"]["name"]},
+        dataset={"digest": work.opened.test.digest, "source": work.opened.told["test"]},
+        metrics=dict(sorted(at.items())),
+        files=["figures.json", "settings.json", "curve.png", "curve.html"],
+    )
 
 
 def _of(curve: Sequence[Mapping[str, Any]], figure: str) -> dict[str, Any]:

@@ -56,6 +56,16 @@ def device_of(asked: str | None) -> str:
     return asked
 
 
+def numbers(text: str, option: str) -> list[int]:
+    """Different numbers from 0, with commas between them. `RecipeError` for anything else."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts) or len(set(map(int, parts))) < len(parts):
+        raise RecipeError(
+            f"{option} {text} is no list of different numbers.", where=option, fix="write it as 1,2,3"
+        )
+    return [int(part) for part in parts]
+
+
 def paths_of(data: list[str]) -> list[str]:
     """The files or stores that a command line names, as other processes find them."""
     from hepfm.readers.sniff import resolve_paths

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hepfm.cli.launch import Json, Out
+from hepfm.cli.opened import Run, Step, numbers, open_run
+from hepfm.cli.shards import warn
 
 if TYPE_CHECKING:
     from hepfm.evaluation.probe import Protocol
     from hepfm.evaluation.splits import Splits
     from hepfm.training.pretrained import Pretrained
 
-Run = Annotated[str, typer.Argument(help="The pretrained run's folder, its id, or the beginning of it.")]
 Task = Annotated[str, typer.Option(help="The head whose targets are read (hepfm plugin list).")]
 Train = Annotated[
     list[str] | None,
@@ -43,7 +44,7 @@ def probe(
     run: Run,
     task: Task,
     *,
-    kind: Annotated[str, typer.Option(help="linear, knn, mlp or svm.")] = "linear",
+    kind: Annotated[str | None, typer.Option(help="linear, knn, mlp or svm; by default linear.")] = None,
     protocol: Annotated[
         str | None, typer.Option(help="Somebody else's way: polar-mae-svm, bnl-svm or bnl-mlp.")
     ] = None,
@@ -64,9 +65,7 @@ def probe(
     rows: Annotated[
         int | None, typer.Option(min=10, help="Most rows to fit to; by default the kind's own bound.")
     ] = None,
-    step: Annotated[
-        int | None, typer.Option(min=1, help="Step of the run's checkpoint; by default the newest.")
-    ] = None,
+    step: Step = None,
     allow_truth: AllowTruth = False,
     name: Annotated[
         str | None, typer.Option(help="Name of the evaluation, which replaces one of it.")
@@ -83,18 +82,18 @@ def probe(
     from hepfm.evaluation.probe import refuse_told
     from hepfm.evaluation.results import difference, summary, write
     from hepfm.evaluation.splits import open_splits
-    from hepfm.tracking.runs import find_run
-    from hepfm.training.checkpoint import choose
-    from hepfm.training.pretrained import open_checkpoint
+    from hepfm.tracking.evaluations import metrics, tell
 
     way = _way(kind, protocol, rows)
     which, read = numbers(seeds, "--seeds"), numbers(layers, "--layers") if layers else ()
     head = head_of(task, overrides)
-    parent = find_run(run, out.resolve())
-    name = folder_name(name or f"probe-{task}-{protocol or kind}")
-    model = open_checkpoint(choose(parent.checkpoints, step), device=device())
+    asked = protocol or kind or "linear"
+    name = folder_name(name or f"probe-{task}-{asked}")
+    parent, model = open_run(run, out, step, None)
     saw = refuse_told(model, allow=allow_truth)
     opened = open_splits(model, train=train, val=val, test=test)
+    for doubt in opened.doubts:
+        warn(doubt)
     made = run_probe(
         model, head, opened, way, events=events, layers=read, seeds=which, untrained=untrained, say=_say
     )
@@ -103,9 +102,10 @@ def probe(
         "name": name,
         "run": parent.name,
         "task": head,
-        "probe": protocol or kind,
+        "probe": asked,
         **about_model(model),
         "saw": saw,
+        "doubts": opened.doubts,
         "seeds": which,
         "layers": made.layers,
         "data": [_data(splits) for splits in made.splits],
@@ -114,11 +114,28 @@ def probe(
     }
     if untrained:
         result["gain"] = difference(made.statistics["pretrained"], made.statistics["untrained"], made.figures)
-    path = write(parent.path / "evaluations" / name, result, made.statistics)
+    path = write(parent.evaluations / name, result, made.statistics)
+    told = {key: result[key] for key in ("probe", "seeds", "layers", "saw")}
+    figures = metrics(result["figures"]["pretrained"])
+    for arm in ("untrained", "gain"):
+        of = result["figures"].get(arm) if arm == "untrained" else result.get(arm)
+        figures |= metrics({f"{arm}/{key}": figure for key, figure in (of or {}).items()})
+    message = tell(
+        parent,
+        path.parent,
+        about=model.about,
+        params={**about_params(result), **told, "events": result["data"][0]["train"]["events"]},
+        tags={"hepfm.kind": "probe", "hepfm.task": task},
+        dataset={"digest": opened.test.digest, "source": opened.told["test"]},
+        metrics={result["step"]: figures},
+        files=["figures.json", "statistics.npz"],
+    )
     if as_json:
         typer.echo(json.dumps(json.loads(path.read_text(encoding="utf-8"))))
     else:
         _show(result, path)
+    if message:
+        warn(message)
 
 
 def _way(kind: Any, protocol: str | None, rows: int | None) -> Protocol:
@@ -127,6 +144,13 @@ def _way(kind: Any, protocol: str | None, rows: int | None) -> Protocol:
     from hepfm.evaluation.probe import plain
     from hepfm.evaluation.protocols import PROTOCOLS
 
+    if protocol is not None and (kind is not None or rows is not None):
+        raise RecipeError(
+            "A protocol says itself what is fitted, and to how many rows.",
+            where="--kind" if kind is not None else "--rows",
+            fix="leave it out, or leave --protocol out",
+        )
+    kind = kind or "linear"
     if kind not in MOST_ROWS:
         raise RecipeError(f"There is no probe '{kind}'.", where="--kind", fix=did_you_mean(kind, MOST_ROWS))
     if protocol is None:
@@ -136,25 +160,6 @@ def _way(kind: Any, protocol: str | None, rows: int | None) -> Protocol:
             f"There is no protocol '{protocol}'.", where="--protocol", fix=did_you_mean(protocol, PROTOCOLS)
         )
     return PROTOCOLS[protocol]
-
-
-def device() -> str:
-    """Where models compute: on a GPU where there is one."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def numbers(text: str, option: str) -> list[int]:
-    """Different numbers from 0, with commas between them. `RecipeError` for anything else."""
-    from hepfm.errors import RecipeError
-
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts) or len(set(map(int, parts))) < len(parts):
-        raise RecipeError(
-            f"{option} {text} is no list of different numbers.", where=option, fix="write it as 1,2,3"
-        )
-    return [int(part) for part in parts]
 
 
 def head_of(task: str, overrides: list[str] | None) -> dict[str, Any]:
@@ -187,6 +192,11 @@ def about_model(model: Pretrained) -> dict[str, Any]:
         "weights_sha256": model.manifest.get("weights_sha256"),
         "hepfm": __version__,
     }
+
+
+def about_params(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What MLflow is told of whatever evaluation of a model."""
+    return {key: result[key] for key in ("task", "checkpoint", "weights_sha256")}
 
 
 def _say(text: str) -> None:

@@ -73,9 +73,9 @@ def _what(model: Pretrained, run: str) -> Iterator[str]:
 
 def _data(model: Pretrained) -> Iterator[str]:
     own, *before = trained_on(model.about)
-    yield f"- trained on {_named(own['data']['train'])}, digest {own['digest']}"
+    yield f"- trained on {_named(own['data'])}, digest {own['digest']}"
     for each in before:
-        named = _named(each["data"]["train"])
+        named = _named(each["data"])
         yield f"- weights from a model that was trained on {named}, digest {each['digest']}"
     for part, schema in model.parts.items():
         said = {key: value for key, value in schema.attributes.items() if not isinstance(value, Mapping)}
@@ -90,10 +90,12 @@ def _data(model: Pretrained) -> Iterator[str]:
             yield f"  ({', '.join(f'{key} {value}' for key, value in said.items())})"
 
 
-def _named(data: Any) -> str:
-    if isinstance(data, Mapping):
-        return f"{data['events']} events of the generator {data['generator']}, seed {data['seed']}"
-    return data if isinstance(data, str) else ", ".join(data)
+def _named(data: Mapping[str, Any]) -> str:
+    train = data["train"]
+    if isinstance(train, Mapping):
+        return f"{train['events']} events of the generator {train['generator']}, seed {train['seed']}"
+    few, named = data.get("train_events"), train if isinstance(train, str) else ", ".join(train)
+    return named if few is None else f"{few} events of {named}"
 
 
 def _figures(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -131,9 +131,7 @@ def check_unseen(model: Pretrained, source: Source, *, where: str) -> list[str]:
     Raises:
         DataError: It was trained on some of them.
     """
-    doubts = []
-    if source.digest == model.about["data_digests"].get("val"):
-        doubts.append("these are the run's validation events: settings chosen by them are flattered")
+    doubts = _of_validation(model, source)
     for each in trained_on(model.about):
         data = Data.model_validate(each["data"])
         refused = DataError(
@@ -163,6 +161,24 @@ def check_unseen(model: Pretrained, source: Source, *, where: str) -> list[str]:
                 fix=refused.fix,
             ) from error
     return doubts
+
+
+def _of_validation(model: Pretrained, source: Source) -> list[str]:
+    """A sentence where a run was validated on some of the events."""
+    data = Data.model_validate(model.about["recipe"]["data"])
+    if source.digest == model.about["data_digests"].get("val"):
+        return ["these are the run's validation events: settings chosen by them are flattered"]
+    if data.val is None:
+        return []
+    try:
+        val = open_source(data.val, parts=data.parts, reader=data.reader_name, options=data.reader_options)
+    except HepfmError:  # they are not here: known by their digest alone
+        return []
+    try:
+        check_apart(val, source)
+    except DataError:
+        return ["some are the run's validation events: settings chosen by them are flattered"]
+    return []
 
 
 def _as_drawn(source: Source, data: Data, seed: int) -> Source:

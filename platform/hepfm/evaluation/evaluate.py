@@ -27,7 +27,7 @@ class Evaluated:
 
     Attributes:
         figures: Figure to its value.
-        intervals: Figure to the ends of its interval.
+        intervals: Figure to the ends of its interval; none where a single event counts.
         redrawn: Figure to its values ``(R,)`` in the draws, for paired comparisons with other models.
         statistics: Name to ``(B, ...)``, of which the figures are made.
         event_ids: ``(B,)`` uint64.
@@ -67,18 +67,8 @@ def evaluate(
         DataError: An event cannot be read, or none has a target that counts.
     """
     head = task_of(model).head
-    found: dict[str, list[Array]] = {}
-    ids = []
-    for batch in batches(source):
-        predicted = predict(model, batch)
-        events = map_arrays(batch, torch.Tensor.numpy)
-        for name, values in head.statistics(predicted, events).items():
-            found.setdefault(name, []).append(values)
-        ids.append(events.event_ids.view(np.uint64))
-        progress(len(batch))
-    statistics = {name: np.concatenate(values) for name, values in found.items()}
-    event_ids = np.concatenate(ids)
-    counts = np.zeros(len(event_ids), bool)
+    statistics = statistics_of(model, source, progress)
+    counts = np.zeros(len(source), bool)
     for values in statistics.values():
         counts |= values.reshape(len(values), -1).any(1)
     figures = head.figures(sums(statistics))
@@ -88,12 +78,28 @@ def evaluate(
             where=where,
             fix="look at the labels with hepfm data inspect, and name labelled events",
         )
-    drawn = redrawn(statistics, head.figures, draws=draws, seed=seed)
+    # Of one event, drawing again makes that event: no interval.
+    several = int(counts.sum()) > 1
+    drawn = {} if not several else redrawn(statistics, head.figures, draws=draws, seed=seed)
     return Evaluated(
         figures=figures,
         intervals={name: ends(each, level) for name, each in drawn.items() if np.isfinite(each).any()},
         redrawn=drawn,
         statistics=statistics,
-        event_ids=event_ids,
+        event_ids=source.event_ids(),
         counted=int(counts.sum()),
     )
+
+
+def statistics_of(
+    model: Pretrained, source: Source, progress: Callable[[int], None] = lambda _: None
+) -> dict[str, Array]:
+    """The head's statistics ``(B, ...)`` of its predictions for all events of a source, in order."""
+    head = task_of(model).head
+    found: dict[str, list[Array]] = {}
+    for batch in batches(source):
+        predicted = predict(model, batch)
+        for name, values in head.statistics(predicted, map_arrays(batch, torch.Tensor.numpy)).items():
+            found.setdefault(name, []).append(values)
+        progress(len(batch))
+    return {name: np.concatenate(values) for name, values in found.items()}

@@ -78,7 +78,12 @@ def export(model: Pretrained, batches: Sequence[Batch], to: Format, out: Path) -
         check_onnx()
     aside = out.with_name(f".{out.name}-part")
     shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    try:
+        aside.mkdir(parents=True)
+    except OSError as error:
+        raise RecipeError(
+            f"The folder cannot be made: {error.strerror}.", where=str(out), fix="name another one with --out"
+        ) from error
     try:
         compared = _write(model, batches, to, aside)
         aside.rename(out)

@@ -18,20 +18,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
-from hepfm.data.source import Source
 from hepfm.display.panels import Axis, Line, Lines
 from hepfm.errors import RecipeError
-from hepfm.evaluation.events import batches
-from hepfm.evaluation.frozen import units_without_draws
 from hepfm.evaluation.results import LEVEL, difference, summary
 from hepfm.metrics.bootstrap import Array, Figures
-from hepfm.objectives.task import Task
 from hepfm.recipe.document import flatten
 from hepfm.tracking.files import replace
 from hepfm.tracking.lines import plain
-from hepfm.training.pretrained import Pretrained
 
 Arm = Literal["pretrained", "scratch", "probe"]
 _WORDS: Mapping[Arm, str] = {"pretrained": "fine-tuned", "scratch": "from scratch", "probe": "linear probe"}
@@ -125,22 +119,6 @@ class Ledger:
         """Of a point that is done."""
         with np.load(self._points / f"{point.name}.npz") as content:
             return dict(content)
-
-
-@torch.no_grad()
-def tested(model: Pretrained, source: Source) -> dict[str, Array]:
-    """The statistics ``(B, ...)`` of a trained task's predictions for all events of a source."""
-    task = model.module.objective
-    assert isinstance(task, Task)
-    device = model.encoder.part_embedding.weight.device
-    found: dict[str, list[Array]] = {}
-    for batch in batches(source):
-        units = units_without_draws(batch, task.modalities, device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=model.about["precision"] == "bf16"):
-            prediction = task.prediction(model.encoder, units)
-        for name, values in task.statistics(prediction, batch).items():
-            found.setdefault(name, []).append(values)
-    return {name: np.concatenate(values) for name, values in found.items()}
 
 
 def curves(ledger: Ledger, done: Sequence[Point], figures: Figures) -> dict[str, Any]:

@@ -12,14 +12,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from hepfm.api import Batch, Modality, Probed, Ragged, Units
+from hepfm.api import Batch, Modality, Probed, Ragged
 from hepfm.data.source import Source
-from hepfm.data.tensors import to_device
 from hepfm.errors import DataError, RecipeError
-from hepfm.evaluation.events import batches
+from hepfm.evaluation.events import batches, units_as_they_are
 from hepfm.nn.encoder import Encoder
 from hepfm.objectives.task import Task, TaskConfig
-from hepfm.objectives.units import units_of
 from hepfm.random import Draws
 from hepfm.recipe.schema import Component
 from hepfm.training.pretrained import Pretrained
@@ -49,13 +47,11 @@ class Frozen:
 
     Attributes:
         encoder: In evaluation.
-        precision: Of matrix products, as the model was trained.
         task: Has the head, made for the labels of the data.
         layers: That are read side by side.
     """
 
     encoder: Encoder
-    precision: str
     task: Task
     layers: tuple[int, ...]
 
@@ -88,16 +84,15 @@ class Frozen:
             DataError: One is NaN or infinite; names the event's id.
         """
         need, part = self.head.needs[0], self.head.part
-        units = units_without_draws(batch, self.task.modalities, self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            made = self.encoder.features(units, needs=(need,), part=part, layers=self.layers)
+        units = units_as_they_are(batch, self.task.modalities, self.device)
+        made = self.encoder.features(units, needs=(need,), part=part, layers=self.layers)
         if need == "pooled":
             rows = Ragged(made.pooled, torch.arange(len(batch) + 1))
         else:
             tokens = made.points if need == "points" else made.tokens
             assert tokens is not None
             rows = Ragged(tokens.x, tokens.offsets)
-        rows = Ragged(rows.values.float().cpu(), rows.offsets.cpu())
+        rows = Ragged(rows.values.cpu(), rows.offsets.cpu())
         if not bool(torch.isfinite(rows.values).all()):
             row = int((~torch.isfinite(rows.values)).any(1).nonzero()[0])
             event = int(torch.searchsorted(rows.offsets, row, right=True)) - 1
@@ -108,15 +103,6 @@ class Frozen:
                 "look at train/loss and grad_norm, or take an earlier checkpoint (--step)",
             )
         return rows
-
-
-def units_without_draws(
-    batch: Batch, modalities: Mapping[str, Modality], device: torch.device
-) -> dict[str, Units]:
-    """Part name to the units of a batch as it is, on a device."""
-    moved = to_device(batch, device)
-    draws = Draws(seed=0, epoch="as it is", event_ids=moved.event_ids)
-    return units_of(moved, modalities, draws, augment=False)
 
 
 def freeze(
@@ -148,14 +134,25 @@ def freeze(
         raise RecipeError(
             f"There is no layer {wrong[0]}.", where="--layers", fix=f"the model has layers 1 to {n_layers}"
         )
-    config = TaskConfig(head=Component(**head), layers=list(chosen))
-    task = Task(config, modalities=modalities, d_model=encoder.d_model).eval()
+    task = task_on(encoder, head, modalities, layers=chosen)
     if not isinstance(task.head, Probed):
         raise RecipeError(
             f"The task '{head['name']}' cannot be probed: its answer is not one for each row.",
             fix="hepfm finetune learns it; hepfm plugin list shows the heads",
         )
-    return Frozen(encoder=encoder, precision=model.about["precision"], task=task, layers=chosen)
+    return Frozen(encoder=encoder, task=task, layers=chosen)
+
+
+def task_on(
+    encoder: Encoder,
+    head: Mapping[str, Any],
+    modalities: Mapping[str, Modality],
+    *,
+    layers: Sequence[int] = (),
+) -> Task:
+    """A head on these data, with initial weights; arguments and errors as of `freeze`, of whatever head."""
+    config = TaskConfig(head=Component(**head), layers=list(layers))
+    return Task(config, modalities=modalities, d_model=encoder.d_model).eval()
 
 
 def read_out(n_layers: int) -> tuple[int, ...]:

@@ -13,10 +13,8 @@ import numpy as np
 import torch
 
 from hepfm.api import Batch, PartSchema, RaggedTable, Units
-from hepfm.data.tensors import to_device
 from hepfm.evaluation.checks import task_of
-from hepfm.objectives.units import units_of
-from hepfm.random import Draws
+from hepfm.evaluation.events import units_as_they_are
 from hepfm.training.pretrained import Pretrained
 
 Tables = dict[str, dict[str, RaggedTable]]
@@ -45,10 +43,7 @@ def predict(model: Pretrained, batch: Batch) -> Tables:
 
 def inputs(model: Pretrained, batch: Batch) -> dict[str, Units]:
     """A torch batch as units on the model's device, as they are: nothing is varied."""
-    device = next(model.module.parameters()).device
-    batch = to_device(batch, device)
-    draws = Draws(seed=model.recipe.seed, epoch="evaluation", event_ids=batch.event_ids)
-    return units_of(batch, model.modalities, draws, augment=False)
+    return units_as_they_are(batch, model.modalities, next(model.module.parameters()).device)
 
 
 def as_numpy(table: RaggedTable) -> RaggedTable:

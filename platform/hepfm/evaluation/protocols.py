@@ -14,9 +14,9 @@ import torch
 
 from hepfm.api import Batch, Ragged
 from hepfm.errors import DataError, RecipeError
-from hepfm.evaluation.events import batches
+from hepfm.evaluation.events import batches, units_as_they_are
 from hepfm.evaluation.fit import fit
-from hepfm.evaluation.frozen import Frozen, Split, drawn_rows, sample, units_without_draws
+from hepfm.evaluation.frozen import Frozen, Split, drawn_rows, sample
 from hepfm.evaluation.probe import Judged, Protocol
 from hepfm.evaluation.splits import Splits
 from hepfm.metrics.bootstrap import Figures
@@ -182,9 +182,8 @@ def _classes_of_tokens(frozen: Frozen, batch: Batch) -> tuple[torch.Tensor, Arra
             where="--task, --protocol",
             fix="name a task of points in cells, such as semantic on a 3D image",
         )
-    units = units_without_draws(batch, frozen.task.modalities, frozen.device)
-    with torch.autocast(frozen.device.type, torch.bfloat16, enabled=frozen.precision == "bf16"):
-        encoded = encoder(units, layers=frozen.layers)
+    units = units_as_they_are(batch, frozen.task.modalities, frozen.device)
+    encoded = encoder(units, layers=frozen.layers)
     tokens = only_part(encoded, encoder.parts.index(part)) if len(encoder.parts) > 1 else encoded
     in_token = tokenizer.unit(encoded.points[part])[:, None]
     unit = tokenizer.rows(units[part], in_token).values[:, 0].cpu()

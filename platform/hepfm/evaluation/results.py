@@ -50,7 +50,7 @@ def difference(a: Runs, b: Runs, figures: Figures) -> dict[str, dict[str, float]
     """Figures of ``a`` minus those of ``b``, with intervals that are paired by event (and by seed)."""
     first, second = means_redrawn(a, figures), means_redrawn(b, figures)
     found = {}
-    for name in first.keys() & second.keys():
+    for name in [name for name in first if name in second]:
         value = np.mean([figures(sums(run))[name] for run in a])
         value -= np.mean([figures(sums(run))[name] for run in b])
         low, high = ends(first[name] - second[name], LEVEL)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -45,6 +47,19 @@ class Opened:
     val: Source | None
     test: Source
     told: dict[str, str]
+    doubts: tuple[str, ...] = ()
+    """Sentences on what is not as in training, or flatters."""
+
+    def refuse_shared(self) -> None:
+        """`DataError` where any event is in two of the sources."""
+        every = {"training": self.train, "validation": self.val, "test": self.test}
+        _refuse_shared(
+            {
+                name: Split(source=source, indices=np.arange(len(source)))
+                for name, source in every.items()
+                if source is not None
+            }
+        )
 
     def of(self, events: int | None, *, seed: int, test_events: int | None = None) -> Splits:
         """Splits with so many labelled events, by default all; a fifth is to choose on where none are named.
@@ -53,7 +68,8 @@ class Opened:
             DataError: There are fewer.
         """
         chosen = self._drawn("train", self.train, events, seed)
-        test = self._drawn("test", self.test, test_events, seed)
+        # The same for all seeds: their figures are means of one set of events, and so are the intervals.
+        test = self._drawn("test", self.test, test_events, 1)
         if self.val is not None:
             val = Split(source=self.val, indices=np.arange(len(self.val)))
         else:
@@ -67,7 +83,7 @@ class Opened:
             val = Split(source=self.train, indices=chosen.indices[drawn])
             chosen = Split(source=self.train, indices=np.delete(chosen.indices, drawn))
         splits = Splits(train=chosen, val=val, test=test, told=self.told)
-        _refuse_shared(splits)
+        _refuse_shared({"training": chosen, "validation": val, "test": test})
         return splits
 
     @staticmethod
@@ -114,9 +130,10 @@ def open_splits(
         "val": tell(val, "a fifth of train, by event"),
         "test": tell(test, "the run's data.val"),
     }
-    trained = open_events(model, recipe.train if train is None else train, seen=True)
-    tested = open_events(model, test if test is not None else _known(recipe.val))
-    chosen = None if val is None else open_events(model, val, seen=True)
+    doubts: list[str] = []
+    trained = open_events(model, recipe.train if train is None else train, seen=True, say=doubts.append)
+    tested = open_events(model, test if test is not None else _known(recipe.val), say=doubts.append)
+    chosen = None if val is None else open_events(model, val, seen=True, say=doubts.append)
     for name, source in (("val", chosen), ("test", tested)):
         if source is not None and (different := schema_differences(trained.parts, source.parts)):
             raise DataError(
@@ -131,7 +148,7 @@ def open_splits(
     for source in (trained, chosen):
         if isinstance(source, GeneratorSource) and isinstance(tested, GeneratorSource):
             check_apart(source, tested)
-    return Opened(train=trained, val=chosen, test=tested, told=told)
+    return Opened(train=trained, val=chosen, test=tested, told=told, doubts=tuple(dict.fromkeys(doubts)))
 
 
 def _known(val: Data | None) -> Data:
@@ -139,11 +156,10 @@ def _known(val: Data | None) -> Data:
     return val
 
 
-def _refuse_shared(splits: Splits) -> None:
+def _refuse_shared(named: Mapping[str, Split]) -> None:
     """`DataError` where an event, by its id, is in two splits; names both places."""
-    named = {"training": splits.train, "validation": splits.val, "test": splits.test}
     ids = {name: split.ids() for name, split in named.items()}
-    for a, b in (("training", "validation"), ("training", "test"), ("validation", "test")):
+    for a, b in combinations(named, 2):
         shared = np.flatnonzero(np.isin(ids[b], ids[a]))
         if len(shared):
             twin = int(np.flatnonzero(ids[a] == ids[b][shared[0]])[0])

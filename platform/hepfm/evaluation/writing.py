@@ -32,6 +32,9 @@ from hepfm.training.pretrained import Pretrained, open_checkpoint
 _FEWEST_EVENTS, _MOST_EVENTS, _SHARDS = 16, 1024, 64
 """Of a shard, and shards, where nobody says."""
 
+_DECIDING = {"reader", "options", "read", "part", "layers", "carry", "compression"}
+"""Of `Making`, what a store's shards have to have in common."""
+
 Carry = Literal["nothing", "inputs", "labels"]
 
 
@@ -121,7 +124,7 @@ def plan(
     """
     events = len(source)
     size = shard_events or min(_MOST_EVENTS, max(_FEWEST_EVENTS, -(-events // _SHARDS)))
-    settings = making.model_dump(mode="json", include={"read", "part", "layers", "carry", "compression"})
+    settings = making.model_dump(mode="json", include=_DECIDING)
     wanted = {
         "weights_sha256": model.manifest["weights_sha256"],
         "data_digest": source.digest,

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,24 +81,91 @@ def record(
     np.savez_compressed(evaluation.path / STATISTICS, **statistics)  # type: ignore[arg-type]
     path = evaluation.path / RESULT
     replace(path, json.dumps(plain(result), indent=2).encode() + b"\n")
-    recorder = Recorder(
+    return _send(
         evaluation,
-        uri=store_of(run),
+        run,
         experiment=experiment,
         params={key: result[key] for key in ("task", "checkpoint", "weights_sha256", "level", "draws")}
         | {"data": data["named"], "events": data["events"]},
         tags={"hepfm.kind": "evaluation", "hepfm.task": result["task"]},
-        dataset={
-            "name": evaluation.name,
-            "digest": data["digest"],
-            "source": data["named"],
-            "context": "evaluation",
-        },
+        dataset={"digest": data["digest"], "source": data["named"]},
+        values={result["step"]: metrics(result["figures"])},
+        files=(path, evaluation.path / STATISTICS, *artifacts),
     )
-    recorder.metrics(result["step"], metrics(result["figures"]))
-    for file in (path, evaluation.path / STATISTICS, *artifacts):
+
+
+def tell(
+    run: RunDir,
+    folder: Path,
+    *,
+    about: Mapping[str, Any],
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+    dataset: Mapping[str, str],
+    metrics: Mapping[int, Mapping[str, float]],
+    files: Sequence[str],
+) -> str:
+    """Sends an evaluation with a folder of its own, whose next one takes its place, to MLflow.
+
+    Each is a new run below the run, with a record of its own (`begin`) that keeps copies of the files: what
+    is sent later is what was recorded.
+
+    Args:
+        run: What was evaluated.
+        folder: Of the evaluation, which names the record.
+        about: ``model.json`` of its checkpoint.
+        params: Headline parameters.
+        tags: Of MLflow's run.
+        dataset: ``digest`` and ``source`` of the test events.
+        metrics: Step to name and value.
+        files: Names of the artifacts in the folder; those that are not there are left out.
+
+    Returns:
+        See `record`.
+    """
+    evaluation = begin(run, folder.name)
+    there = [name for name in files if (folder / name).is_file()]
+    for name in there:
+        shutil.copyfile(folder / name, evaluation.path / name)
+    evaluation.update(
+        pretrain=about["pretrain"], data_digest=dataset["digest"], plugins=about["plugins"], status="running"
+    )
+    return _send(
+        evaluation,
+        run,
+        experiment=about["recipe"]["tracking"]["experiment"],
+        params=params,
+        tags=tags,
+        dataset=dataset,
+        values=metrics,
+        files=[evaluation.path / name for name in there],
+    )
+
+
+def _send(
+    evaluation: RunDir,
+    run: RunDir,
+    *,
+    experiment: str,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+    dataset: Mapping[str, str],
+    values: Mapping[int, Mapping[str, float]],
+    files: Sequence[Path],
+) -> str:
+    recorder = Recorder(
+        evaluation,
+        uri=store_of(run),
+        experiment=experiment,
+        params=params,
+        tags=tags,
+        dataset={"name": evaluation.name, "context": "evaluation", **dataset},
+    )
+    for step, figures in values.items():
+        recorder.metrics(step, figures)
+    for file in files:
         recorder.artifact(file)
-    evaluation.update(status="done", steps=result["step"])
+    evaluation.update(status="done", steps=max(values))
     return recorder.close("done")
 
 
