@@ -41,7 +41,8 @@ def features(
         batch = source.read(np.arange(start, min(start + AT_ONCE, n_events)), labels=True)
         units = {PART: source.modalities[PART].units(to_torch(batch).parts[PART])}
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            x.append(encoder.points(units, layers=layers)[PART].values.float())
+            points = encoder.features(units, needs=("points",), part=PART, layers=layers).points
+            x.append(points.x.float())
         labels.append(torch.from_numpy(batch.labels[PART]["voxels"].columns[COLUMN].astype(np.int64)))
     return torch.cat(x), torch.cat(labels)
 

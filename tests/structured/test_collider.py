@@ -178,6 +178,7 @@ def test_what_makes_no_sense_is_refused(installed):
 def test_without_the_extra_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(collider, "find_spec", lambda name: None if name == "fastjet" else object())
     with pytest.raises(
-        PluginError, match=r"needs fastjet, not installed here(.|\n)*pip install 'hepfm\[collider\]'"
+        PluginError,
+        match=r"needs fastjet, not installed here(.|\n)*pip install --only-binary pythia8mc 'hepfm\[collider\]'",
     ):
         ColliderGenerator(Config(), seed=0)

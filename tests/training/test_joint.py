@@ -188,8 +188,8 @@ def test_a_run_that_is_shown_truth_says_so(make_joint, truth):
     run, request = make_joint(MASKED, truth=truth, train__steps=1)
     train(request)
     checkpoint = Path(run.json()["checkpoint"])
-    assert json.loads((checkpoint / "model.json").read_text())["pretrain"] == {"saw_truth": truth}
-    assert run.json()["pretrain"] == {"saw_truth": truth}
+    assert json.loads((checkpoint / "model.json").read_text())["pretrain"]["saw_truth"] == truth
+    assert run.json()["pretrain"] == {"saw_truth": truth, "labels": False}
     start = json.loads((run.spool / "outbox.jsonl").read_text().splitlines()[0])
     assert start["tags"]["pretrain.saw_truth"] == str(truth).lower()
 
@@ -210,5 +210,7 @@ def test_weights_that_saw_truth_have_seen_it_whatever_they_see_next(make_joint):
     checkpoint = Path(run.json()["checkpoint"])
     recipe = Recipe.model_validate(request.recipe)
     schemas = dict.fromkeys(PARTS, image3d_schema(voxels=("voxel", "energy_mev"), grid=(48, 48, 48)))
-    alone, child = (snapshot.describe(recipe, schemas, {}, "fp32", before=b) for b in (None, checkpoint))
-    assert (alone["pretrain"], child["pretrain"]) == ({"saw_truth": False}, {"saw_truth": True})
+    alone, child = (
+        snapshot.describe(recipe, schemas, {"train": "here"}, "fp32", before=b) for b in (None, checkpoint)
+    )
+    assert [each["pretrain"]["saw_truth"] for each in (alone, child)] == [False, True]

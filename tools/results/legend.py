@@ -69,7 +69,7 @@ def of_samples(trained: Trained, path: Path, *, learned: bool = True) -> Array:
     encoder = (trained.module if learned else trained.untrained).encoder
     return np.concatenate(
         [
-            encoder.points(trained.units(batch))["light"].values.float().numpy()
+            encoder.features(trained.units(batch), needs=("points",), part="light").points.x.float().numpy()
             for batch in trained.events(path)
         ]
     )

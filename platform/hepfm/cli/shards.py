@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -76,18 +78,43 @@ def write_all(
 
     failed: list[HepfmError] = []
     done = 0
-    for result in _results(write, units, advance, workers=workers, address=address, gpu=gpu):
-        if isinstance(result, HepfmError):
-            failed.append(result)
-        else:
-            done += 1
-        if isinstance(result, StorageError):
-            break
+    with _interruptible() as check:
+        for result in _results(write, units, advance, workers=workers, address=address, gpu=gpu):
+            check()
+            if isinstance(result, HepfmError):
+                failed.append(result)
+            else:
+                done += 1
+            if isinstance(result, StorageError):
+                break
     if failed:
         others = sorted({str(error) for error in failed} - {str(failed[0])})
         first = failed[0]
         what = f"{len(units) - done} of {len(units)} shards were not written. {first.what}"
         raise type(first)("\n".join([what, *others]), where=first.where, fix=first.fix)
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], None]]:
+    """Within, no Ctrl-C is lost: where Python swallows it in a callback of its own, ``check`` raises it again."""
+    pressed = threading.Event()
+
+    def interrupt(number: int, frame: Any) -> None:
+        pressed.set()
+        signal.default_int_handler(number, frame)
+
+    def check() -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield check
+        return
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _results(
