@@ -96,7 +96,7 @@ def write_all(
 
 @contextmanager
 def _interruptible() -> Iterator[Callable[[], None]]:
-    """Within, no Ctrl-C is lost: where Python swallows it in a callback of its own, ``check`` raises it again."""
+    """Within, no Ctrl-C is lost: where Python swallows one in a callback of its own, ``check`` raises it."""
     pressed = threading.Event()
 
     def interrupt(number: int, frame: Any) -> None:
