@@ -43,7 +43,8 @@ def hidden_of(trained: Trained, path: Path, part: str) -> Hidden:
     module, rows, first = trained.module, [], 0
     for batch in trained.events(path, at_once=2):
         plan = validation_plan(module, batch, trained.recipe.seed, torch.device("cpu"))
-        logits, heights = module.objective._predict(module.encoder, plan)[part].unbind(1)  # noqa: SLF001
+        predictions, _ = module.objective._predict(module.encoder, plan)  # noqa: SLF001
+        logits, heights = predictions[part].unbind(1)
         masking = plan.payload[part]
         windows, truth = masking.units.payload.keep(~masking.visible), masking.target.payload
         unit, place = truth.slot // windows.patch, truth.slot % windows.patch
