@@ -96,6 +96,7 @@ class CLASS(nn.Module):
 
     def forward(self, features: Features) -> Prediction:
         """Logits of each point, of features ``(N, D)``."""
+        assert features.points is not None, "they are among the needs"
         return Prediction(self.network(features.points.x), features.points.offsets)
 
     def counts(self, batch: Batch) -> dict[str, int]:
