@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,12 +16,8 @@ from hepfm.cli.launch import (
     Set,
     Workers,
     cluster_overrides,
-    connection,
-    launch,
-    new_run,
-    warn,
 )
-from hepfm.cli.pretrain import look_at_data
+from hepfm.cli.pretrain import train_new
 
 if TYPE_CHECKING:
     from hepfm.recipe.load import Resolved
@@ -54,11 +49,8 @@ def finetune(
     The recipe says the task, the data and the optimisation. Parts and backbone are the run's, and its encoder
     is where training begins; the pretrained run stays as it is. In MLflow the new run stands below it.
     """
-    from hepfm.plugins import plugins
     from hepfm.tracking.runs import find_run
     from hepfm.training.checkpoint import choose
-    from hepfm.training.in_process import agree
-    from hepfm.training.request import TrainRequest
 
     parent = find_run(run, out.resolve())
     flags = cluster_overrides(workers=workers, in_process=in_process, address=address)
@@ -68,20 +60,7 @@ def finetune(
         flags.append(f"model.adapt.mode={adapt}")
     weights = choose(parent.checkpoints, step)
     resolved = task_on(parent, weights, recipe, [*(overrides or []), *flags])
-    warn(resolved)
-
-    def prepare() -> TrainRequest:
-        look_at_data(resolved.recipe)
-        stack.enter_context(connection(resolved.recipe))
-        child = new_run(resolved, out, parent=parent.name)
-        return TrainRequest(
-            recipe=resolved.recipe.model_dump(mode="json"),
-            run_dir=str(child.path),
-            plugins=plugins().versions(),
-        )
-
-    with ExitStack() as stack:
-        launch(agree(prepare), resolved.recipe, as_json=as_json)
+    train_new(resolved, out, parent=parent.name, as_json=as_json)
 
 
 def task_on(parent: RunDir, weights: Path, recipe: str, overrides: list[str]) -> Resolved:

@@ -24,6 +24,7 @@ from hepfm.cli.launch import (
 )
 
 if TYPE_CHECKING:
+    from hepfm.recipe.load import Resolved
     from hepfm.recipe.schema import Recipe
 
 
@@ -44,15 +45,28 @@ def pretrain(
 
     Under torchrun (torchrun --nproc-per-node 2 -m hepfm pretrain RECIPE) its processes are the workers.
     """
-    from hepfm.plugins import plugins
     from hepfm.recipe.load import load_recipe
-    from hepfm.training.in_process import agree
-    from hepfm.training.request import TrainRequest
 
     flags = cluster_overrides(workers=workers, in_process=in_process, address=address)
     if name is not None:
         flags.append(f"name={json.dumps(name)}")
     resolved = load_recipe(recipe, [*(overrides or []), *flags])
+    train_new(resolved, out, as_json=as_json)
+
+
+def train_new(resolved: Resolved, out: Path, *, parent: str | None = None, as_json: bool) -> None:
+    """Makes a run of a recipe, and trains it; of several processes under torchrun, one makes it.
+
+    Args:
+        resolved: The recipe.
+        out: Folder of runs.
+        parent: The run that it stands below in MLflow.
+        as_json: Whether it ends with a line of JSON.
+    """
+    from hepfm.plugins import plugins
+    from hepfm.training.in_process import agree
+    from hepfm.training.request import TrainRequest
+
     warn(resolved)
 
     def prepare() -> TrainRequest:
@@ -60,7 +74,7 @@ def pretrain(
         stack.enter_context(connection(resolved.recipe))
         return TrainRequest(
             recipe=resolved.recipe.model_dump(mode="json"),
-            run_dir=str(new_run(resolved, out).path),
+            run_dir=str(new_run(resolved, out, parent=parent).path),
             plugins=plugins().versions(),
         )
 

@@ -38,6 +38,19 @@ def to_torch(batch: Batch) -> Batch:
     return map_arrays(batch, _tensor)
 
 
+def to_numpy(batch: Batch) -> Batch:
+    """A torch batch as numpy, sharing memory where it is on the CPU."""
+    return map_arrays(batch, _array)
+
+
+def tables_to_numpy(tables: RaggedTables) -> dict[str, RaggedTable]:
+    """The same of the tables of one part."""
+    return {
+        name: RaggedTable({c: _array(v) for c, v in table.columns.items()}, _array(table.offsets))
+        for name, table in tables.items()
+    }
+
+
 def to_device(batch: Batch, device: torch.device | str) -> Batch:
     """A torch batch on a device; to CUDA through pinned memory, without waiting. dtypes stay."""
     device = torch.device(device)
@@ -93,6 +106,11 @@ class Parcel:
 
 
 _ALIGNMENT = 64
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+    array: np.ndarray[Any, Any] = tensor.cpu().numpy()
+    return array
 
 
 def _tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:

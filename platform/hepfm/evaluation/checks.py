@@ -14,7 +14,7 @@ from hepfm.data.source import EventSource, Source, check_apart, open_source
 from hepfm.data.tensors import to_torch
 from hepfm.errors import DataError, HepfmError, RecipeError
 from hepfm.objectives.task import Task
-from hepfm.readers.layout import columns
+from hepfm.readers.layout import columns, half
 from hepfm.readers.pack import pack
 from hepfm.readers.writer import schema_differences
 from hepfm.recipe.schema import Data
@@ -193,16 +193,10 @@ def _inputs(parts: Mapping[str, PartSchema]) -> dict[str, PartSchema]:
     """The schemas without labels, and without classes that only labels have."""
     found = {}
     for part, schema in parts.items():
-        tables = {
-            table: {name: column for name, column in names.items() if not column.label}
-            for table, names in schema.tables.items()
-        }
-        used = {column.vocabulary for names in tables.values() for column in names.values()}
-        found[part] = replace(
-            schema,
-            tables={table: names for table, names in tables.items() if names},
-            vocabularies={name: each for name, each in schema.vocabularies.items() if name in used},
-        )
+        inputs = half(schema, label=False)
+        used = {column.vocabulary for names in inputs.tables.values() for column in names.values()}
+        vocabularies = {name: each for name, each in schema.vocabularies.items() if name in used}
+        found[part] = replace(inputs, vocabularies=vocabularies)
     return found
 
 

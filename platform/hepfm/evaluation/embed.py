@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 
 from hepfm.api import Batch, Column, Need, PartSchema, RaggedTable
+from hepfm.data.tensors import tables_to_numpy
 from hepfm.errors import RecipeError, did_you_mean
-from hepfm.evaluation.predict import Tables, as_numpy, inputs
+from hepfm.evaluation.predict import Tables, inputs
 from hepfm.training.pretrained import Pretrained
 
 EMBEDDING = "embedding"
@@ -62,8 +63,8 @@ def embed(model: Pretrained, batch: Batch, need: Need, part: str = "", layers: S
     found = model.encoder.features(inputs(model, batch), needs=(need,), part=part, layers=layers)
     if found.pooled is not None:
         offsets = torch.arange(found.events + 1)
-        return {EMBEDDING: {"events": as_numpy(RaggedTable({"features": found.pooled}, offsets))}}
+        return {EMBEDDING: tables_to_numpy({"events": RaggedTable({"features": found.pooled}, offsets)})}
     rows = found.points if need == "points" else found.tokens
     assert rows is not None
     columns = {"features": rows.x, "position": rows.positions, "part": rows.part}
-    return {EMBEDDING: {_TABLE[need]: as_numpy(RaggedTable(columns, rows.offsets))}}
+    return {EMBEDDING: tables_to_numpy({_TABLE[need]: RaggedTable(columns, rows.offsets)})}

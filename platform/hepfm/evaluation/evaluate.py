@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from hepfm.data.source import Source
-from hepfm.data.tensors import map_arrays
+from hepfm.data.tensors import to_numpy
 from hepfm.errors import DataError
 from hepfm.evaluation.checks import task_of
 from hepfm.evaluation.events import batches
@@ -99,7 +98,7 @@ def statistics_of(
     found: dict[str, list[Array]] = {}
     for batch in batches(source):
         predicted = predict(model, batch)
-        for name, values in head.statistics(predicted, map_arrays(batch, torch.Tensor.numpy)).items():
+        for name, values in head.statistics(predicted, to_numpy(batch)).items():
             found.setdefault(name, []).append(values)
         progress(len(batch))
     return {name: np.concatenate(values) for name, values in found.items()}

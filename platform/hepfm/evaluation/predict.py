@@ -7,12 +7,11 @@ batch, to 1e-5, on any machine.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
 import torch
 
 from hepfm.api import Batch, PartSchema, RaggedTable, Units
+from hepfm.data.tensors import tables_to_numpy
 from hepfm.evaluation.checks import task_of
 from hepfm.evaluation.events import units_as_they_are
 from hepfm.training.pretrained import Pretrained
@@ -38,19 +37,9 @@ def predict(model: Pretrained, batch: Batch) -> Tables:
     """
     task = task_of(model)
     found = task.head.predict(task.prediction(model.encoder, inputs(model, batch)))
-    return {part: {name: as_numpy(table) for name, table in tables.items()} for part, tables in found.items()}
+    return {part: tables_to_numpy(tables) for part, tables in found.items()}
 
 
 def inputs(model: Pretrained, batch: Batch) -> dict[str, Units]:
     """A torch batch as units on the model's device, as they are: nothing is varied."""
     return units_as_they_are(batch, model.modalities, next(model.module.parameters()).device)
-
-
-def as_numpy(table: RaggedTable) -> RaggedTable:
-    """A torch table as numpy."""
-
-    def array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
-        found: np.ndarray[Any, Any] = tensor.cpu().numpy()
-        return found
-
-    return RaggedTable({name: array(v) for name, v in table.columns.items()}, array(table.offsets))

@@ -20,10 +20,11 @@ from pydantic import BaseModel, ConfigDict
 from hepfm import __version__
 from hepfm.api import Batch, Need, PartSchema, RaggedTable
 from hepfm.data.source import Source
-from hepfm.data.tensors import map_arrays
+from hepfm.data.tensors import to_numpy
 from hepfm.evaluation.embed import embed, embedding_schemas
 from hepfm.evaluation.events import batches, open_events
 from hepfm.evaluation.predict import PREDICTED, predict, prediction_schemas
+from hepfm.readers.layout import half
 from hepfm.readers.plan import EMBEDDING, PREDICTION, Work, agree
 from hepfm.readers.storing import storing
 from hepfm.readers.writer import Compression, StoreWriter
@@ -196,7 +197,7 @@ def _made(making: Making, model: Pretrained, batch: Batch, schemas: dict[str, Pa
     else:
         tables = embed(model, batch, making.read, making.part, making.layers)
     cost = sum(tables[part][schemas[part].primary].lengths for part in tables)
-    events = map_arrays(batch, torch.Tensor.numpy)
+    events = to_numpy(batch)
     parts: dict[str, dict[str, RaggedTable]] = dict(tables)
     if making.carry != "nothing":
         cost = cost + events.cost
@@ -210,14 +211,7 @@ def carried_schemas(source: Source, carry: Carry) -> dict[str, PartSchema]:
         return {}
     if carry == "labels":
         return dict(source.parts)
-    found = {}
-    for part, schema in source.parts.items():
-        tables = {
-            table: {name: column for name, column in columns.items() if not column.label}
-            for table, columns in schema.tables.items()
-        }
-        found[part] = replace(schema, tables={table: columns for table, columns in tables.items() if columns})
-    return found
+    return {part: half(schema, label=False) for part, schema in source.parts.items()}
 
 
 @contextmanager

@@ -18,13 +18,11 @@ from hepfm.api import (
     Need,
     Observing,
     Plan,
-    RaggedTable,
-    RaggedTables,
     Reconstruction,
     Tokens,
     Units,
 )
-from hepfm.data.tensors import map_arrays, to_torch
+from hepfm.data.tensors import tables_to_numpy, to_numpy, to_torch
 from hepfm.nn.frame import Frame
 from hepfm.objectives.units import augmented, units_of
 from hepfm.random import Draws
@@ -166,10 +164,8 @@ class Task(nn.Module):
         # In float32, as whoever predicts with the finished head does.
         with torch.autocast(batch.event_ids.device.type, enabled=False):
             found = self.head.predict(prediction)
-        predicted = {part: _numpy(tables) for part, tables in found.items()}
-        statistics: dict[str, np.ndarray[Any, Any]] = self.head.statistics(
-            predicted, map_arrays(batch, _array)
-        )
+        predicted = {part: tables_to_numpy(tables) for part, tables in found.items()}
+        statistics: dict[str, np.ndarray[Any, Any]] = self.head.statistics(predicted, to_numpy(batch))
         return statistics
 
 
@@ -186,15 +182,3 @@ def no_features(head: Any, d_in: Callable[[Need, str], int], modalities: Mapping
 
     pooled = torch.empty(0, d_in("pooled", head.part)) if "pooled" in head.needs else None
     return Features(tokens=none("tokens"), points=none("points"), pooled=pooled, events=0)
-
-
-def _numpy(tables: RaggedTables) -> dict[str, RaggedTable]:
-    return {
-        name: RaggedTable({c: _array(v) for c, v in table.columns.items()}, _array(table.offsets))
-        for name, table in tables.items()
-    }
-
-
-def _array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
-    array: np.ndarray[Any, Any] = tensor.cpu().numpy()
-    return array

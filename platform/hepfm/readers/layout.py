@@ -53,6 +53,15 @@ def columns(parts: Mapping[str, PartSchema]) -> Iterator[tuple[str, str, str, Co
                 yield part, table, name, column
 
 
+def half(schema: PartSchema, *, label: bool) -> PartSchema:
+    """The schema with its input columns alone, or its labels; a table without any of them is left out."""
+    halves = {
+        table: {name: column for name, column in columns.items() if column.label == label}
+        for table, columns in schema.tables.items()
+    }
+    return dataclasses.replace(schema, tables={table: kept for table, kept in halves.items() if kept})
+
+
 def disk_dtype(column: Column) -> np.dtype[Any]:
     """The column's type in the file: little-endian on every machine."""
     return np.dtype(column.dtype).newbyteorder("<")

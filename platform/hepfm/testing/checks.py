@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from hepfm.api import Batch, PartSchema, RaggedTables, Sample, Tables
 from hepfm.data.tensors import to_torch
 from hepfm.random import Draws, stable_id
+from hepfm.readers.layout import half
 from hepfm.readers.pack import pack
 
 TOLERANCE = 1e-5
@@ -95,21 +95,13 @@ def batch_of(samples: Sequence[Sample], parts: Mapping[str, PartSchema], *, labe
     """A torch batch of the inputs of these events, and of their labels where they are asked for."""
     if labels:
         return to_torch(pack(samples, parts, labels=True))
-    return to_torch(pack(samples, {part: _without_labels(schema) for part, schema in parts.items()}))
+    return to_torch(pack(samples, {part: half(schema, label=False) for part, schema in parts.items()}))
 
 
 def tables_of(events: Sequence[Tables], schema: PartSchema) -> RaggedTables:
     """The input tables (torch) of a batch of events of one part."""
     samples = [Sample(event_id=i, parts={PART: event}) for i, event in enumerate(events)]
     return batch_of(samples, {PART: schema}).parts[PART]
-
-
-def _without_labels(schema: PartSchema) -> PartSchema:
-    inputs = {
-        table: {name: column for name, column in columns.items() if not column.label}
-        for table, columns in schema.tables.items()
-    }
-    return replace(schema, tables={table: columns for table, columns in inputs.items() if columns})
 
 
 def empty_event(schema: PartSchema) -> Tables:

@@ -22,10 +22,10 @@ from hepfm.api import (
     Sample,
     Tokens,
 )
-from hepfm.data.tensors import map_arrays, to_torch
+from hepfm.data.tensors import tables_to_numpy, to_numpy, to_torch
 from hepfm.errors import DataError
 from hepfm.nn.ragged import offsets_of
-from hepfm.readers.layout import check_parts, columns
+from hepfm.readers.layout import check_parts, columns, half
 from hepfm.readers.pack import pack
 from hepfm.testing.checks import (
     added,
@@ -121,24 +121,19 @@ class _Subject:
     def statistics(self, samples: Sequence[Sample]) -> dict[str, np.ndarray[Any, Any]]:
         with torch.no_grad():
             tables = self.predicted(samples)
-        predicted = {part: {n: _numpy(table) for n, table in each.items()} for part, each in tables.items()}
+        predicted = {part: tables_to_numpy(each) for part, each in tables.items()}
         found: dict[str, np.ndarray[Any, Any]] = self.module.statistics(
-            predicted, map_arrays(self.batch(samples), torch.Tensor.numpy)
+            predicted, to_numpy(self.batch(samples))
         )
         return found
 
     def empty(self, event_id: int) -> Sample:
         """An event without a row in any part."""
         inputs, labels = (
-            {part: empty_event(_half(schema, label=label)) for part, schema in self.schema.items()}
+            {part: empty_event(half(schema, label=label)) for part, schema in self.schema.items()}
             for label in (False, True)
         )
         return Sample(event_id=event_id, parts=inputs, labels=labels)
-
-
-def _numpy(table: RaggedTable) -> RaggedTable:
-    columns = {name: values.numpy() for name, values in table.columns.items()}
-    return RaggedTable(columns, table.offsets.numpy())
 
 
 def _d_in(need: Need, _part: str) -> int:
@@ -148,15 +143,6 @@ def _d_in(need: Need, _part: str) -> int:
 def _values(event_id: int, rows: int, width: int) -> Tensor:
     generator = torch.Generator().manual_seed(event_id & (2**63 - 1))
     return torch.randn(rows, width, generator=generator)
-
-
-def _half(schema: PartSchema, *, label: bool) -> PartSchema:
-    """The input columns of a schema, or its labels."""
-    halves = {
-        table: {name: column for name, column in columns.items() if column.label == label}
-        for table, columns in schema.tables.items()
-    }
-    return replace(schema, tables={table: columns for table, columns in halves.items() if columns})
 
 
 def needs_are_named(subject: _Subject) -> None:
@@ -265,7 +251,7 @@ def labels_are_asked_for(subject: _Subject) -> None:
 
     Or none is used.
     """
-    bare = {part: _half(schema, label=False) for part, schema in subject.schema.items()}
+    bare = {part: half(schema, label=False) for part, schema in subject.schema.items()}
     bare = {part: schema for part, schema in bare.items() if schema.primary in schema.tables}
     try:
         head = subject.head(subject.config, schema=bare, d_in=_d_in)
