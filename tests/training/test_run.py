@@ -8,10 +8,14 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from hepfm.data.source import open_source
 from hepfm.errors import CheckpointError, DataError, Stopped, TrainingError
+from hepfm.readers.writer import StoreWriter
+from hepfm.recipe.schema import Part
 from hepfm.training.weights import read_weights, weights_sha256
 from hepfm.training.worker import train
 
@@ -246,6 +250,44 @@ def test_validation_events_that_are_trained_on_are_refused(make_run):
     with pytest.raises(DataError, match="training events too"):
         train(request)
     assert run.json()["status"] == "failed"
+
+
+def altered(path, *, drop=(), unit="MeV", attributes=()):
+    """A store of four validation events of the sample, whose schema says something else."""
+    source = open_source("sample:val", parts={"image3d": Part(kind="image3d")})
+    batch, schema = source.read(np.arange(4), labels=True), source.parts["image3d"]
+    tables = {table: dict(names) for table, names in schema.tables.items()}
+    tables["voxels"]["energy_mev"] = replace(tables["voxels"]["energy_mev"], unit=unit, doc="said otherwise")
+    for column in drop:
+        del tables["voxels"][column]
+    schema = replace(schema, tables=tables, attributes={**schema.attributes, **dict(attributes)})
+    with StoreWriter(path, {"image3d": schema}, {"made_by": "a test"}) as writer:
+        writer.write(batch)
+    return str(path)
+
+
+def test_validation_events_may_have_other_labels_but_not_other_inputs(make_run, tmp_path):
+    """Pretraining on simulation is validated on what a detector took."""
+    events = altered(tmp_path / "real.h5", drop=["semantic"], attributes={"detector": "another"})
+    head = {"name": "semantic", "part": "image3d"}
+    run, request = make_run(data__val=events, train__steps=0)
+    train(request)
+    assert math.isfinite(figures_of(run)["val/loss"])
+    assert "attributes.detector" in (run.path / "log.txt").read_text()
+    learns = {"objective": {"name": "task", "head": head}}
+    for changes, missing in (
+        ({"data__val": events, **learns}, "semantic is given there, missing"),
+        ({"data__val": altered(tmp_path / "unit.h5", unit="keV")}, 'unit is "MeV" there, "keV" here'),
+    ):
+        with pytest.raises(DataError, match="describe a part differently") as refused:
+            train(make_run(train__steps=0, **changes)[1])
+        assert missing in str(refused.value.where)
+
+
+def figures_of(run):
+    """The last value of each figure that was recorded."""
+    lines = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
+    return {name: float(value) for line in lines for name, value in line["metrics"].items()}
 
 
 def test_a_run_is_not_trained_twice_at_a_time(make_run):

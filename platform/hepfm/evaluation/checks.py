@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
 
 import torch
 
 from hepfm.api import PartSchema
+from hepfm.data.alike import bare, unlike, unreadable
 from hepfm.data.few import FewEvents
 from hepfm.data.source import EventSource, Source, check_apart, open_source
-from hepfm.data.tensors import to_torch
 from hepfm.errors import DataError, HepfmError, RecipeError
 from hepfm.objectives.task import Task
-from hepfm.readers.layout import columns, half
-from hepfm.readers.pack import pack
 from hepfm.readers.writer import schema_differences
 from hepfm.recipe.schema import Data
 from hepfm.training.pretrained import Pretrained
@@ -63,36 +59,13 @@ def check_inputs(model: Pretrained, parts: Mapping[str, PartSchema], *, where: s
     Raises:
         DataError: A column is missing, or has another type, shape or unit.
     """
-    trained, found = _inputs(model.parts), _inputs(parts)
-    both = {part: _shared(schema, found[part]) for part, schema in trained.items()}
-    have = {part: _shared(schema, trained[part]) for part, schema in found.items()}
-    wrong = schema_differences(_bare(both), _bare(have)) or _missing(model, trained, found)
-    if wrong:
+    if wrong := unreadable(model.parts, parts, model.modalities):
         raise DataError(
             "The events do not have the inputs that the model was trained with.",
             where=f"{where}; the training (there) and these events (here): {'; '.join(wrong[:3])}",
             fix="convert them as the training events were, or set the reader's options (--option)",
         )
-    return [f"not as in training: {each}" for each in schema_differences(both, have)[:5]]
-
-
-def _missing(
-    model: Pretrained, trained: Mapping[str, PartSchema], found: Mapping[str, PartSchema]
-) -> list[str]:
-    """Inputs of the training that the events lack, where the model cannot do without them."""
-    lacking = [
-        f"{part}.{table}.{name} is there, and not here"
-        for part, table, name, _ in columns(trained)
-        if name not in found[part].tables.get(table, {})
-    ]
-    if lacking:
-        nothing = to_torch(pack([], found, labels=False))
-        try:
-            for part, modality in model.modalities.items():
-                modality.units(nothing.parts[part])
-        except KeyError:
-            return lacking
-    return []
+    return [f"not as in training: {each}" for each in unlike(model.parts, parts)[:5]]
 
 
 def check_labels(model: Pretrained, source: Source, *, where: str) -> None:
@@ -112,7 +85,7 @@ def check_labels(model: Pretrained, source: Source, *, where: str) -> None:
             where="; ".join(filter(None, (where, error.where))),
             fix="name labelled events; without labels, hepfm predict writes the predictions",
         ) from error
-    if different := schema_differences(_bare(task.head.predictions), _bare(head.predictions)):
+    if different := schema_differences(bare(task.head.predictions), bare(head.predictions)):
         raise DataError(
             "The labels of the events mean something else than those that the model learned.",
             where=f"{where}; the model (there) and these events (here): {'; '.join(different[:3])}",
@@ -187,40 +160,3 @@ def _as_drawn(source: Source, data: Data, seed: int) -> Source:
     if few is None or not isinstance(source, EventSource) or few > len(source):
         return source
     return FewEvents(source, few, seed)
-
-
-def _inputs(parts: Mapping[str, PartSchema]) -> dict[str, PartSchema]:
-    """The schemas without labels, and without classes that only labels have."""
-    found = {}
-    for part, schema in parts.items():
-        inputs = half(schema, label=False)
-        used = {column.vocabulary for names in inputs.tables.values() for column in names.values()}
-        vocabularies = {name: each for name, each in schema.vocabularies.items() if name in used}
-        found[part] = replace(inputs, vocabularies=vocabularies)
-    return found
-
-
-def _shared(schema: PartSchema, other: PartSchema) -> PartSchema:
-    """The schema with the columns and classes that another one has, too."""
-    tables = {
-        table: {name: column for name, column in names.items() if name in other.tables.get(table, {})}
-        for table, names in schema.tables.items()
-    }
-    return replace(
-        schema,
-        tables={table: names for table, names in tables.items() if names},
-        vocabularies={name: each for name, each in schema.vocabularies.items() if name in other.vocabularies},
-    )
-
-
-def _bare(parts: Mapping[str, PartSchema]) -> dict[str, PartSchema]:
-    """The schemas without what is only said of the part, or of a column in words."""
-
-    def plain(schema: PartSchema) -> PartSchema:
-        tables: dict[str, Any] = {
-            table: {name: replace(column, doc="") for name, column in names.items()}
-            for table, names in schema.tables.items()
-        }
-        return replace(schema, tables=tables, attributes={})
-
-    return {part: plain(schema) for part, schema in parts.items()}

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from hepfm.api import Callback, Labelled, Taught
+from hepfm.data.alike import bare, unlike, unreadable
 from hepfm.data.few import FewEvents
 from hepfm.data.generated import GeneratorSource
 from hepfm.data.order import Cursor
@@ -20,6 +21,7 @@ from hepfm.data.source import EventSource, Source, check_apart, doubts, open_sou
 from hepfm.errors import CheckpointError, DataError
 from hepfm.nn.ema import Ema
 from hepfm.plugins import plugins
+from hepfm.readers.layout import half
 from hepfm.readers.writer import schema_differences
 from hepfm.recipe.load import Resolved
 from hepfm.recipe.schema import Generated, Recipe
@@ -30,7 +32,7 @@ from hepfm.training import checkpoint, snapshot
 from hepfm.training.adapt import adapt
 from hepfm.training.engine import Engine
 from hepfm.training.loop import observe_marginals
-from hepfm.training.model import Precision, build, resolve_precision
+from hepfm.training.model import Precision, PretrainModule, build, resolve_precision
 from hepfm.training.pretrained import load_encoder
 from hepfm.training.ranks import Ranks
 from hepfm.training.request import TrainRequest
@@ -52,6 +54,8 @@ def start(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) 
     folder = ranks.on_first(lambda: _starting_point(request, run, recipe, digests))
     precision = ranks.on_first(lambda: _precision(recipe, folder, ranks))
     module = build(recipe, train.modalities, precision)
+    if val is not None:
+        _check_alike(train, val, module)
     if recipe.data.augment and module.encoder.frame.axes:
         _log.warning(
             "parts share axes, and each is augmented by itself: set data.augment=false, or switch off what "
@@ -139,7 +143,7 @@ def _describe_run(session: Session) -> None:
 
 
 def _open_data(recipe: Recipe) -> tuple[Source, Source | None]:
-    """Training and validation events, which must be apart and of one schema."""
+    """Training and validation events, which must be apart."""
     open_split = partial(
         open_source,
         parts=recipe.data.parts,
@@ -154,16 +158,25 @@ def _open_data(recipe: Recipe) -> tuple[Source, Source | None]:
     val = None if recipe.data.val is None else open_split(recipe.data.val)
     for doubt in doubts(train, val):
         _log.warning("%s", doubt)
-    if val is None:
-        return train, None
-    if different := schema_differences(train.parts, val.parts):
+    if val is not None:
+        check_apart(train, val)
+    return train, val
+
+
+def _check_alike(train: Source, val: Source, module: PretrainModule) -> None:
+    """Makes sure that the model can be validated on other events: it can read them, and their labels."""
+    wrong = unreadable(train.parts, val.parts, train.modalities)
+    if not wrong and isinstance(module.objective, Labelled):
+        labels = ({part: half(each, label=True) for part, each in s.parts.items()} for s in (train, val))
+        wrong = schema_differences(*map(bare, labels))
+    if wrong:
         raise DataError(
             "Training and validation data describe a part differently.",
-            where=f"data.train (there) and data.val (here): {'; '.join(different)}",
+            where=f"data.train (there) and data.val (here): {'; '.join(wrong)}",
             fix="use files of one kind, or convert them alike with hepfm data convert",
         )
-    check_apart(train, val)
-    return train, val
+    if differing := unlike(train.parts, val.parts):
+        _log.warning("data.train (there) and data.val (here): %s", "; ".join(differing))
 
 
 def _starting_point(
