@@ -29,7 +29,7 @@ def unreadable(
 
 
 def unlike(trained: Mapping[str, PartSchema], found: Mapping[str, PartSchema]) -> list[str]:
-    """One sentence for each thing that is told of both inputs, and differs: the size of a voxel, a detector."""
+    """One sentence for each thing told of both inputs that differs, such as the size of a voxel."""
     both, have = (undocumented(parts) for parts in _common(inputs(trained), inputs(found)))
     return schema_differences(both, have)
 

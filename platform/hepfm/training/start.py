@@ -54,8 +54,7 @@ def start(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) 
     folder = ranks.on_first(lambda: _starting_point(request, run, recipe, digests))
     precision = ranks.on_first(lambda: _precision(recipe, folder, ranks))
     module = build(recipe, train.modalities, precision)
-    if val is not None:
-        _check_alike(train, val, module)
+    _check_alike(train, val, module)
     if recipe.data.augment and module.encoder.frame.axes:
         _log.warning(
             "parts share axes, and each is augmented by itself: set data.augment=false, or switch off what "
@@ -163,8 +162,10 @@ def _open_data(recipe: Recipe) -> tuple[Source, Source | None]:
     return train, val
 
 
-def _check_alike(train: Source, val: Source, module: PretrainModule) -> None:
+def _check_alike(train: Source, val: Source | None, module: PretrainModule) -> None:
     """Makes sure that the model can be validated on other events: it can read them, and their labels."""
+    if val is None:
+        return
     wrong = unreadable(train.parts, val.parts, train.modalities)
     if not wrong and isinstance(module.objective, Labelled):
         labels = ({part: half(each, label=True) for part, each in s.parts.items()} for s in (train, val))
