@@ -42,10 +42,12 @@ class Voxels:
 
     Attributes:
         cells: The visible cells.
+        pairs: Those of their voxels that touch.
         x: ``(V, C)`` what is known of each voxel from those around it.
     """
 
     cells: Cells
+    pairs: Pairs
     x: torch.Tensor
 
 
@@ -80,6 +82,7 @@ class CellTokenizer(nn.Module):
         voxel_layers: int,
         pool_width: int,
         point_width: int,
+        point_layers: int,
         shape_scales: Sequence[int],
     ) -> None:
         super().__init__()
@@ -100,6 +103,10 @@ class CellTokenizer(nn.Module):
         self.position = PositionEmbedding(3, d_model)
         self.join = nn.Linear(d_model + shape_width + voxel_width + pool_width, point_width)
         self.point_width = point_width
+        # What a token says of a place is as coarse as its cell; where a particle ends is seen voxel by voxel.
+        self.narrow = nn.Linear(point_width, pool_width)
+        self.refine = nn.ModuleList(VoxelLayer(pool_width) for _ in range(point_layers))
+        self.widen = nn.Sequential(nn.LayerNorm(pool_width), nn.Linear(pool_width, point_width))
 
     def forward(self, units: Units, visible: torch.Tensor) -> tuple[torch.Tensor, Voxels]:
         """``(U, d_model)`` of the visible cells, and their voxels: see `hepfm.api.Tokenizer`."""
@@ -114,7 +121,7 @@ class CellTokenizer(nn.Module):
         point = self.point(self.enter(torch.cat((x, energy[:, None]), -1)) + self.place(cells.sub))
         pooled = torch.cat((segment_max(point, cells.offsets), segment_mean(point, cells.offsets)), -1)
         token: torch.Tensor = self.pool(pooled) + self.position(units.positions[visible])
-        return token, Voxels(cells=cells, x=torch.cat((shape, x, point), -1))
+        return token, Voxels(cells=cells, pairs=pairs, x=torch.cat((shape, x, point), -1))
 
     def spread(self, points: Voxels, x: torch.Tensor) -> torch.Tensor:
         """Cells' values at their voxels, trilinear between the centres of cells."""
@@ -126,8 +133,12 @@ class CellTokenizer(nn.Module):
 
     def features(self, points: Voxels, x: torch.Tensor) -> torch.Tensor:
         """``(V, point_width)``: what is around a voxel, joined with its event's tokens at its place."""
-        joined: torch.Tensor = self.join(torch.cat((self.spread(points, x), points.x), -1))
-        return nn.functional.gelu(joined)
+        joined = nn.functional.gelu(self.join(torch.cat((self.spread(points, x), points.x), -1)))
+        fine = self.narrow(joined)
+        for layer in self.refine:
+            fine = layer(fine, points.pairs)
+        refined: torch.Tensor = joined + self.widen(fine)
+        return refined
 
     def rows(self, units: Units, values: torch.Tensor) -> Ragged:
         """Each row has the values of its voxel."""
