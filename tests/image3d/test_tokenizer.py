@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -128,6 +130,23 @@ def test_a_token_sees_across_its_cells_face_as_far_as_its_scales_reach(make_moda
 
     changed = (tokens(1.0) != tokens(2.0)).any(1)
     assert changed.tolist() == sees
+
+
+@pytest.mark.parametrize("layers", [0, 1, 3])
+def test_features_hear_of_voxels_as_many_steps_away_as_there_are_layers(make_modality, layers) -> None:
+    """Of a straight track, tokens aside: what the first voxel's features depend on."""
+    modality = make_modality(point_layers=layers)
+    tokenizer = modality.tokenizer(32)
+    voxel = torch.tensor([[3 + step, 4, 5] for step in range(6)])
+    columns = {"voxel": voxel, "energy_mev": torch.ones(6)}
+    units = modality.units({"voxels": RaggedTable(columns, torch.tensor([0, 6]))})
+    _, points = tokenizer(units, everything(units))
+    known = points.x.detach().requires_grad_()
+    x = torch.randn(len(units.positions), 32)
+    first = int(units.payload.row[0])
+    tokenizer.features(replace(points, x=known), x)[first].sum().backward()
+    hears = (known.grad[units.payload.row] != 0).any(1)
+    assert hears.tolist() == [step <= layers for step in range(6)]
 
 
 @pytest.mark.parametrize("lengths", [(), (0, 0), (1,)])
