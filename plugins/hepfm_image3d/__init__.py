@@ -57,7 +57,7 @@ def hepfm_recipes() -> list[api.RecipeSpec]:
         )
         for size, summary in (
             ("masked-tiny", "Masked pretraining in minutes on two cores."),
-            ("masked-hour", "Masked pretraining in about an hour on two cores, on simulated events."),
+            ("masked-hour", "Masked pretraining in half an hour on one core, on simulated events."),
             ("masked-ssm-tiny", "Masked pretraining of a state-space model, in minutes on two cores."),
             ("masked-small", "Masked pretraining of a 384 x 12 transformer, for a GPU."),
         )
