@@ -45,7 +45,7 @@ class FewEvents:
         DataError: There are not so many.
     """
 
-    def __init__(self, source: EventSource, events: int, seed: int) -> None:
+    def __init__(self, source: EventSource | FewEvents, events: int, seed: int) -> None:
         if events > len(source):
             raise DataError(
                 f"There are {len(source)} events, fewer than the {events} to be drawn.",

@@ -28,6 +28,7 @@ from hepfm.tracking.files import replace
 from hepfm.tracking.lines import plain
 
 Arm = Literal["pretrained", "scratch", "probe"]
+_CONVERGED = "converged-"
 _WORDS: Mapping[Arm, str] = {"pretrained": "fine-tuned", "scratch": "from scratch", "probe": "linear probe"}
 
 
@@ -40,11 +41,16 @@ class Point:
     updates: int
     """0 for a probe."""
     arm: Arm
+    converged: bool = False
+    """Whether the training ends when validations are no better, after so many updates at the latest; then
+    its best checkpoint is tested."""
 
     @property
     def curve(self) -> str:
         """Name of the curve that it is on."""
-        return self.arm if self.arm == "probe" else f"{self.arm}-{self.updates}"
+        if self.arm == "probe":
+            return self.arm
+        return f"{self.arm}-{_CONVERGED if self.converged else ''}{self.updates}"
 
     @property
     def name(self) -> str:
@@ -53,18 +59,33 @@ class Point:
 
 
 def points(
-    events: Iterable[int], seeds: Iterable[int], updates: Iterable[int], *, probes: bool
+    events: Iterable[int],
+    seeds: Iterable[int],
+    updates: Iterable[int],
+    *,
+    probes: bool,
+    converge: int | None = None,
 ) -> list[Point]:
-    """All points, a seed after the other, so that the first curve is whole early."""
+    """All points, a seed after the other, so that the first curve is whole early.
+
+    Args:
+        events: Numbers of labelled events.
+        seeds: Each draws events, weights and order.
+        updates: Numbers of updates.
+        probes: Whether a linear probe is shown.
+        converge: Updates at most of trainings to convergence; none without.
+    """
+    trained = [(count, False) for count in updates] + ([] if converge is None else [(converge, True)])
+    arms: tuple[Arm, Arm] = ("pretrained", "scratch")
     found = []
     for seed in seeds:
         for each in events:
             found += [Point(seed=seed, events=each, updates=0, arm="probe")] if probes else []
-            for count in updates:
-                found += [
-                    Point(seed=seed, events=each, updates=count, arm="pretrained"),
-                    Point(seed=seed, events=each, updates=count, arm="scratch"),
-                ]
+            found += [
+                Point(seed=seed, events=each, updates=count, arm=arm, converged=converged)
+                for count, converged in trained
+                for arm in arms
+            ]
     return found
 
 
@@ -125,7 +146,8 @@ def curves(ledger: Ledger, done: Sequence[Point], figures: Figures) -> dict[str,
     """Figures of the points, over seeds; and what pretraining gains over scratch at equal events and updates.
 
     Returns:
-        ``curves``: name to points, each ``events``, ``seeds`` and ``figures``; ``gain``: updates to the same.
+        ``curves``: name to points, each ``events``, ``seeds`` and ``figures``; ``gain``: updates (``200``, or
+        ``converged-5000``) to the same.
     """
     at: dict[tuple[str, int], dict[int, dict[str, Array]]] = {}
     for point in done:
@@ -166,4 +188,16 @@ def curve_title(name: str) -> str:
     """A curve's name for people."""
     arm, _, updates = name.partition("-")
     words = {str(arm): text for arm, text in _WORDS.items()}[arm]
-    return f"{words}, {updates} updates" if updates else words
+    return f"{words}, {length_title(updates)}" if updates else words
+
+
+def length_title(updates: str) -> str:
+    """How long trainings were, for people: ``200``, or ``converged-5000``."""
+    if updates.startswith(_CONVERGED):
+        return f"to convergence (at most {updates.removeprefix(_CONVERGED)} updates)"
+    return f"{updates} updates"
+
+
+def not_converged(ledger: Ledger, done: Iterable[Point]) -> list[Point]:
+    """Those of trainings to convergence that were still becoming better at their last update."""
+    return [point for point in done if point.converged and not ledger.told(point)["converged"]]
