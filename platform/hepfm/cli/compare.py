@@ -35,13 +35,14 @@ def compare(
     ] = False,
     out: Out = Path("runs"),
 ) -> None:
-    """Compare runs: figures and evaluations side by side, what differs in their recipes, and their curves.
+    """Compare runs: figures, evaluations, probes and few-shot curves side by side, their recipes and losses.
 
     Reads the runs' folders alone; works on runs that are being trained or have failed, too.
     """
     from hepfm.tracking.comparison import compare as read
     from hepfm.tracking.comparison import figure_rows, recipe_rows
     from hepfm.tracking.evaluations import side_by_side
+    from hepfm.tracking.probes import probe_tables
     from hepfm.tracking.runs import find_run
 
     found = []
@@ -55,7 +56,9 @@ def compare(
     if not found:
         raise RecipeError("none of these is a run", where=", ".join(runs), fix="name folders with a run.json")
     sides = read(found)
-    judged = side_by_side([side.evaluations for side in sides])
+    judged = side_by_side([side.evaluations for side in sides]) + probe_tables(
+        [side.probes for side in sides]
+    )
     figures, recipe = figure_rows(sides), recipe_rows(sides)
     if html is not None:
         _write(html, sides, figures, judged, recipe)
@@ -106,6 +109,7 @@ def _json(sides: Sequence[Side], recipe: Sequence[tuple[str, tuple[Any, ...]]]) 
         "runs": [
             {"name": side.label, "run_dir": side.run.path, **side.figures}
             | ({"evaluations": side.evaluations} if side.evaluations else {})
+            | ({"probes": side.probes} if side.probes else {})
             for side in sides
         ],
         "recipe": dict(recipe),

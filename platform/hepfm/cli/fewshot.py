@@ -209,8 +209,9 @@ def _taken(holder: str) -> HepfmError:
 def _report(result: dict[str, Any], folder: Path, work: Work, figure: str, *, as_json: bool) -> None:
     from hepfm.display.html import write_html
     from hepfm.display.png import write_png
-    from hepfm.evaluation.fewshot import curve_title, length_title, panel
+    from hepfm.evaluation.fewshot import panel
     from hepfm.evaluation.results import write
+    from hepfm.tracking.probes import curve_title, length_title
 
     result["figure"] = figure
     path = write(folder, result, {})

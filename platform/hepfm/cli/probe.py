@@ -85,7 +85,7 @@ def probe(
     """
     from hepfm.evaluation.probe import probe as run_probe
     from hepfm.evaluation.probe import refuse_told
-    from hepfm.evaluation.results import difference, summary, write
+    from hepfm.evaluation.results import LEVEL, difference, summary, write
     from hepfm.evaluation.splits import open_splits
     from hepfm.tracking.evaluations import metrics, tell
 
@@ -117,6 +117,7 @@ def probe(
         "layers": made.layers,
         "data": [_data(splits) for splits in made.splits],
         "fits": made.fits,
+        "level": LEVEL,
         "figures": {arm: summary(runs, made.figures) for arm, runs in made.statistics.items()},
     }
     if untrained:

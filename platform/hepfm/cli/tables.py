@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-FIGURE = 40
-"""Letters of a figure with its interval and its spread."""
+FIGURE, NAME = 40, 64
+"""Letters of a figure with its interval and its spread, and of its name."""
 
 
 def table(*heads: Any) -> Any:
@@ -49,4 +49,4 @@ def text_table(heads: Sequence[Any], rows: Sequence[tuple[str, Sequence[str]]]) 
 
 def wide(columns: int) -> Any:
     """A console with room for so many columns of figures."""
-    return console(FIGURE * (columns + 1))
+    return console(NAME + FIGURE * columns)

@@ -26,10 +26,9 @@ from hepfm.metrics.bootstrap import Array, Figures
 from hepfm.recipe.document import flatten
 from hepfm.tracking.files import replace
 from hepfm.tracking.lines import plain
+from hepfm.tracking.probes import CONVERGED, SETTINGS, curve_title
 
 Arm = Literal["pretrained", "scratch", "probe"]
-_CONVERGED = "converged-"
-_WORDS: Mapping[Arm, str] = {"pretrained": "fine-tuned", "scratch": "from scratch", "probe": "linear probe"}
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -50,7 +49,7 @@ class Point:
         """Name of the curve that it is on."""
         if self.arm == "probe":
             return self.arm
-        return f"{self.arm}-{_CONVERGED if self.converged else ''}{self.updates}"
+        return f"{self.arm}-{CONVERGED if self.converged else ''}{self.updates}"
 
     @property
     def name(self) -> str:
@@ -103,7 +102,7 @@ class Ledger:
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.folder, self._points = folder, folder / "points"
         self._points.mkdir(parents=True, exist_ok=True)
-        path, wanted = folder / "settings.json", json.loads(json.dumps(plain(dict(settings))))
+        path, wanted = folder / SETTINGS, json.loads(json.dumps(plain(dict(settings))))
         if path.exists():
             have, want = flatten(json.loads(path.read_bytes())), flatten(wanted)
             differ = [key for key in {**have, **want} if have.get(key) != want.get(key)]
@@ -182,20 +181,6 @@ def panel(result: Mapping[str, Any], figure: str, *, title: str) -> Lines:
     return Lines(
         title=title, lines=lines, x=Axis("labelled events"), y=Axis(figure.replace("_", " ")), log_x=True
     )
-
-
-def curve_title(name: str) -> str:
-    """A curve's name for people."""
-    arm, _, updates = name.partition("-")
-    words = {str(arm): text for arm, text in _WORDS.items()}[arm]
-    return f"{words}, {length_title(updates)}" if updates else words
-
-
-def length_title(updates: str) -> str:
-    """How long trainings were, for people: ``200``, or ``converged-5000``."""
-    if updates.startswith(_CONVERGED):
-        return f"to convergence (at most {updates.removeprefix(_CONVERGED)} updates)"
-    return f"{updates} updates"
 
 
 def not_converged(ledger: Ledger, done: Iterable[Point]) -> list[Point]:
