@@ -204,6 +204,55 @@ def test_what_was_drawn_alike_is_compared_in_pairs(hepfm, tmp_path):
     assert cells(done, "macro_f1, minus A") == ["+0.0500", "+0.0160 to +0.0840"]
 
 
+def probed(run, name, value, *, digest="e" * 64, **more):
+    """A probe of a run, as `hepfm probe` writes it."""
+    figures = {"f1/track": {"value": 0.5, "low": 0.4, "high": 0.6}}
+    figures["macro_f1"] = {"value": value, "low": value - 0.01, "high": value + 0.02, "spread": 0.005}
+    data = {"train": {"events": 16}, "test": {"events": 20, "named": "data/<b>test", "digest": digest}}
+    result = {"kind": "probe", "task": {"name": "semantic"}, "probe": "linear", "step": 7, "saw": ""}
+    result |= {"data": [data], "doubts": [], "figures": {"pretrained": figures}, "level": 0.68}
+    folder = run.evaluations / name
+    folder.mkdir(parents=True)
+    (folder / "figures.json").write_text(json.dumps(result | more))
+    return folder
+
+
+def test_probes_and_few_shot_curves_stand_side_by_side(hepfm, tmp_path):
+    one, two = (make(tmp_path / "runs", name, 3) for name in ("probed-a", "probed-b"))
+    gain = {"macro_f1": {"value": 0.1, "low": 0.05, "high": 0.15}}
+    os.utime(probed(one, "old", 0.3) / "figures.json", (1, 1))
+    copy = create_run(one.evaluations, "copy", "a: 1\n", one.name)  # what MLflow is sent
+    (copy.path / "figures.json").write_text("{")
+    probed(one, "probe", 0.6, gain=gain)
+    probed(two, "probe", 0.7, saw="labels", digest="e" * 64)
+    for run, value in ((one, 0.5), (two, 0.4)):
+        point = {"events": 30, "figures": {"macro_f1": {"value": value, "low": 0.1, "high": 0.9}}}
+        curves = {"scratch-converged-50": [point], "scratch-9": [point | {"events": 4}]}
+        folder = probed(run, "curve", 0, kind="fewshot", figure="macro_f1", curves=curves, gain={"9": [point]},
+                        data={"test": "data/<b>test"})  # fmt: skip
+        (folder / "settings.json").write_text(json.dumps({"data": {"test": "f" * 64}}))
+    page = tmp_path / "page.html"
+    done = hepfm(one.path, two.path, "--html", page)
+    assert done.returncode == 0, done.stderr
+    probe, _, curve = done.stdout.partition("Few labels, task semantic, macro_f1")
+    assert "Probe linear, task semantic, tested on 20 events of data/<b>test (eeeeeeeeeeee)" in probe
+    assert cells(probe, "events to fit to") == ["16", "16"]
+    assert cells(probe, "macro_f1") == [
+        *("0.6000", "0.5900 to 0.6200 +- 0.0050"),
+        *("0.7000", "0.6900 to 0.7200 +- 0.0050"),
+    ]
+    assert cells(probe, "gain/macro_f1") == ["0.1000", "0.0500 to 0.1500"]
+    assert cells(probe, "to be known") == ["the run was shown labels in training"]
+    assert "(ffffffffffff), intervals of 68% by event and seed" in curve
+    title = "30 events, from scratch, to convergence (at most 50 updates)"
+    assert cells(curve, title) == ["0.5000", "0.1000 to 0.9000", "0.4000", "0.1000 to 0.9000"]
+    rows = [line.partition("  ")[0] for line in curve.splitlines() if " events, " in line.partition("  ")[0]]
+    assert rows == ["4 events, from scratch, 9 updates", title, "30 events, gain, 9 updates"]
+    assert "<b>test" not in page.read_text()
+    told = json.loads(hepfm(one.path, "--json").stdout)["runs"][0]["probes"]
+    assert [each["kind"] for each in told] == ["probe", "probe", "fewshot"]
+
+
 def test_a_run_that_saw_truth_is_told_from_one_that_did_not(hepfm, out, runs):
     make(out, "shown", 3, pretrain={"saw_truth": True})
     make(out, "honest", 3, pretrain={"saw_truth": False})

@@ -10,9 +10,13 @@ import sys
 from dataclasses import asdict
 
 import pytest
+from typer.testing import CliRunner
 
 from hepfm.cli.launch import report
+from hepfm.cli.main import app
+from hepfm.errors import RecipeError
 from hepfm.jobs import processes
+from hepfm.recipe.load import load_recipe
 from hepfm.tracking.runs import create_run
 
 
@@ -87,3 +91,14 @@ def test_a_url_for_runs_is_refused_before_anything_is_made(tmp_path, command):
     assert done.returncode == 2
     assert "Runs are stored in a folder, not at a URL." in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["fork", "resume"])
+def test_what_goes_on_from_a_checkpoint_is_not_told_to_begin_with_other_weights(tmp_path, command):
+    run = create_run(tmp_path, "mine", load_recipe("image3d/masked-tiny").yaml())
+    done = CliRunner().invoke(
+        app, [command, run.name, "--out", str(tmp_path), "--set", "model.weights=elsewhere"]
+    )
+    assert isinstance(done.exception, RecipeError)
+    assert "has the weights of that" in str(done.exception)
+    assert [path.name for path in tmp_path.iterdir()] == [run.name], "no child was made"

@@ -177,10 +177,22 @@ def test_validation_has_every_event_once_and_ranks_in_step(source, world):
     assert sorted(seen) == sorted(source.event_ids().tolist())
 
 
-def test_validation_of_the_first_events(source):
-    batches = validation_batches(source, micro_batch_cost=45, events=5)
-    ids = [i for b in batches for i in b.event_ids.numpy().view(np.uint64).tolist()]
-    assert sorted(ids) == sorted(source.event_ids()[:5].tolist())
+def test_validation_of_some_events_takes_them_from_all_over_the_file(source):
+    def ids(events, world):
+        ranks = (
+            validation_batches(source, rank=r, world=world, micro_batch_cost=45, events=events)
+            for r in range(world)
+        )
+        return sorted(i for rank in ranks for b in rank for i in b.event_ids.numpy().view(np.uint64).tolist())
+
+    some = ids(8, 1)
+    assert some == ids(8, 3)
+    assert len(set(some)) == 8
+    assert set(ids(5, 1)) < set(some), "5 are among 8"
+    numbers = np.flatnonzero(np.isin(source.event_ids(), some))
+    assert numbers.max() > len(source) / 2, "no file in order of class gives one class"
+    assert numbers.min() < len(source) / 2
+    assert ids(10**6, 1) == sorted(source.event_ids().tolist())
 
 
 def test_tensors_keep_their_types_and_bits(source):

@@ -1,4 +1,4 @@
-"""Runs in use: evaluated, registered, and what they predict and make of events, written."""
+"""Runs judged, registered and probed by commands, and the events that are refused."""
 
 from __future__ import annotations
 
@@ -9,229 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import f1_score
 from typer.testing import CliRunner
 
-from hepfm.api import Sample
 from hepfm.cli.main import app
-from hepfm.data.tensors import to_torch
 from hepfm.errors import DataError, HepfmError, RecipeError
 from hepfm.evaluation.events import open_events
-from hepfm.evaluation.writing import Making, plan, write
 from hepfm.readers.pack import pack, take
 from hepfm.readers.store import StoreReader, StoreWriter
-from hepfm.recipe.load import from_dict
 from hepfm.tracking.evaluations import results_of
-from hepfm.tracking.runs import create_run
 from hepfm.tracking.store import connect
 from hepfm.training.pretrained import open_checkpoint
-from hepfm.training.request import TrainRequest
-from hepfm.training.worker import train
 from hepfm_image3d.schema import image3d_schema
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::ResourceWarning"
 )
-COLUMNS = ("voxel", "energy_mev", "semantic")
-SCHEMA = image3d_schema(voxels=COLUMNS, grid=(48, 48, 48))
-EMPTY = 104
-"""Id of a test event without a voxel."""
-
-
-def events(ids, seed=1):
-    """Walks of high energies (class 1) and low ones (class 0); one event is empty."""
-    for event_id in ids:
-        rng = np.random.default_rng((seed, event_id))
-        n = 0 if event_id == EMPTY else int(rng.integers(20, 60))
-        voxel = (rng.integers(-1, 2, (n, 3)).cumsum(0) + 24).clip(0, 47).astype("u2")
-        semantic = rng.integers(0, 2, n).astype("i1")
-        energy = (0.3 + 2.0 * semantic).astype("f4")
-        yield Sample(
-            event_id=event_id,
-            parts={"image3d": {"voxels": {"voxel": voxel, "energy_mev": energy}}},
-            labels={"image3d": {"voxels": {"semantic": semantic}}},
-        )
-
-
-def store(path, samples, schema=SCHEMA):
-    with StoreWriter(path, {"image3d": schema}, {"made_by": "a test"}) as writer:
-        writer.write(pack(samples, {"image3d": schema}))
-    return path
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Event stores: ``train``, ``val``, ``test`` (with an empty event), and ``pre``, for pretraining."""
-    folder = tmp_path_factory.mktemp("runs")
-    for name, ids in (
-        ("pre", range(300, 304)),
-        ("train", range(4)),
-        ("val", range(50, 52)),
-        ("test", range(100, 110)),
-    ):
-        store(folder / f"{name}.h5", events(ids))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def runs(folder):
-    """A pretrained run, and one with a head that begins with its weights; neither has learned anything."""
-
-    def made(name, train_on, **sections):
-        tree = {
-            "name": name,
-            "data": {
-                "train": str(folder / f"{train_on}.h5"),
-                "val": str(folder / "val.h5"),
-                "parts": {"image3d": {"kind": "image3d", "voxel_width": 8, "point_width": 16}},
-            },
-            "train": {"steps": 0, "precision": "fp32", "warmup_steps": 0},
-            "tracking": {"displays": 0, "uri": f"sqlite:///{folder}/mlflow.db"},
-            **sections,
-        }
-        tree.setdefault("model", {})["backbone"] = {
-            "name": "transformer",
-            "d_model": 32,
-            "n_layers": 2,
-            "n_heads": 2,
-        }
-        resolved = from_dict(tree)
-        run = create_run(folder, name, resolved.yaml(), sections.get("model", {}).get("of"))
-        train(TrainRequest(recipe=resolved.recipe.model_dump(mode="json"), run_dir=str(run.path)))
-        return run
-
-    pre = made("pre", "pre", objective={"name": "masked", "decoder_layers": 1})
-    task = {"name": "task", "head": {"name": "semantic", "width": 16}}
-    begun = {"weights": str(pre.json()["checkpoint"])}
-    return {"pre": pre, "task": made("task", "train", objective=task, model=begun)}
-
-
-@pytest.fixture(scope="module")
-def model(runs):
-    return open_checkpoint(Path(runs["task"].json()["checkpoint"]))
-
-
-@pytest.fixture
-def hepfm(folder, monkeypatch):
-    """Runs a command on the runs of the folder; what it printed, or the error that it raised."""
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-    def hepfm(*arguments, fails=None):
-        command = list(map(str, arguments))
-        done = CliRunner().invoke(app, command)
-        if fails is not None:
-            assert isinstance(done.exception, fails), done.output
-            return str(done.exception)
-        if done.exception:
-            raise done.exception
-        return done.stdout
-
-    return hepfm
-
-
-def making(runs, folder, data="test", of="task", **settings):
-    checkpoint = runs[of].json()["checkpoint"]
-    return Making(checkpoint=checkpoint, data=[str(folder / f"{data}.h5")], **settings)
-
-
-def written(made, target, **settings):
-    model, source = made.open()
-    for unit in plan(made, model, source, target, **settings):
-        write(unit)
-    return StoreReader(target)
-
-
-def test_predictions_stand_beside_their_events_and_give_the_figures(hepfm, runs, folder, tmp_path):
-    said = json.loads(
-        hepfm("predict", runs["task"].path, "--data", "test.h5", "--out", tmp_path / "out", "--workers", 0,
-              "--carry", "labels", "--json")
-    )  # fmt: skip
-    assert (said["events"], said["written"]) == (10, 10)
-    with StoreReader(tmp_path / "out") as reader:
-        np.testing.assert_array_equal(reader.event_ids(), np.arange(100, 110))
-        batch = reader.read(range(10))
-        assert list(reader.check()) == []
-        assert reader.provenance["weights_sha256"] == runs["task"].json()["weights_sha256"]
-    voxels = batch.parts["predicted_image3d"]["voxels"]
-    np.testing.assert_array_equal(voxels.offsets, batch.parts["image3d"]["voxels"].offsets)
-    assert voxels.lengths[4] == 0, "an empty event has no rows"
-    np.testing.assert_allclose(voxels.columns["probability"].sum(1), 1, rtol=1e-5)
-    truth, called = batch.labels["image3d"]["voxels"].columns["semantic"], voxels.columns["semantic"]
-    result = json.loads(hepfm("evaluate", runs["task"].path, "--data", "test.h5", "--json"))
-    figure = result["figures"]["macro_f1"]
-    assert figure["value"] == pytest.approx(f1_score(truth, called, average="macro"))
-    assert figure["low"] <= figure["value"] <= figure["high"]
-    assert result["figures"]["accuracy"]["value"] == pytest.approx((truth == called).mean())
-    assert result["data"] | {"digest": "", "paths": []} == {
-        "named": "test.h5", "digest": "", "paths": [], "events": 10, "counted": 9,
-    }  # fmt: skip
-
-
-def test_a_store_goes_on_with_the_same_bits_and_an_event_alone_has_the_same_prediction(
-    runs, folder, tmp_path, model
-):
-    made = making(runs, folder)
-    whole = written(made, tmp_path / "out", shard_events=4)
-    bits = [path.read_bytes() for path in sorted((tmp_path / "out").glob("*.h5"))]
-    (tmp_path / "out" / "00001.h5").unlink()
-    written(made, tmp_path / "out", shard_events=4)
-    assert [path.read_bytes() for path in sorted((tmp_path / "out").glob("*.h5"))] == bits
-    alone = written(made, tmp_path / "alone", shard_events=1)
-    one, other = (each.read(range(10)).parts["predicted_image3d"]["voxels"] for each in (whole, alone))
-    np.testing.assert_allclose(one.columns["probability"], other.columns["probability"], atol=1e-5)
-    tables = to_torch(made.open()[1].read(range(10))).parts["image3d"]
-    units = {"image3d": model.modalities["image3d"].units(tables)}
-    head = model.module.objective.head
-    with torch.no_grad():
-        by_hand = head.predict(head(model.encoder.features(units, needs=("points",), part="image3d")))
-    wanted = by_hand["image3d"]["voxels"].columns["probability"].numpy()
-    np.testing.assert_allclose(one.columns["probability"], wanted, atol=1e-5)
-    np.testing.assert_array_equal(one.offsets, other.offsets)
-    trained_more = replace(model, manifest={**model.manifest, "weights_sha256": "others"})
-    with pytest.raises(DataError, match="another prediction: other weights_sha256"):
-        plan(made, trained_more, made.open()[1], tmp_path / "out", shard_events=4)
-    with pytest.raises(DataError, match="another prediction: other shard_events"):
-        plan(made, *made.open(), tmp_path / "out", shard_events=2)
-    opened, otherwise = made.open(), made.model_copy(update={"options": {"x": 1}})
-    with pytest.raises(DataError, match="another prediction: other options"):
-        plan(otherwise, *opened, tmp_path / "out", shard_events=4)
-    with pytest.raises(DataError, match="another prediction: other carry"):
-        plan(made.model_copy(update={"carry": "inputs"}), *made.open(), tmp_path / "out", shard_events=4)
-
-
-@pytest.mark.slow
-@pytest.mark.ray
-def test_with_ray_come_the_same_bits(hepfm, runs, tmp_path):
-    for name, workers in (("here", 0), ("ray", 2)):
-        hepfm("predict", runs["task"].path, "--data", "test.h5", "--out", tmp_path / name, "--shard-events", 5,
-              "--workers", workers)  # fmt: skip
-    here, ray = (
-        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("here", "ray")
-    )
-    assert sorted(here) == ["00000.h5", "00001.h5", "predict.json"]
-    assert here == ray
-
-
-@pytest.mark.parametrize("read", ["pooled", "tokens", "points"])
-def test_what_is_embedded_is_what_heads_read(runs, folder, tmp_path, read):
-    made = making(
-        runs, folder, of="pre", read=read, part="image3d" if read == "points" else "", layers=(1, 2)
-    )
-    found = written(made, tmp_path / "out").read(range(10))
-    (table,) = found.parts["embedding"].values()
-    opened, source = made.open()
-    batch = source.read(range(10))
-    lengths = {"pooled": np.ones(10), "points": batch.parts["image3d"]["voxels"].lengths}
-    if read in lengths:
-        np.testing.assert_array_equal(table.lengths, lengths[read])
-    assert table.columns["features"].shape[1] == opened.encoder.width(read, "image3d", layers=(1, 2))
-    if read == "pooled":
-        assert not table["features"][4].any(), "zeros for an empty event"
-        tokens = written(making(runs, folder, of="pre", read="tokens", layers=(1, 2)), tmp_path / "tokens")
-        rows = tokens.read([2]).parts["embedding"]["tokens"].columns["features"]
-        mean = np.concatenate((rows.mean(0), np.sqrt(rows.var(0) + 1e-6), rows.max(0)))
-        np.testing.assert_allclose(table["features"][2][0], mean, atol=1e-5)
 
 
 def test_a_pretrained_run_predicts_nothing_and_says_what_it_can(hepfm, runs):
@@ -247,21 +39,21 @@ def test_a_pretrained_run_predicts_nothing_and_says_what_it_can(hepfm, runs):
 
 @pytest.mark.parametrize("data", ["train", "pre"])
 def test_events_that_the_model_or_its_ancestor_was_trained_on_are_refused(
-    hepfm, runs, folder, tmp_path, data
+    hepfm, runs, folder, tmp_path, data, events, schema
 ):
     assert "flatter" in hepfm("evaluate", runs["task"].path, "--data", f"{data}.h5", fails=DataError)
     with StoreReader(folder / f"{data}.h5") as reader:
         some = take(reader.read(range(len(reader))), [1])
-    with StoreWriter(tmp_path / "some.h5", {"image3d": SCHEMA}, {}) as writer:
+    with StoreWriter(tmp_path / "some.h5", {"image3d": schema}, {}) as writer:
         writer.write(some)
-        writer.write(pack(events(range(500, 503)), {"image3d": SCHEMA}))
+        writer.write(pack(events(range(500, 503)), {"image3d": schema}))
     told = hepfm("evaluate", runs["task"].path, "--data", tmp_path / "some.h5", fails=DataError)
     assert f"{data}.h5, event 1 and {tmp_path / 'some.h5'}, event 0" in told
     done = hepfm("evaluate", runs["task"].path, "--data", tmp_path / "some.h5", "--allow-seen", "--json")
     assert "--allow-seen" in " ".join(json.loads(done)["doubts"])
 
 
-def test_what_cannot_be_looked_at_is_said(model, tmp_path, monkeypatch):
+def test_what_cannot_be_looked_at_is_said(model, tmp_path, monkeypatch, events, store):
     gone = {**model.about, "ancestors": [{"digest": "d", "seed": 1, "data": {
         **model.about["recipe"]["data"], "train": str(tmp_path / "gone.h5")}}]}  # fmt: skip
     told = []
@@ -271,9 +63,11 @@ def test_what_cannot_be_looked_at_is_said(model, tmp_path, monkeypatch):
     assert "gone.h5 are not here" in told[0]
 
 
-def test_events_without_labels_are_predicted_and_not_judged(hepfm, runs, tmp_path):
+def test_events_without_labels_are_predicted_and_not_judged(hepfm, runs, tmp_path, events, store):
     bare = store(
-        tmp_path / "bare.h5", events(range(4)), image3d_schema(voxels=COLUMNS[:2], grid=(48, 48, 48))
+        tmp_path / "bare.h5",
+        events(range(4)),
+        image3d_schema(voxels=("voxel", "energy_mev"), grid=(48, 48, 48)),
     )
     told = hepfm("evaluate", runs["task"].path, "--data", bare, fails=DataError)
     assert "no labels 'semantic'" in told
@@ -294,7 +88,7 @@ def test_events_without_labels_are_predicted_and_not_judged(hepfm, runs, tmp_pat
         assert list(reader.parts) == ["predicted_image3d", "image3d"]
 
 
-def test_events_that_do_not_fit_are_refused_or_doubted(model, runs, hepfm, tmp_path):
+def test_events_that_do_not_fit_are_refused_or_doubted(model, runs, hepfm, tmp_path, events, store, schema):
     def changed(name, schema, samples=None):
         return str(
             store(tmp_path / f"{name}.h5", events(range(700, 703)) if samples is None else samples, schema)
@@ -303,28 +97,28 @@ def test_events_that_do_not_fit_are_refused_or_doubted(model, runs, hepfm, tmp_p
     told = []
     open_events(
         model,
-        changed("coarse", replace(SCHEMA, attributes={**SCHEMA.attributes, "voxel_mm": 5.0})),
+        changed("coarse", replace(schema, attributes={**schema.attributes, "voxel_mm": 5.0})),
         say=told.append,
     )
     assert told == ["not as in training: image3d.attributes.voxel_mm is 3.0 there, 5.0 here"]
-    energy = replace(SCHEMA.tables["voxels"]["energy_mev"], unit="keV")
-    other = replace(SCHEMA, tables={"voxels": {**SCHEMA.tables["voxels"], "energy_mev": energy}})
+    energy = replace(schema.tables["voxels"]["energy_mev"], unit="keV")
+    other = replace(schema, tables={"voxels": {**schema.tables["voxels"], "energy_mev": energy}})
     with pytest.raises(DataError, match=r"energy_mev\.unit"):
         open_events(model, changed("kev", other))
-    classes = SCHEMA.vocabularies[SCHEMA.tables["voxels"]["semantic"].vocabulary]
+    classes = schema.vocabularies[schema.tables["voxels"]["semantic"].vocabulary]
     swapped = [replace(one, name=two.name) for one, two in zip(classes, classes[::-1], strict=True)]
-    names = replace(SCHEMA, vocabularies=dict.fromkeys(SCHEMA.vocabularies, tuple(swapped)))
+    names = replace(schema, vocabularies=dict.fromkeys(schema.vocabularies, tuple(swapped)))
     told = hepfm("evaluate", runs["task"].path, "--data", changed("swapped", names), fails=DataError)
     assert "mean something else" in told
     unknown = [replace(s, labels={"image3d": {"voxels": {"semantic": s.labels["image3d"]["voxels"]["semantic"] * 0 + 9}}})
                for s in events(range(800, 802))]  # fmt: skip
     told = hepfm(
-        "evaluate", runs["task"].path, "--data", changed("unknown", SCHEMA, unknown), fails=DataError
+        "evaluate", runs["task"].path, "--data", changed("unknown", schema, unknown), fails=DataError
     )
     assert "No event has a label" in told
     broken = list(events(range(900, 903)))
     broken[1].parts["image3d"]["voxels"]["energy_mev"][3] = np.nan
-    data = changed("broken", SCHEMA, broken)
+    data = changed("broken", schema, broken)
     told = hepfm(
         "predict",
         runs["task"].path,
@@ -424,6 +218,22 @@ def test_a_probe_is_a_child_run_and_one_in_its_place_another(hepfm, runs, folder
     for option in ("--rows", 100), ("--kind", "svm"):
         told = hepfm(*command, "--protocol", "bnl-mlp", *option, fails=RecipeError)
         assert option[0] in told, "an option is not ignored in silence"
+    read = ("--reader", "store", "--device", "cpu", "--name", "read")
+    assert json.loads(hepfm(*command, *read))["figures"] == results[0]["figures"]
+    told = hepfm(*command, "--option", "x=1", fails=RecipeError)
+    assert "no option 'x'" in told
+    hepfm("register", run.path, "probed")
+    (card,) = run.path.glob("models/probed-*/card.md")
+    macro = results[0]["figures"]["pretrained"]["macro_f1"]
+    assert (
+        f"| macro_f1 | {macro['value']:.4f}  {macro['low']:.4f} to {macro['high']:.4f} |" in card.read_text()
+    )
+
+
+def figures_of(run, name):
+    """Of each step of a run that has a figure, its value."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: line["metrics"][name] for line in lines if name in line["metrics"]}
 
 
 def test_a_curve_holds_back_no_arm_and_is_a_child_run(hepfm, runs, folder):
@@ -438,8 +248,24 @@ def test_a_curve_holds_back_no_arm_and_is_a_child_run(hepfm, runs, folder):
     assert "test events are validation events too" in told
     told = hepfm("fewshot", run.path, "--task", "semantic", "--events", 1, *sets, fails=DataError)
     assert "cannot be shared" in told, "before anything is trained"
-    result = json.loads(hepfm(*command, *sets, "--test", "test.h5").splitlines()[-1])
-    assert list(result["curves"]) == ["pretrained-1", "scratch-1"]
+    for option, said in (("--figure", "macro_f2"), "did you mean 'macro_f1'"), (("--converge", 9), "--val"):
+        told = hepfm(*command, *sets, "--test", "test.h5", "--name", "x", *option, fails=RecipeError)
+        assert said in told, "before anything is trained"
+    told = hepfm("fewshot", run.path, "--task", "semantic", "--reader", "store", *sets, fails=RecipeError)
+    assert "--train and --test" in told
+    sets += ["--set", "train.validate_every=1", "--set", "train.patience=1"]
+    known = ("--val", "val.h5", "--test", "test.h5", "--converge", 3, "--reader", "store")
+    result = json.loads(hepfm(*command, *sets, *known).splitlines()[-1])
+    converged = ["pretrained-converged-3", "scratch-converged-3"]
+    assert set(result["curves"]) == {"pretrained-1", "scratch-1", *converged}
+    assert (result["figure"], result["chosen_by"]) == ("macro_f1", "macro_f1")
+    for point in converged:
+        told = result["trainings"][f"{point}-n2-s1"]
+        assert told["best_step"] <= told["updates"] <= 3
+        assert told["converged"] == (told["updates"] > told["best_step"])
+        scores = figures_of(folder / told["run"], "val/macro_f1")
+        best = max(scores, key=lambda step: (scores[step], -step))
+        assert Path(told["checkpoint"]).name == f"step-{best:08d}", "the best on val.h5 is tested"
     for point, mode in (("pretrained-1-n2-s1", "frozen"), ("scratch-1-n2-s1", "full")):
         trained = open_checkpoint(Path(json.loads(
             (run.evaluations / "fewshot-semantic" / "points" / f"{point}.json").read_text())["checkpoint"]))  # fmt: skip
@@ -447,12 +273,15 @@ def test_a_curve_holds_back_no_arm_and_is_a_child_run(hepfm, runs, folder):
     (child,) = children(folder, run.evaluations.glob("fewshot-semantic-*"))
     gain = result["gain"]["1"][0]["figures"]["macro_f1"]["value"]
     assert child.data.metrics["gain-1/macro_f1"] == pytest.approx(gain)
+    assert "gain-converged-3/macro_f1" in child.data.metrics
     assert child.data.tags["mlflow.parentRunId"] == run.json()["run_id"]
     files = {path.name for path in (folder / "mlartifacts" / child.info.run_id / "artifacts").iterdir()}
     assert files >= {"figures.json", "curve.png", "curve.html"}
 
 
-def test_a_single_event_has_no_interval_and_part_of_the_validation_is_doubted(hepfm, runs, tmp_path):
+def test_a_single_event_has_no_interval_and_part_of_the_validation_is_doubted(
+    hepfm, runs, tmp_path, events, store
+):
     one = store(tmp_path / "one.h5", events([400]))
     result = json.loads(hepfm("evaluate", runs["task"].path, "--data", one, "--json"))
     assert set(result["figures"]["accuracy"]) == {"value"}

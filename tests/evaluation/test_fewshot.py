@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from hepfm.cli.fewshot import _Work
+from hepfm.cli.curve import PATIENCE, Work
 from hepfm.errors import RecipeError
 from hepfm.evaluation.fewshot import Ledger, Point, curves, panel, points
 from hepfm.evaluation.results import difference, summary
@@ -55,20 +56,26 @@ def test_a_gain_is_paired_by_event():
     assert gain == {"value": pytest.approx(1), "low": pytest.approx(1), "high": pytest.approx(1)}
 
 
-def test_from_scratch_all_is_trained_however_the_pretrained_model_is_adapted(tmp_path):
+@pytest.fixture
+def work(tmp_path):
     part = {"kind": "image3d"}
     trained = {"data": {"parts": {"image3d": part}}, "model": {"backbone": {"name": "transformer"}}}
     (tmp_path / "model.json").write_text(json.dumps({"recipe": trained}))
-    work = _Work(
+    return Work(
         parent=SimpleNamespace(name="pre"),
         model=SimpleNamespace(folder=tmp_path),
         opened=None,
         test=None,
         recipe="tasks/semantic",
-        overrides=["model.adapt.mode=frozen", "model.adapt.layer_decay=0.7"],
+        overrides=[],
         out=tmp_path,
     )
-    ours, scratch = (work.resolved(arm, 4, 1, 3).recipe.model for arm in ("pretrained", "scratch"))
+
+
+def test_from_scratch_all_is_trained_however_the_pretrained_model_is_adapted(work, tmp_path):
+    work = replace(work, overrides=["model.adapt.mode=frozen", "model.adapt.layer_decay=0.7"])
+    made = (Point(seed=1, events=4, updates=3, arm=arm) for arm in ("pretrained", "scratch"))
+    ours, scratch = (work.resolved(point).recipe.model for point in made)
     assert (ours.weights, ours.adapt.mode, ours.adapt.layer_decay) == (str(tmp_path), "frozen", 0.7)
     assert (scratch.weights, scratch.adapt.mode, scratch.adapt.layer_decay) == (None, "full", 1)
 
@@ -79,6 +86,20 @@ def test_points_come_seed_by_seed_with_equal_updates():
     assert {point.seed for point in made[: len(made) // 2]} == {1}
     for arm in ("pretrained", "scratch"):
         assert sum(point.arm == arm and point.updates == 500 for point in made) == 4
+
+
+def test_trainings_to_convergence_wait_for_validations_and_equal_updates_do_not(work):
+    work = replace(work, overrides=["train.patience=4", "train.validate_every=7"])
+    both = points([10], [1], [50], probes=False, converge=900)
+    assert [point.name for point in both] == [
+        *("pretrained-50-n10-s1", "scratch-50-n10-s1"),
+        *("pretrained-converged-900-n10-s1", "scratch-converged-900-n10-s1"),
+    ]
+    equal, waiting = (work.resolved(both[i], best_by="macro_f1").recipe for i in (1, 3))
+    assert (equal.train.steps, equal.train.patience, equal.train.best_by) == (50, None, None)
+    assert (waiting.train.steps, waiting.train.patience, waiting.train.best_by) == (900, 4, "macro_f1")
+    assert waiting.checkpoint.every == 7, "the best validation has a checkpoint"
+    assert replace(work, overrides=[]).resolved(both[3]).recipe.train.patience == PATIENCE
 
 
 def test_a_point_is_done_with_its_statistics_and_others_settings_are_refused(tmp_path):
@@ -170,7 +191,9 @@ def test_a_killed_curve_goes_on_where_it_was(tmp_path):
     assert done.returncode == 0, done.stderr
     assert first.stat().st_mtime_ns == when
     result = json.loads(done.stdout.splitlines()[-1])
-    assert result["runs"]["scratch-3-n4-s1"] == begun["run"]  # the run that was killed, and no other
+    assert (
+        result["trainings"]["scratch-3-n4-s1"]["run"] == begun["run"]
+    )  # the run that was killed, and no other
     child = json.loads((tmp_path / "runs" / begun["run"] / "run.json").read_text())
     assert child["status"] == "done"
     assert child["parent"] == made.name

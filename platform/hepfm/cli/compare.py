@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hepfm.cli.launch import Out
+from hepfm.cli.tables import text_table, wide
 from hepfm.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from hepfm.tracking.evaluations import SideBySide
 
 _COLOURS = ("blue", "yellow", "green", "magenta", "red", "cyan")
-
-_FIGURE = 28
-"""Letters of a figure with its interval."""
 
 
 def compare(
@@ -37,13 +35,14 @@ def compare(
     ] = False,
     out: Out = Path("runs"),
 ) -> None:
-    """Compare runs: figures and evaluations side by side, what differs in their recipes, and their curves.
+    """Compare runs: figures, evaluations, probes and few-shot curves side by side, their recipes and losses.
 
     Reads the runs' folders alone; works on runs that are being trained or have failed, too.
     """
     from hepfm.tracking.comparison import compare as read
     from hepfm.tracking.comparison import figure_rows, recipe_rows
     from hepfm.tracking.evaluations import side_by_side
+    from hepfm.tracking.probes import probe_tables
     from hepfm.tracking.runs import find_run
 
     found = []
@@ -57,7 +56,9 @@ def compare(
     if not found:
         raise RecipeError("none of these is a run", where=", ".join(runs), fix="name folders with a run.json")
     sides = read(found)
-    judged = side_by_side([side.evaluations for side in sides])
+    judged = side_by_side([side.evaluations for side in sides]) + probe_tables(
+        [side.probes for side in sides]
+    )
     figures, recipe = figure_rows(sides), recipe_rows(sides)
     if html is not None:
         _write(html, sides, figures, judged, recipe)
@@ -108,6 +109,7 @@ def _json(sides: Sequence[Side], recipe: Sequence[tuple[str, tuple[Any, ...]]]) 
         "runs": [
             {"name": side.label, "run_dir": side.run.path, **side.figures}
             | ({"evaluations": side.evaluations} if side.evaluations else {})
+            | ({"probes": side.probes} if side.probes else {})
             for side in sides
         ],
         "recipe": dict(recipe),
@@ -121,30 +123,28 @@ def _show(
     judged: Sequence[SideBySide],
     recipe: Sequence[tuple[str, tuple[Any, ...]]],
 ) -> None:
-    from rich.console import Console
     from rich.text import Text
 
     from hepfm.display.curves import draw
     from hepfm.recipe.diff import shown
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        wide = 42 + sum(max(len(side.label), _FIGURE) + 5 for side in sides)
-        console = Console(highlight=False, width=max(console.width, wide))
+    console = wide(len(sides))
     styles = [_COLOURS[i % len(_COLOURS)] for i in range(len(sides))]
     heads = [
         Text(f"{chr(ord('A') + i % 26)} {side.label}", style)
         for i, (side, style) in enumerate(zip(sides, styles, strict=True))
     ]
-    console.print(_table(heads, [(row.title, row.texts) for row in figures]))
+    console.print(text_table(heads, [(row.title, row.texts) for row in figures]))
     console.print()
     for each in judged:
         console.print(each.title, style="bold", soft_wrap=True)
-        console.print(_table(heads, each.rows))
+        console.print(text_table(heads, each.rows))
         console.print()
     if recipe:
         console.print("The recipes differ in", style="bold")
-        console.print(_table(heads, [(key, [shown(value) for value in values]) for key, values in recipe]))
+        console.print(
+            text_table(heads, [(key, [shown(value) for value in values]) for key, values in recipe])
+        )
     else:
         console.print("The recipes are the same.")
     for key in ("val/loss", "train/loss"):
@@ -152,17 +152,3 @@ def _show(
         if picture := draw(key, curves, styles, width=min(console.width, 100)):
             console.print()
             console.print(picture)
-
-
-def _table(heads: Sequence[Any], rows: Sequence[tuple[str, Sequence[str]]]) -> Any:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("")
-    for head in heads:
-        table.add_column(head, overflow="fold")
-    for title, texts in rows:
-        table.add_row(Text(title, "dim"), *map(Text, texts))
-    return table

@@ -23,6 +23,7 @@ import typer
 from packaging.requirements import Requirement
 
 from hepfm.api import Finding
+from hepfm.cli.tables import console, table
 from hepfm.plugins import plugins
 
 RUNS = Path("runs")
@@ -38,15 +39,13 @@ def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
-        from rich.console import Console
-        from rich.table import Table
         from rich.text import Text
 
-        table = Table("subject", "status", "found", "to do")
+        made = table("subject", "status", "found", "to do")
         for finding in findings:
             status = Text(finding.status, style=_COLOURS[finding.status])
-            table.add_row(finding.subject, status, Text(finding.found), Text(finding.fix))
-        Console().print(table)
+            made.add_row(finding.subject, status, Text(finding.found), Text(finding.fix))
+        console().print(made)
     if any(finding.status == "error" for finding in findings):
         raise typer.Exit(1)
 

@@ -14,6 +14,7 @@ from hepfm.cli.data.options import ReaderName, ReaderOptions, progress_bar, read
 from hepfm.cli.launch import Json, Out, near
 from hepfm.cli.opened import Device, Events, Run, Step, open_run, paths_of
 from hepfm.cli.shards import warn
+from hepfm.cli.tables import figure_table, wide
 from hepfm.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -167,37 +168,18 @@ def _record(
 
 def show(result: Mapping[str, Any]) -> None:
     """Tables of the figures: those of the whole, then those of classes (``recall/NAME``) side by side."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    from hepfm.tracking.evaluations import in_words
-
     data, figures = result["data"], result["figures"]
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=max(console.width, 120))
+    console = wide(2)
     counted = f", {data['counted']} with labels that count" if data["counted"] < data["events"] else ""
     said = f"Task {result['task']} on {data['events']} events{counted}"
     console.print(f"{said}; intervals of {result['level']:.0%} by event", style="bold", soft_wrap=True)
-    whole = {name: figure for name, figure in figures.items() if "/" not in name}
-    groups: dict[str, dict[str, Any]] = {}
+    columns: dict[str, dict[str, Any]] = {}
     for name in figures:
         if "/" in name:
             what, _, of = name.partition("/")
-            groups.setdefault(of, {})[what] = figures[name]
-    kinds = list(dict.fromkeys(what for each in groups.values() for what in each))
-    for columns, rows in (
-        (["value"], {name: {"value": each} for name, each in whole.items()}),
-        (kinds, groups),
-    ):
-        if not rows:
-            continue
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        table.add_column("")
-        for column in columns:
-            table.add_column(column, no_wrap=True)
-        for row, values in rows.items():
-            table.add_row(row, *(in_words(values.get(column)) for column in columns))
-        console.print(table)
-        console.print()
+            columns.setdefault(what, {})[of] = figures[name]
+    whole = {"value": {name: figure for name, figure in figures.items() if "/" not in name}}
+    for each in (whole, columns):
+        if any(each.values()):
+            console.print(figure_table(each))
+            console.print()

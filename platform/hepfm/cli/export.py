@@ -11,6 +11,7 @@ import typer
 
 from hepfm.cli.launch import Json
 from hepfm.cli.opened import Run, Step, open_run
+from hepfm.cli.tables import console, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,12 +70,8 @@ def export(
 
 
 def _show(compared: Sequence[Compared], events: int) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("output", "rows", "largest", "difference", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    made = table("output", "rows", "largest", "difference")
     for each in compared:
-        table.add_row(each.output, str(each.rows), f"{each.largest:.5g}", f"{each.difference:.2g}")
-    Console(highlight=False).print(table)
+        made.add_row(each.output, str(each.rows), f"{each.largest:.5g}", f"{each.difference:.2g}")
+    console().print(made)
     typer.echo(f"Largest differences from the model on {events} events, in float32.")

@@ -4,46 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hepfm.cli.finetune import task_on
-from hepfm.cli.launch import (
-    Address,
-    InProcess,
-    Json,
-    Out,
-    Set,
-    Workers,
-    cluster_overrides,
-    connection,
-    launch,
-    new_run,
-    warn,
-)
-from hepfm.cli.opened import Run, Step, device_of, numbers, open_run
-from hepfm.cli.probe import (
-    AllowTruth,
-    Task,
-    Test,
-    Train,
-    Val,
-    about_model,
-    about_params,
-    figure_table,
-    folder_name,
-)
+from hepfm.cli.curve import Work, data_overrides
+from hepfm.cli.data.options import ReaderName, ReaderOptions, reader_options
+from hepfm.cli.launch import Address, InProcess, Json, Out, Set, Workers, cluster_overrides, warn
+from hepfm.cli.opened import Device, Run, Step, numbers, open_run
+from hepfm.cli.probe import AllowTruth, Task, Test, Train, Val, about_model, about_params, folder_name
 from hepfm.cli.shards import warn as warn_of
-from hepfm.errors import HepfmError, RecipeError
+from hepfm.cli.tables import figure_table, wide
+from hepfm.errors import HepfmError, RecipeError, did_you_mean
 
 if TYPE_CHECKING:
-    from hepfm.evaluation.fewshot import Ledger, Point
+    from hepfm.evaluation.fewshot import Point
     from hepfm.evaluation.splits import Opened
     from hepfm.recipe.load import Resolved
-    from hepfm.tracking.runs import RunDir
     from hepfm.training.pretrained import Pretrained
 
 
@@ -61,6 +39,14 @@ def fewshot(
             help="Updates of weights: 200, or 200,5000 to show convergence; by default the recipe's."
         ),
     ] = None,
+    converge: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Besides, trainings until --val shows nothing better, after N updates at the latest.",
+        ),
+    ] = None,
     seeds: Annotated[str, typer.Option(help="Each draws events, weights and order anew.")] = "1,2,3",
     probes: Annotated[
         bool, typer.Option("--probe/--no-probe", help="Whether a linear probe is shown.")
@@ -76,17 +62,22 @@ def fewshot(
     in_process: InProcess = False,
     address: Address = None,
     step: Step = None,
+    reader: ReaderName = None,
+    option: ReaderOptions = None,
+    device: Device = None,
     allow_truth: AllowTruth = False,
     name: Annotated[str | None, typer.Option(help="Name of the evaluation, by default fewshot-TASK.")] = None,
     out: Out = Path("runs"),
     as_json: Json = False,
 ) -> None:
-    """Draw the curve: fine-tuned on few labelled events, against from scratch on the same, equal updates.
+    """Draw the curve: fine-tuned on few labelled events, against from scratch on the same.
 
-    Each point is a run of its own, below the pretrained one, tested on all test events. The same command goes
-    on after it was stopped or killed; points that are done stay. More events or seeds add points.
+    Both with equal updates and, on demand (--converge), until they become no better. Each point is a run of
+    its own, below the pretrained one, tested on all test events. The same command goes on after it was
+    stopped or killed; points that are done stay. More events or seeds add points.
     """
-    from hepfm.evaluation.fewshot import Ledger, points
+    from hepfm.evaluation.fewshot import Ledger, curves, not_converged, points
+    from hepfm.evaluation.frozen import task_on
     from hepfm.evaluation.probe import refuse_told
     from hepfm.evaluation.splits import open_splits
     from hepfm.locks import held
@@ -94,122 +85,84 @@ def fewshot(
 
     if under_torchrun():
         raise RecipeError("A few-shot curve starts its trainings itself.", fix="run it without torchrun")
-    parent, model = open_run(run, out, step, None)
+    if converge is not None and val is None:
+        raise RecipeError(
+            "When a training has converged is seen on events of their own, and none are named.",
+            where="--converge",
+            fix="name labelled events that are neither trained nor tested on with --val",
+        )
+    read = reader_options(option)
+    if (reader or read) and (train is None or test is None):
+        raise RecipeError(
+            "One reader reads all events of a curve, and the run's own have theirs.",
+            where="--reader" if reader else "--option",
+            fix="name the events, too: --train and --test",
+        )
+    parent, model = open_run(run, out, step, device)
     saw = refuse_told(model, allow=allow_truth)
-    opened = open_splits(model, train=train, val=val, test=test)
+    opened = open_splits(model, train=train, val=val, test=test, reader=reader, options=read)
     for doubt in opened.doubts:
         warn_of(doubt)
     flags = cluster_overrides(workers=workers, in_process=in_process, address=address)
-    work = _Work(
+    given = data_overrides(model, train, val, reader, read)
+    work = Work(
         parent=parent,
         model=model,
         opened=opened,
         test=test,
         recipe=recipe or f"tasks/{task}",
-        overrides=[*_data(model, train, val), *(overrides or []), *flags],
+        overrides=[*given, *(overrides or []), *flags],
         out=out,
     )
-    first = work.resolved("pretrained", 1, 1, None)
+    first = work.resolved(None)
     warn(first)
     head = first.recipe.objective.options()["head"]
     if head["name"] != task:
         raise RecipeError(
             f"The recipe '{work.recipe}' learns the task '{head['name']}', not '{task}'.", where="--recipe"
         )
+    learned = task_on(model.encoder, head, opened.train.modalities)
+    figure = _figure(figure, learned.figure_names())
+    best_by = first.recipe.train.best_by or ("macro_f1" if "macro_f1" in learned.figure_names() else None)
     counts = numbers(events, "--events")
     _refuse_too_many(opened, counts, fewest=2 if probes and val is None else 1)
     opened.refuse_shared()
     steps = numbers(updates, "--updates") if updates else [first.recipe.train.steps]
-    asked = points(sorted(counts), numbers(seeds, "--seeds"), steps, probes=probes)
+    asked = points(sorted(counts), numbers(seeds, "--seeds"), steps, probes=probes, converge=converge)
     folder = parent.evaluations / folder_name(name or f"fewshot-{task}")
     ledger = Ledger(folder, _settings(model, first, opened))
     with held(folder / "lock", _taken):
         for at, point in enumerate(asked, 1):
             if not ledger.told(point).get("done"):
                 typer.echo(f"{at}/{len(asked)}  {point.name}", err=True)
-                work.carry_out(point, ledger, head)
+                work.carry_out(point, ledger, head, best_by)
+        doubts = [*opened.doubts, *_late(not_converged(ledger, asked))]
         result = {"kind": "fewshot", "name": folder.name, "run": parent.name, "task": head}
-        result |= {**about_model(model), "saw": saw, "data": opened.told, "doubts": opened.doubts}
-        _report(result, ledger, asked, work, figure, as_json=as_json)
+        result |= {**about_model(model), "saw": saw, "data": opened.told, "doubts": doubts}
+        result |= {} if converge is None else {"chosen_by": best_by or "loss"}
+        result |= curves(ledger, asked, learned.head.figures)
+        result["trainings"] = {point.name: ledger.told(point) for point in asked if point.arm != "probe"}
+        _report(result, ledger.folder, work, figure, as_json=as_json)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Work:
-    """What the points of a curve are made with."""
-
-    parent: RunDir
-    model: Pretrained
-    opened: Opened
-    test: list[str] | None
-    recipe: str
-    overrides: Sequence[str]
-    out: Path
-
-    def resolved(self, arm: str, events: int, seed: int, updates: int | None, name: str = "x") -> Resolved:
-        """The recipe of a training."""
-        own = [f"name={json.dumps(name)}", f"data.train_events={events}", f"seed={seed}"]
-        own += [f"train.steps={updates}"] if updates is not None else []
-        if arm == "scratch":  # how pretrained weights are spared would only hold back drawn ones
-            own += ["model.weights=null", "model.adapt.mode=full", "model.adapt.layer_decay=1"]
-        return task_on(self.parent, self.model.folder, self.recipe, [*self.overrides, *own])
-
-    def carry_out(self, point: Point, ledger: Ledger, head: Mapping[str, Any]) -> None:
-        """Trains and tests; goes on with a training that was begun."""
-        if point.arm == "probe":
-            self._probe(point, ledger, head)
-            return
-        from hepfm.evaluation.evaluate import statistics_of
-        from hepfm.evaluation.events import open_events
-        from hepfm.training.checkpoint import choose
-        from hepfm.training.pretrained import open_checkpoint
-
-        run = self._train(point, ledger)
-        trained = open_checkpoint(choose(run.checkpoints), device=device_of(None))
-        named = self.test if self.test is not None else self.model.recipe.data.val
-        assert named is not None  # it was opened before
-        source = open_events(trained, named, say=lambda _: None)  # what is doubted was said at the beginning
-        ledger.finish(point, statistics_of(trained, source), checkpoint=str(trained.folder))
-
-    def _probe(self, point: Point, ledger: Ledger, head: Mapping[str, Any]) -> None:
-        from hepfm.evaluation.frozen import freeze
-        from hepfm.evaluation.probe import one_probe
-
-        frozen = freeze(self.model, head, self.opened.train.modalities)
-        splits = self.opened.of(point.events, seed=point.seed)
-        fitted, statistics = one_probe(frozen, splits, kind="linear", seed=point.seed, absent="miss")
-        ledger.finish(point, statistics, chosen=dict(fitted.chosen))
-
-    def _train(self, point: Point, ledger: Ledger) -> RunDir:
-        from hepfm.plugins import plugins
-        from hepfm.tracking.runs import RunDir
-        from hepfm.training.request import TrainRequest
-
-        title = f"{ledger.folder.name}-{point.name}"[:80]
-        resolved = self.resolved(point.arm, point.events, point.seed, point.updates, title)
-        told = ledger.told(point).get("run")
-        begun = None if told is None else RunDir(self.out.resolve() / told)
-        if begun is not None and not (begun.path / "run.json").exists():
-            begun = None  # somebody removed it
-        if begun is not None and begun.json()["status"] == "done":
-            return begun
-        with connection(resolved.recipe):
-            run = begun or new_run(resolved, self.out, parent=self.parent.name)
-            ledger.note(point, run=run.name)
-            request = TrainRequest(
-                recipe=resolved.recipe.model_dump(mode="json"),
-                run_dir=str(run.path),
-                resume_from=None if begun is None else "newest",
-                plugins=plugins().versions(),
-            )
-            launch(request, resolved.recipe, as_json=False, reporting=False)
-        return run
+def _figure(asked: str | None, known: Sequence[str]) -> str:
+    """The figure that is drawn, told before anything is trained."""
+    if asked is None:
+        return "macro_f1" if "macro_f1" in known else known[0]
+    if asked not in known:
+        raise RecipeError(
+            f"The task has no figure '{asked}'.", where="--figure", fix=did_you_mean(asked, known)
+        )
+    return asked
 
 
-def _data(model: Pretrained, train: list[str] | None, val: list[str] | None) -> list[str]:
-    """The overrides that name the data of the trainings: by default the run's, without validation."""
-    data = model.recipe.data.model_dump(mode="json")
-    named = {"train": data["train"] if train is None else train, "val": val, "reader": data["reader"]}
-    return [f"data.{key}={json.dumps(value)}" for key, value in named.items()]
+def _late(points: Sequence[Point]) -> list[str]:
+    """A sentence on trainings whose end came before they had converged, where there are any."""
+    if not points:
+        return []
+    some = ", ".join(point.name for point in points[:3]) + (", ..." if len(points) > 3 else "")
+    sentence = f"to convergence were still becoming better at their last update ({some}); raise --converge"
+    return [f"{len(points)} trainings {sentence}"]
 
 
 def _refuse_too_many(opened: Opened, counts: Sequence[int], *, fewest: int) -> None:
@@ -253,57 +206,46 @@ def _taken(holder: str) -> HepfmError:
     return RecipeError("The curve is being made already.", where=holder, fix="wait, or give another --name")
 
 
-def _report(
-    result: dict[str, Any],
-    ledger: Ledger,
-    asked: Sequence[Point],
-    work: _Work,
-    figure: str | None,
-    *,
-    as_json: bool,
-) -> None:
-    from rich.console import Console
-
+def _report(result: dict[str, Any], folder: Path, work: Work, figure: str, *, as_json: bool) -> None:
     from hepfm.display.html import write_html
     from hepfm.display.png import write_png
-    from hepfm.errors import did_you_mean
-    from hepfm.evaluation.fewshot import curve_title, curves, panel
-    from hepfm.evaluation.frozen import task_on
+    from hepfm.evaluation.fewshot import panel
     from hepfm.evaluation.results import write
+    from hepfm.tracking.probes import curve_title, length_title
 
-    head = task_on(work.model.encoder, result["task"], work.opened.train.modalities).head
-    result |= curves(ledger, asked, head.figures)
-    result["runs"] = {point.name: ledger.told(point).get("run") for point in asked}
-    path = write(ledger.folder, result, {})
-    known = {name for of_curve in result["curves"].values() for each in of_curve for name in each["figures"]}
-    figure = figure or ("macro_f1" if "macro_f1" in known else min(known))
-    if figure not in known:
+    result["figure"] = figure
+    path = write(folder, result, {})
+    for doubt in result["doubts"][len(work.opened.doubts) :]:
+        warn_of(doubt)
+    rows = {curve_title(name): each for name, each in result["curves"].items()}
+    rows |= {f"gain, {length_title(count)}": each for count, each in result["gain"].items()}
+    columns = _by_events(rows, figure)
+    if not columns:
         raise RecipeError(
-            f"The task has no figure '{figure}'.", where="--figure", fix=did_you_mean(figure, known)
+            f"The figure '{figure}' is not defined for these test events.",
+            where=str(path),
+            fix="draw another one with --figure: what was trained stays",
         )
     title = f"{result['run']}: {result['task']['name']}"
     drawn = panel(result, figure, title=f"{title}, bands of {result['level']:.0%}")
-    write_png([drawn], ledger.folder / "curve.png")
-    write_html([drawn], ledger.folder / "curve.html", title=title)
-    if message := _tell(result, ledger.folder, work):
+    write_png([drawn], folder / "curve.png")
+    write_html([drawn], folder / "curve.html", title=title)
+    if message := _tell(result, folder, work):
         warn_of(message)
     if as_json:
         typer.echo(json.dumps(json.loads(path.read_text(encoding="utf-8"))))
         return
-    columns = {curve_title(name): _of(each, figure) for name, each in result["curves"].items()}
-    for count, each in result["gain"].items():
-        columns[f"gain, {count} updates"] = _of(each, figure)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=max(console.width, 24 + 30 * len(columns)))
     typer.echo(f"{title}, {figure} against labelled events")
     if result["saw"]:
         typer.echo(f"Marked: the run was shown {result['saw']} in training.")
-    console.print(figure_table(columns))
-    typer.echo(f"Bands of {result['level']:.0%}, events and seeds drawn again. Written: {ledger.folder}")
+    wide(len(columns)).print(figure_table(columns))
+    if "chosen_by" in result:
+        chosen = f"best {result['chosen_by']} on {result['data']['val']}"
+        typer.echo(f"Trainings to convergence are tested as they were at their {chosen}.")
+    typer.echo(f"Bands of {result['level']:.0%}, events and seeds drawn again. Written: {folder}")
 
 
-def _tell(result: Mapping[str, Any], folder: Path, work: _Work) -> str:
+def _tell(result: Mapping[str, Any], folder: Path, work: Work) -> str:
     """Sends the curves to MLflow: of each figure a metric, whose step is the number of labelled events."""
     from hepfm.tracking.evaluations import metrics, tell
 
@@ -322,6 +264,7 @@ def _tell(result: Mapping[str, Any], folder: Path, work: _Work) -> str:
             "recipe": work.recipe,
             "level": result["level"],
             "saw": result["saw"],
+            **({"chosen_by": result["chosen_by"]} if "chosen_by" in result else {}),
         },
         tags={"hepfm.kind": "fewshot", "hepfm.task": result["task"]["name"]},
         dataset={"digest": work.opened.test.digest, "source": work.opened.told["test"]},
@@ -330,5 +273,13 @@ def _tell(result: Mapping[str, Any], folder: Path, work: _Work) -> str:
     )
 
 
-def _of(curve: Sequence[Mapping[str, Any]], figure: str) -> dict[str, Any]:
-    return {f"{point['events']}": point["figures"][figure] for point in curve if figure in point["figures"]}
+def _by_events(
+    curves: Mapping[str, Sequence[Mapping[str, Any]]], figure: str
+) -> dict[str, dict[str, Mapping[str, float]]]:
+    """Number of events to curve to the figure there."""
+    found: dict[int, dict[str, Mapping[str, float]]] = {}
+    for name, curve in curves.items():
+        for point in curve:
+            if figure in point["figures"]:
+                found.setdefault(point["events"], {})[name] = point["figures"][figure]
+    return {f"{events} events": found[events] for events in sorted(found)}

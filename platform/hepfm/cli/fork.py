@@ -20,6 +20,7 @@ from hepfm.cli.launch import (
     connection,
     launch,
     new_run,
+    refuse_weights,
     warn,
 )
 
@@ -55,6 +56,7 @@ def fork(
         flags.append(f"name={json.dumps(name)}")
     resolved = load_recipe(str(parent.recipe_path), [*(overrides or []), *flags])
     warn(resolved)
+    refuse_weights(resolved, load_recipe(str(parent.recipe_path)))
 
     def prepare() -> TrainRequest:
         checkpoint = choose(parent.checkpoints, step)

@@ -13,6 +13,7 @@ import typer
 
 from hepfm.cli.launch import Json, Out, Workers
 from hepfm.cli.submit import DashboardUrl, Env, Follow, MaxRetries, hand_in
+from hepfm.cli.tables import console, table
 
 if TYPE_CHECKING:
     from hepfm.jobs.client import Dashboard
@@ -199,13 +200,10 @@ def _ago(seconds: float) -> str:
 
 
 def _print_table(rows: list[dict[str, str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column
 
-    table = Table(box=None, pad_edge=False)
     told = [column for column in rows[0] if any(row[column] for row in rows)]
-    for column in told:
-        table.add_column(column, overflow="fold", no_wrap=column == "job")
+    made = table(*(Column(column, overflow="fold", no_wrap=column == "job") for column in told))
     for row in rows:
-        table.add_row(*(row[column] for column in told))
-    Console(highlight=False).print(table)
+        made.add_row(*(row[column] for column in told))
+    console().print(made)

@@ -116,6 +116,17 @@ def warn(resolved: Resolved) -> None:
         typer.secho(f"Warning: {warning}", fg="yellow", err=True)
 
 
+def refuse_weights(resolved: Resolved, before: Resolved) -> None:
+    """`RecipeError` where a run that goes on from a checkpoint is told to begin with other weights."""
+    asked = resolved.recipe.model.weights
+    if asked != before.recipe.model.weights:
+        raise RecipeError(
+            "What goes on from a checkpoint has the weights of that, whatever model.weights says.",
+            where=f"model.weights={asked}",
+            fix="leave it out; hepfm pretrain and finetune begin with weights that are named",
+        )
+
+
 def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool, reporting: bool = True) -> None:
     """Trains, shows how it goes on standard error, and reports on standard output, unless others do.
 

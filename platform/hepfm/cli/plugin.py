@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from hepfm.cli.plugin_new import new
+from hepfm.cli.tables import console, table
 from hepfm.errors import PluginError, did_you_mean
 from hepfm.plugins import SPEC_OF, PluginInfo, plugins
 
@@ -31,20 +32,18 @@ def list_(*, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps([asdict(info) for info in infos], indent=2))
         return
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table("name", "distribution", "version", "status", "registers")
+    made = table("name", "distribution", "version", "status", "registers")
     for info in infos:
         registers = "\n".join(f"{hook}: {', '.join(names)}" for hook, names in info.registered.items())
         status = Text(info.status, style=_COLOURS[info.status])
-        table.add_row(info.name, info.distribution, info.version, status, Text(registers))
-    console = Console()
-    console.print(table)
+        made.add_row(info.name, info.distribution, info.version, status, Text(registers))
+    screen = console()
+    screen.print(made)
     for info in infos:
         if info.status == "error":
-            console.print(Text(f"{info.name}: {info.error}", style="red"), soft_wrap=True)
+            screen.print(Text(f"{info.name}: {info.error}", style="red"), soft_wrap=True)
 
 
 @app.command()
@@ -61,24 +60,20 @@ def show(
         shown = [{**asdict(info), "specs": _specs(info)} for info in matches]
         typer.echo(json.dumps(shown[0] if len(shown) == 1 else shown, indent=2))
         return
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    screen = console()
     for info in matches:
-        console.print(Text(f"{info.name}: {info.module} ({info.distribution} {info.version})", style="bold"))
-        console.print(
-            Text(f"{info.status} {info.error}".strip(), style=_COLOURS[info.status]), soft_wrap=True
-        )
-        table = Table("hook", "name and target", "summary")
+        screen.print(Text(f"{info.name}: {info.module} ({info.distribution} {info.version})", style="bold"))
+        screen.print(Text(f"{info.status} {info.error}".strip(), style=_COLOURS[info.status]), soft_wrap=True)
+        made = table("hook", "name and target", "summary")
         for hook, specs in _specs(info).items():
             for spec in specs:
-                table.add_row(
+                made.add_row(
                     hook, Text(f"{spec['name']}\n{spec['target']}", overflow="fold"), Text(spec["summary"])
                 )
-        if table.row_count:
-            console.print(table)
+        if made.row_count:
+            screen.print(made)
 
 
 app.command("new")(new)

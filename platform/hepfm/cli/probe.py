@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hepfm.cli.data.options import ReaderName, ReaderOptions, reader_options
 from hepfm.cli.launch import Json, Out
-from hepfm.cli.opened import Run, Step, numbers, open_run
+from hepfm.cli.opened import Device, Run, Step, numbers, open_run
 from hepfm.cli.shards import warn
+from hepfm.cli.tables import figure_table, wide
 
 if TYPE_CHECKING:
     from hepfm.evaluation.probe import Protocol
@@ -66,6 +68,9 @@ def probe(
         int | None, typer.Option(min=10, help="Most rows to fit to; by default the kind's own bound.")
     ] = None,
     step: Step = None,
+    reader: ReaderName = None,
+    option: ReaderOptions = None,
+    device: Device = None,
     allow_truth: AllowTruth = False,
     name: Annotated[
         str | None, typer.Option(help="Name of the evaluation, which replaces one of it.")
@@ -80,7 +85,7 @@ def probe(
     """
     from hepfm.evaluation.probe import probe as run_probe
     from hepfm.evaluation.probe import refuse_told
-    from hepfm.evaluation.results import difference, summary, write
+    from hepfm.evaluation.results import LEVEL, difference, summary, write
     from hepfm.evaluation.splits import open_splits
     from hepfm.tracking.evaluations import metrics, tell
 
@@ -89,9 +94,11 @@ def probe(
     head = head_of(task, overrides)
     asked = protocol or kind or "linear"
     name = folder_name(name or f"probe-{task}-{asked}")
-    parent, model = open_run(run, out, step, None)
+    parent, model = open_run(run, out, step, device)
     saw = refuse_told(model, allow=allow_truth)
-    opened = open_splits(model, train=train, val=val, test=test)
+    opened = open_splits(
+        model, train=train, val=val, test=test, reader=reader, options=reader_options(option)
+    )
     for doubt in opened.doubts:
         warn(doubt)
     made = run_probe(
@@ -110,6 +117,7 @@ def probe(
         "layers": made.layers,
         "data": [_data(splits) for splits in made.splits],
         "fits": made.fits,
+        "level": LEVEL,
         "figures": {arm: summary(runs, made.figures) for arm, runs in made.statistics.items()},
     }
     if untrained:
@@ -211,8 +219,6 @@ def _data(splits: Splits) -> dict[str, Any]:
 
 
 def _show(result: Mapping[str, Any], path: Path) -> None:
-    from rich.console import Console
-
     from hepfm.evaluation.results import LEVEL
 
     data = result["data"][0]
@@ -227,34 +233,8 @@ def _show(result: Mapping[str, Any], path: Path) -> None:
     columns = dict(result["figures"])
     if "gain" in result:
         columns["gain"] = result["gain"]
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=max(console.width, 24 + 30 * len(columns)))
-    console.print(figure_table(columns))
+    wide(len(columns)).print(figure_table(columns))
     typer.echo(f"Intervals of {LEVEL:.0%}, events drawn again. Written: {path}")
 
 
 _VERBS = (("train", "fit to"), ("val", "choose on"), ("test", "test on"))
-
-
-def figure_table(columns: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Any:
-    """Figures with their intervals: a row for each, a column for each of what is compared."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("")
-    for column in columns:
-        table.add_column(column)
-    for name in dict.fromkeys(name for figures in columns.values() for name in figures):
-        shown = [_shown(figures.get(name)) for figures in columns.values()]
-        table.add_row(Text(name, "dim"), *map(Text, shown))
-    return table
-
-
-def _shown(figure: Mapping[str, float] | None) -> str:
-    if figure is None:
-        return "-"
-    seeds = f" +- {figure['spread']:.3f}" if "spread" in figure else ""
-    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f}){seeds}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hepfm.cli.tables import console, table
 from hepfm.plugins import plugins
 
 if TYPE_CHECKING:
@@ -47,14 +48,12 @@ def list_(*, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(recipes, indent=2))
         return
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table("name", "summary", "plugin")
+    made = table("name", "summary", "plugin")
     for recipe in recipes:
-        table.add_row(Text(recipe["name"]), Text(recipe["summary"]), Text(recipe["plugin"]))
-    Console().print(table)
+        made.add_row(Text(recipe["name"]), Text(recipe["summary"]), Text(recipe["plugin"]))
+    console().print(made)
 
 
 @app.command()

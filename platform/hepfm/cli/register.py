@@ -41,6 +41,7 @@ def register_model(run: RunDir, model: Pretrained, name: str) -> str:
     """
     from hepfm.evaluation.card import card
     from hepfm.tracking.evaluations import results_of
+    from hepfm.tracking.probes import probes_of
     from hepfm.tracking.registry import CARD
     from hepfm.tracking.registry import register as put
     from hepfm.tracking.store import why, without_secrets
@@ -59,7 +60,8 @@ def register_model(run: RunDir, model: Pretrained, name: str) -> str:
         **{f"pretrain.{key}": str(said).lower() for key, said in model.about["pretrain"].items()},
     }
     files = {"model.safetensors": weights, "model.json": model.folder / "model.json"}
-    folder = put(run, name, files, card(model, name, run=run.name, results=results_of(run)), tags)
+    told = card(model, name, run=run.name, results=results_of(run), probes=probes_of(run))
+    folder = put(run, name, files, told, tags)
     typer.echo(f"Card: {near(folder / CARD)}", err=True)
     try:
         sync(run)

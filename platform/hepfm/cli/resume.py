@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from hepfm.cli.launch import Address, InProcess, Json, Out, Set, Workers, cluster_overrides, launch, warn
+from hepfm.cli.launch import (
+    Address,
+    InProcess,
+    Json,
+    Out,
+    Set,
+    Workers,
+    cluster_overrides,
+    launch,
+    refuse_weights,
+    warn,
+)
 
 
 def resume(
@@ -37,6 +48,7 @@ def resume(
     flags = cluster_overrides(workers=workers, in_process=in_process, address=address)
     resolved = load_recipe(str(folder.recipe_path), [*(overrides or []), *flags])
     warn(resolved)
+    refuse_weights(resolved, load_recipe(str(folder.recipe_path)))
 
     def prepare() -> TrainRequest:
         return TrainRequest(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepfm.api import Batch
+from hepfm.api import Batch, Modality, PartSchema
 from hepfm.errors import DataError
 from hepfm.random import Draws
 
@@ -45,14 +47,17 @@ class FewEvents:
         DataError: There are not so many.
     """
 
-    def __init__(self, source: EventSource, events: int, seed: int) -> None:
+    def __init__(self, source: EventSource | FewEvents, events: int, seed: int) -> None:
         if events > len(source):
             raise DataError(
                 f"There are {len(source)} events, fewer than the {events} to be drawn.",
                 where=source.place(0).rpartition(", event")[0] + (", ..." if len(source.paths) > 1 else ""),
                 fix="ask for fewer (data.train_events), or name more files",
             )
-        self.source, self.parts, self.modalities = source, source.parts, source.modalities
+        self.source: EventSource | FewEvents = source
+        self.paths: Sequence[Path] = source.paths
+        self.parts: Mapping[str, PartSchema] = source.parts
+        self.modalities: Mapping[str, Modality] = source.modalities
         self.indices = drawn_events(source.event_ids(), events, seed)
 
     def __len__(self) -> int:

@@ -22,6 +22,7 @@ import torch
 
 from hepfm.api import Batch
 from hepfm.data.deal import deal
+from hepfm.data.few import FewEvents
 from hepfm.data.generated import GeneratorSource
 from hepfm.data.order import Cursor, Indices, Order
 from hepfm.data.source import Source
@@ -273,7 +274,7 @@ def validation_batches(
     together: int = 1,
     most: Callable[[int], int] = int,
 ) -> Iterator[Batch]:
-    """One rank's torch batches of all validation events, each event once; as many batches on every rank.
+    """One rank's torch batches of validation events, each event once; as many batches on every rank.
 
     Args:
         source: Validation events.
@@ -281,17 +282,20 @@ def validation_batches(
         world: Number of processes that validate together.
         micro_batch_cost: Budget of a batch, in stored rows.
         batch_events: Events that all ranks together have in memory at once, where a generator makes them.
-        events: Only the first so many events.
+        events: Only so many. Of files they are drawn, the same in every run, since files may be in order of
+            class; a generator's are the first.
         labels: Whether labels are read too.
         together: Events of a group, see `hepfm.data.deal.deal`.
         most: The largest of all ranks' numbers; asked where a generator makes the events.
     """
-    costs = source.costs[:events]
     if not isinstance(source, GeneratorSource):
-        for rows in deal(costs, world, micro_batch_cost, together=together)[rank]:
+        if events is not None and events < len(source):
+            source = FewEvents(source, events, seed=0)
+        for rows in deal(source.costs, world, micro_batch_cost, together=together)[rank]:
             batch = source.read(rows, labels=labels)
             yield to_torch(batch if together == 1 else replace(batch, group=rows // together))
         return
+    costs = source.costs[:events]
     at_once = -(-batch_events // together) * together  # whole groups
     for start in range(0, len(costs), at_once):
         share = source.share(

@@ -9,11 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hepfm.recipe.document import dump
+from hepfm.tracking.evaluations import SideBySide
+from hepfm.tracking.probes import probe_tables
 from hepfm.training.pretrained import Pretrained
 from hepfm.training.snapshot import trained_on
 
 
-def card(model: Pretrained, name: str, *, run: str, results: Sequence[Mapping[str, Any]]) -> str:
+def card(
+    model: Pretrained,
+    name: str,
+    *,
+    run: str,
+    results: Sequence[Mapping[str, Any]],
+    probes: Sequence[Mapping[str, Any]] = (),
+) -> str:
     """The card.
 
     Args:
@@ -21,9 +30,12 @@ def card(model: Pretrained, name: str, *, run: str, results: Sequence[Mapping[st
         name: Of the registered model.
         run: The run's.
         results: What ``evaluation.json`` says of the evaluations; those of other checkpoints are left out.
+        probes: The same of probes and few-shot curves (`hepfm.tracking.probes.probes_of`).
     """
     sha = model.manifest["weights_sha256"]
-    results = [each for each in results if each["weights_sha256"] == sha]
+    results, probes = (
+        [each for each in found if each["weights_sha256"] == sha] for found in (results, probes)
+    )
     lines = [
         f"# {name}",
         "",
@@ -35,7 +47,7 @@ def card(model: Pretrained, name: str, *, run: str, results: Sequence[Mapping[st
         "",
         "## Figures",
         "",
-        *_figures(results),
+        *_figures(results, probe_tables([probes])),
         "",
         "## Limits",
         "",
@@ -98,8 +110,8 @@ def _named(data: Mapping[str, Any]) -> str:
     return named if few is None else f"{few} events of {named}"
 
 
-def _figures(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if not results:
+def _figures(results: Sequence[Mapping[str, Any]], probes: Sequence[SideBySide]) -> Iterator[str]:
+    if not results and not probes:
         yield "Not evaluated yet: `hepfm evaluate` does it."
     for each in results:
         data = each["data"]
@@ -112,6 +124,11 @@ def _figures(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         for name, figure in each["figures"].items():
             ends = f"{figure['low']:.4g} to {figure['high']:.4g}" if "low" in figure else ""
             yield f"| {name} | {figure['value']:.4g} | {ends} |"
+        yield ""
+    for table in probes:
+        yield f"{table.title}:\n\n| | |\n|---|---|"
+        for name, (text,) in table.rows:
+            yield f"| {name} | {text} |"
         yield ""
 
 

@@ -26,9 +26,9 @@ from hepfm.metrics.bootstrap import Array, Figures
 from hepfm.recipe.document import flatten
 from hepfm.tracking.files import replace
 from hepfm.tracking.lines import plain
+from hepfm.tracking.probes import CONVERGED, SETTINGS, curve_title
 
 Arm = Literal["pretrained", "scratch", "probe"]
-_WORDS: Mapping[Arm, str] = {"pretrained": "fine-tuned", "scratch": "from scratch", "probe": "linear probe"}
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -40,11 +40,16 @@ class Point:
     updates: int
     """0 for a probe."""
     arm: Arm
+    converged: bool = False
+    """Whether the training ends when validations are no better, after so many updates at the latest; then
+    its best checkpoint is tested."""
 
     @property
     def curve(self) -> str:
         """Name of the curve that it is on."""
-        return self.arm if self.arm == "probe" else f"{self.arm}-{self.updates}"
+        if self.arm == "probe":
+            return self.arm
+        return f"{self.arm}-{CONVERGED if self.converged else ''}{self.updates}"
 
     @property
     def name(self) -> str:
@@ -53,18 +58,33 @@ class Point:
 
 
 def points(
-    events: Iterable[int], seeds: Iterable[int], updates: Iterable[int], *, probes: bool
+    events: Iterable[int],
+    seeds: Iterable[int],
+    updates: Iterable[int],
+    *,
+    probes: bool,
+    converge: int | None = None,
 ) -> list[Point]:
-    """All points, a seed after the other, so that the first curve is whole early."""
+    """All points, a seed after the other, so that the first curve is whole early.
+
+    Args:
+        events: Numbers of labelled events.
+        seeds: Each draws events, weights and order.
+        updates: Numbers of updates.
+        probes: Whether a linear probe is shown.
+        converge: Updates at most of trainings to convergence; none without.
+    """
+    trained = [(count, False) for count in updates] + ([] if converge is None else [(converge, True)])
+    arms: tuple[Arm, Arm] = ("pretrained", "scratch")
     found = []
     for seed in seeds:
         for each in events:
             found += [Point(seed=seed, events=each, updates=0, arm="probe")] if probes else []
-            for count in updates:
-                found += [
-                    Point(seed=seed, events=each, updates=count, arm="pretrained"),
-                    Point(seed=seed, events=each, updates=count, arm="scratch"),
-                ]
+            found += [
+                Point(seed=seed, events=each, updates=count, arm=arm, converged=converged)
+                for count, converged in trained
+                for arm in arms
+            ]
     return found
 
 
@@ -82,7 +102,7 @@ class Ledger:
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.folder, self._points = folder, folder / "points"
         self._points.mkdir(parents=True, exist_ok=True)
-        path, wanted = folder / "settings.json", json.loads(json.dumps(plain(dict(settings))))
+        path, wanted = folder / SETTINGS, json.loads(json.dumps(plain(dict(settings))))
         if path.exists():
             have, want = flatten(json.loads(path.read_bytes())), flatten(wanted)
             differ = [key for key in {**have, **want} if have.get(key) != want.get(key)]
@@ -125,7 +145,8 @@ def curves(ledger: Ledger, done: Sequence[Point], figures: Figures) -> dict[str,
     """Figures of the points, over seeds; and what pretraining gains over scratch at equal events and updates.
 
     Returns:
-        ``curves``: name to points, each ``events``, ``seeds`` and ``figures``; ``gain``: updates to the same.
+        ``curves``: name to points, each ``events``, ``seeds`` and ``figures``; ``gain``: updates (``200``, or
+        ``converged-5000``) to the same.
     """
     at: dict[tuple[str, int], dict[int, dict[str, Array]]] = {}
     for point in done:
@@ -162,8 +183,6 @@ def panel(result: Mapping[str, Any], figure: str, *, title: str) -> Lines:
     )
 
 
-def curve_title(name: str) -> str:
-    """A curve's name for people."""
-    arm, _, updates = name.partition("-")
-    words = {str(arm): text for arm, text in _WORDS.items()}[arm]
-    return f"{words}, {updates} updates" if updates else words
+def not_converged(ledger: Ledger, done: Iterable[Point]) -> list[Point]:
+    """Those of trainings to convergence that were still becoming better at their last update."""
+    return [point for point in done if point.converged and not ledger.told(point)["converged"]]

@@ -21,8 +21,8 @@ from hepfm.evaluation.frozen import Split
 from hepfm.metrics.bootstrap import Array, Figures, ends, means_redrawn, sums
 from hepfm.tracking.files import replace
 from hepfm.tracking.lines import plain
+from hepfm.tracking.probes import FIGURES
 
-FIGURES = "figures.json"
 LEVEL = 0.68
 """Probability that an interval covers: one standard deviation of a normal figure."""
 

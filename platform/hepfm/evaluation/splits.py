@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -100,7 +101,13 @@ class Opened:
 
 
 def open_splits(
-    model: Pretrained, *, train: Data | None = None, val: Data | None = None, test: Data | None = None
+    model: Pretrained,
+    *,
+    train: Data | None = None,
+    val: Data | None = None,
+    test: Data | None = None,
+    reader: str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Opened:
     """Opens labelled events for a model.
 
@@ -109,6 +116,8 @@ def open_splits(
         train: By default the events that the model was pretrained on, whose labels it was not shown.
         val: By default a fifth of the training events, when splits are drawn.
         test: By default the events that pretraining was validated on.
+        reader: Of the events that are named, see `open_events`; those of the run are read as it read them.
+        options: The reader's.
 
     Raises:
         DataError: See `open_events`; the files are of different kinds; there are too few test events.
@@ -131,9 +140,16 @@ def open_splits(
         "test": tell(test, "the run's data.val"),
     }
     doubts: list[str] = []
-    trained = open_events(model, recipe.train if train is None else train, seen=True, say=doubts.append)
-    tested = open_events(model, test if test is not None else _known(recipe.val), say=doubts.append)
-    chosen = None if val is None else open_events(model, val, seen=True, say=doubts.append)
+
+    def opened(given: Data | None, default: Data | None, *, seen: bool) -> Source:
+        if given is not None:
+            return open_events(model, given, reader=reader, options=options, seen=seen, say=doubts.append)
+        assert default is not None
+        return open_events(model, default, seen=seen, say=doubts.append)
+
+    trained = opened(train, recipe.train, seen=True)
+    tested = opened(test, recipe.val, seen=False)
+    chosen = None if val is None else opened(val, None, seen=True)
     for name, source in (("val", chosen), ("test", tested)):
         if source is not None and (different := schema_differences(trained.parts, source.parts)):
             raise DataError(
@@ -149,11 +165,6 @@ def open_splits(
         if isinstance(source, GeneratorSource) and isinstance(tested, GeneratorSource):
             check_apart(source, tested)
     return Opened(train=trained, val=chosen, test=tested, told=told, doubts=tuple(dict.fromkeys(doubts)))
-
-
-def _known(val: Data | None) -> Data:
-    assert val is not None
-    return val
 
 
 def _refuse_shared(named: Mapping[str, Split]) -> None:

@@ -109,11 +109,8 @@ class Encoder(nn.Module):
 
     def width(self, need: Need, part: str = "", *, layers: Sequence[int] = ()) -> int:
         """How wide `features` are of a need, a part and these layers."""
-        read = self.d_model * (len(layers) or 1)
-        if need == "points":
-            width: int = read + self._tokenizer(part).point_width
-            return width
-        return 3 * read if need == "pooled" else read
+        point_width = self._tokenizer(part).point_width if need == "points" else 0
+        return width_of(need, self.d_model, layers=layers, point_width=point_width)
 
     def features(
         self,
@@ -176,3 +173,16 @@ class Encoder(nn.Module):
         x = like.positions.new_empty(0, self.d_model)
         positions = x.new_empty(0, self.frame.n_positions)
         return x, positions, positions if self.frame.axes else None, torch.zeros_like(like.offsets)
+
+
+def width_of(need: Need, d_model: int, *, layers: Sequence[int] = (), point_width: int = 0) -> int:
+    """How wide the features of a need are.
+
+    Args:
+        need: Which.
+        d_model: The encoder's width.
+        layers: Layers that are read side by side; none for the output.
+        point_width: What the part's tokenizer adds to each point.
+    """
+    read = d_model * (len(layers) or 1)
+    return {"tokens": read, "points": read + point_width, "pooled": 3 * read}[need]

@@ -23,6 +23,7 @@ from hepfm.api import (
     Units,
 )
 from hepfm.data.tensors import tables_to_numpy, to_numpy, to_torch
+from hepfm.nn.encoder import width_of
 from hepfm.nn.frame import Frame
 from hepfm.objectives.units import augmented, units_of
 from hepfm.random import Draws
@@ -79,14 +80,13 @@ class Task(nn.Module):
         self.config = config
         self.modalities = dict(modalities)
         schema = {part: modality.schema for part, modality in modalities.items()}
-        read = d_model * (len(config.layers) or 1)
 
         def d_in(need: Need, part: str) -> int:
+            point_width = 0
             if need == "points":
                 with torch.random.fork_rng(devices=[]):  # made to be asked, and thrown away
-                    width: int = read + self.modalities[part].tokenizer(d_model).point_width
-                return width
-            return 3 * read if need == "pooled" else read
+                    point_width = self.modalities[part].tokenizer(d_model).point_width
+            return width_of(need, d_model, layers=config.layers, point_width=point_width)
 
         self.head: Any = cls(options, schema=schema, d_in=d_in)
         nothing = to_torch(pack([], schema, labels=True))
@@ -152,6 +152,11 @@ class Task(nn.Module):
             {name: v.cpu().numpy() for name, v in self._sums().items()}
         )
         return figures
+
+    def figure_names(self) -> list[str]:
+        """Of all figures that the head may tell; which of them are defined, the events decide."""
+        every = {name: np.ones(tuple(buffer.shape)) for name, buffer in self._sums().items()}
+        return list(self.head.figures(every))
 
     def _sums(self) -> dict[str, torch.Tensor]:
         return {

@@ -98,7 +98,8 @@ def _training_without_effect(recipe: Recipe) -> Iterator[str]:
     if train.schedule == "constant" and _given(train, "final_learning_rate"):
         yield "train.final_learning_rate has no effect with train.schedule = constant"
     if data.val is None:
-        silent = [f"train.{name}" for name in ("validate_every", "validate_events") if _given(train, name)]
+        of_validation = ("validate_every", "validate_events", "patience", "best_by")
+        silent = [f"train.{name}" for name in of_validation if _given(train, name)]
         silent += ["checkpoint.keep_best"] if _given(recipe.checkpoint, "keep_best") else []
         silent += ["tracking.displays"] if _given(recipe.tracking, "displays") else []
         if silent:

@@ -17,6 +17,7 @@ ABSENT = "(absent)"
 FREE = {
     *("data.train", "data.val", "train.time_limit_minutes"),
     *("data.val.events", "train.validate_events", "train.validate_every"),
+    *("train.patience", "train.best_by"),
     *(f"checkpoint.{name}" for name in Checkpoint.model_fields),
 }
 """What a run that goes on may change beside `NOT_HASHED`: where data lies (what it holds is compared by

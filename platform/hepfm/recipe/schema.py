@@ -177,9 +177,14 @@ class Train(Section):
     validate_every: int = Field(default=100, gt=0)
     """Steps between validations; one more comes after the last step."""
     validate_events: int | None = Field(default=None, gt=0)
-    """The first events of the validation data; by default all."""
+    """So many of the validation events, the same in every run; by default all."""
+    patience: int | None = Field(default=None, gt=0)
+    """Validations in a row that are no better than the best before, after which the run ends; none: never."""
+    best_by: str | None = None
+    """What the best validation is told by: the highest figure of a task (``macro_f1``), or with a minus sign
+    before it the lowest (``-median_mm``). By default the lowest loss."""
     marginal_events: int = Field(default=1024, gt=0)
-    """Training events from which the no-learning baseline takes its marginals, where it needs any."""
+    """Training events from which the no-learning baseline takes its marginals, where it needs any; drawn."""
     max_bad_steps: int = Field(default=10, gt=0)
     """Steps in a row with a loss or gradient that is not finite, after which the run stops."""
 
@@ -192,7 +197,7 @@ class Checkpoint(Section):
     keep: int = Field(default=2, gt=0)
     """Newest checkpoints that are kept."""
     keep_best: int = Field(default=1, ge=0)
-    """Checkpoints of lowest validation loss that are kept beside the newest."""
+    """Checkpoints of the best validations (``train.best_by``) that are kept beside the newest."""
 
 
 class WorkerRange(Section):

@@ -308,7 +308,7 @@ def features_are_left_alone(subject: _Subject) -> None:
 def statistics_add_up(subject: _Subject) -> None:
     """Statistics are float64 and finite, one row for each event, the same whatever batch it is in.
 
-    Their sums give finite figures, and those of no event none that is not finite.
+    Their sums give finite figures, and those of no event none that is not finite. Sums of 1 give all names.
     """
     samples = [subject.samples[0], subject.empty(905), *subject.samples[1:]]
     together = subject.statistics(samples)
@@ -327,6 +327,11 @@ def statistics_add_up(subject: _Subject) -> None:
         wrong = {name: value for name, value in figures.items() if not np.isfinite(value)}
         assert not wrong, f"figures {wrong} are not finite: leave them out where they are not defined"
         assert figures or rows.stop == 0, "there are no figures"
+        named = subject.module.figures({name: np.ones(values.shape[1:]) for name, values in together.items()})
+        unknown = figures.keys() - named.keys()
+        assert not unknown, (
+            f"figures {unknown} are not told of statistics that are all 1: names are from there"
+        )
 
 
 def probes_fit(subject: _Subject) -> None:

@@ -16,6 +16,7 @@ from hepfm.recipe.diff import differences
 from hepfm.recipe.document import parse
 from hepfm.tracking.evaluations import results_of
 from hepfm.tracking.lines import read_metrics
+from hepfm.tracking.probes import probes_of
 from hepfm.tracking.runs import RunDir
 
 Curve = tuple[list[int], list[float]]
@@ -33,6 +34,7 @@ class Side:
         curves: All its metrics.
         recipe: As plain values.
         evaluations: What each of its evaluations says (`hepfm.tracking.evaluations`), the oldest first.
+        probes: The same of its probes and few-shot curves (`hepfm.tracking.probes`).
     """
 
     label: str
@@ -41,6 +43,7 @@ class Side:
     curves: Mapping[str, Curve]
     recipe: Mapping[str, Any]
     evaluations: Sequence[Mapping[str, Any]]
+    probes: Sequence[Mapping[str, Any]]
 
     @property
     def displays(self) -> list[Path]:
@@ -122,7 +125,7 @@ def compare(runs: Sequence[RunDir]) -> list[Side]:
             ) from error
         curves, seconds = _curves(run)
         figures = _figures(content, curves, seconds)
-        sides.append(Side(label, run, figures, curves, recipe, results_of(run)))
+        sides.append(Side(label, run, figures, curves, recipe, results_of(run), probes_of(run)))
     return sides
 
 

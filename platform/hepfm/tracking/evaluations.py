@@ -266,8 +266,9 @@ def _minus_first(newest: Sequence[Any], other: Any, name: str) -> str:
 
 
 def in_words(figure: Mapping[str, float] | None) -> str:
-    """A figure with its interval."""
+    """A figure with its interval, and the spread over seeds where there is one."""
     if figure is None:
         return ""
     ends = f"  {figure['low']:.4f} to {figure['high']:.4f}" if "low" in figure else ""
-    return f"{figure['value']:.4f}{ends}"
+    seeds = f" +- {figure['spread']:.4f}" if "spread" in figure else ""
+    return f"{figure['value']:.4f}{ends}{seeds}"

@@ -170,23 +170,47 @@ def choose(checkpoints: Path, step: int | None = None) -> Path:
 
 
 def retain(checkpoints: Path, *, keep: int, keep_best: int) -> list[Path]:
-    """Deletes all checkpoints but the newest ``keep`` and the ``keep_best`` of lowest validation loss.
+    """Deletes all checkpoints but the newest ``keep`` and the ``keep_best`` of the best validations.
 
     Returns:
         Those that are left, oldest first.
     """
-    losses: dict[Path, float] = {}
-    for checkpoint in sorted(checkpoints.glob("step-*")):
-        try:
-            loss = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8")).get("val_loss")
-        except (OSError, ValueError):
-            loss = None  # damaged: it goes when its time comes
-        losses[checkpoint] = math.inf if loss is None or not math.isfinite(loss) else float(loss)
-    best = sorted((c for c in losses if losses[c] < math.inf), key=lambda c: (losses[c], c))[:keep_best]
-    left = sorted({*list(losses)[-keep:], *best})
-    for checkpoint in losses.keys() - set(left):
+    there = sorted(checkpoints.glob("step-*"))
+    left = sorted({*there[-keep:], *_best_first(there)[:keep_best]})
+    for checkpoint in set(there) - set(left):
         _remove(checkpoint)
     return left
+
+
+def choose_best(checkpoints: Path) -> Path:
+    """The checkpoint of the best validation, verified; see ``train.best_by``.
+
+    Raises:
+        CheckpointError: None was validated, or it is damaged.
+    """
+    best = _best_first(checkpoints.glob("step-*"))
+    if not best:
+        raise CheckpointError(
+            f"Run {checkpoints.parent.name} has no checkpoint that was validated.",
+            where=str(checkpoints),
+            fix="name validation events (data.val), and save when it is validated (checkpoint.every)",
+        )
+    verify(best[0])
+    return best[0]
+
+
+def _best_first(checkpoints: Iterable[Path]) -> list[Path]:
+    """Those that were validated; of equal ones the earlier."""
+    scores: dict[Path, float] = {}
+    for checkpoint in checkpoints:
+        try:
+            manifest = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # damaged: it goes when its time comes
+        score = manifest.get("score", manifest.get("val_loss"))  # older ones have the loss alone
+        if score is not None and math.isfinite(score):
+            scores[checkpoint] = float(score)
+    return sorted(scores, key=lambda checkpoint: (scores[checkpoint], checkpoint))
 
 
 def _remove(checkpoint: Path) -> None:

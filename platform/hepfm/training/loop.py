@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 
 import psutil
@@ -30,13 +30,13 @@ _log = logging.getLogger(__name__)
 
 
 def run_loop(session: Session) -> str | None:
-    """Trains to the recipe's last step, with a validation and a checkpoint at the end.
+    """Trains to the recipe's last step, or out of patience, with a validation and a checkpoint at the end.
 
     A stop that any rank asks for is obeyed after the next step, on all ranks, with a checkpoint. So each
     attempt gets one step further, however often it is stopped.
 
     Returns:
-        Why it stopped before the last step, the same on all ranks; None where the last step was reached.
+        Why it was stopped, the same on all ranks; None where it came to its end.
 
     Raises:
         TrainingError: Too many steps in a row had a loss or gradient that was not finite.
@@ -44,7 +44,7 @@ def run_loop(session: Session) -> str | None:
     recipe, state = session.recipe, session.state
     stop: str | None = None
     with closing(iter(_loader(session))) as steps:
-        while state.step < recipe.train.steps and stop is None:
+        while not _at_end(session) and stop is None:
             stop = _step(session, steps)
             failpoint("after-step")
             # The last checkpoint knows its loss: it is validated before, whatever the intervals.
@@ -52,7 +52,7 @@ def run_loop(session: Session) -> str | None:
                 _validate(session)
             if state.step % recipe.checkpoint.every == 0:
                 snapshot.save(session)
-    done = state.step >= recipe.train.steps
+    done = _at_end(session)
     if done and state.validated != state.step:
         _validate(session)
     if session.saved is None or session.saved.step != state.step:
@@ -64,9 +64,15 @@ def run_loop(session: Session) -> str | None:
     return None if done else stop
 
 
+def _at_end(session: Session) -> bool:
+    """Whether the last step was taken, or validations have not become better for as long as is waited."""
+    train, state = session.recipe.train, session.state
+    return state.step >= train.steps or (train.patience is not None and state.since_best >= train.patience)
+
+
 @torch.no_grad()
 def observe_marginals(session: Session) -> None:
-    """Collects what the no-learning baseline predicts with, from the first training events."""
+    """Collects what the no-learning baseline predicts with, from some of the training events."""
     objective, ranks = session.engine.module.objective, session.ranks
     if not objective.marginals():  # nothing to be told of the events
         return
@@ -99,7 +105,7 @@ def _loader(session: Session) -> Loader:
 
 
 def _each_once(session: Session, source: Source, events: int | None) -> Iterator[Batch]:
-    """This rank's share of a source's first events (or all), as many batches on every rank."""
+    """This rank's share of so many of a source's events (or all), as many batches on every rank."""
     return validation_batches(
         source,
         rank=session.ranks.rank,
@@ -215,6 +221,7 @@ def _validate(session: Session) -> None:
     figures = {"val/loss": result.loss}
     if result.baseline is not None:
         figures["val/loss_baseline"] = result.baseline
+    state.judge(score_of(recipe.train.best_by, result.loss, result.figures))
     told = as_metrics({**result.terms, **result.figures})  # names of classes are in some
     figures |= {f"val/{name}": value for name, value in told.items()}
     session.record(figures)
@@ -223,6 +230,14 @@ def _validate(session: Session) -> None:
         session.recorder.artifact(path, "displays")
     for callback in session.callbacks:
         callback.on_validation(state.step, figures)
+
+
+def score_of(best_by: str | None, loss: float, figures: Mapping[str, float]) -> float | None:
+    """What a validation is worth, the lower the better; None where the figure is not defined."""
+    if best_by is None:
+        return loss
+    value = figures.get(best_by.removeprefix("-"))
+    return value if value is None or best_by.startswith("-") else -value
 
 
 def _memory(device: torch.device) -> dict[str, float]:

@@ -3,7 +3,7 @@
 ::
 
     step-00001000/
-      manifest.json         step, validation loss, world size, and the hash of each file
+      manifest.json         step, validation loss and score, world size, and the hash of each file
       model.json            recipe, schemas, digests, versions: all that is needed to use the weights
       model.safetensors     float32 weights and buffers
       model_ema.safetensors the same with averaged weights, where the recipe asks for them
@@ -132,6 +132,7 @@ def save(session: Session) -> None:
         "world": session.ranks.world,
         "zero_stage": session.engine.stage,
         "val_loss": state.val_loss if state.validated == state.step else None,
+        "score": state.score if state.validated == state.step else None,
     }
     session.saved = state
     saver.begin(state.step, files, lambda: {**facts, "weights_sha256": weights_sha256(weights)})
@@ -177,6 +178,7 @@ def tell(session: Session, state: State, path: Path) -> None:
         train_loss=state.train_loss,
         val_loss=state.val_loss,
         val_loss_baseline=state.val_loss_baseline,
+        best_step=state.best_step,
         weights_sha256=checkpoint.read_json(path / checkpoint.MANIFEST)["weights_sha256"],
         **({"effective_time": share["time/effective"]} if share else {}),
     )

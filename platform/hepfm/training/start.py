@@ -18,8 +18,9 @@ from hepfm.data.few import FewEvents
 from hepfm.data.generated import GeneratorSource
 from hepfm.data.order import Cursor
 from hepfm.data.source import EventSource, Source, check_apart, doubts, open_source
-from hepfm.errors import CheckpointError, DataError
+from hepfm.errors import CheckpointError, DataError, RecipeError, did_you_mean
 from hepfm.nn.ema import Ema
+from hepfm.objectives.task import Task
 from hepfm.plugins import plugins
 from hepfm.readers.layout import half
 from hepfm.readers.writer import schema_differences
@@ -65,6 +66,7 @@ def start(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) 
         if isinstance(module.objective, Taught):
             module.objective.begin(module.encoder)
     adapt(module, recipe)
+    _refuse_unknown_figure(module.objective, recipe.train.best_by)
     engine = Engine(module, recipe, ranks)
     limit = recipe.train.time_limit_minutes
     session = Session(
@@ -97,14 +99,29 @@ def start(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) 
         if ranks.rank == 0:  # a kill may have come before run.json was told of it
             snapshot.tell(session, session.state, folder)
     else:
-        session.state.validated, session.state.effective_s = None, 0.0
+        session.state.effective_s = 0.0
     if other_data or not own:
+        session.state.forget_validations()
         observe_marginals(session)
     if ranks.rank == 0:
         _describe_run(session)
         session.callbacks = _callbacks()
         session.recorder = _recorder(session, resolved, None if folder is None else session.state.step)
     return session
+
+
+def _refuse_unknown_figure(objective: object, best_by: str | None) -> None:
+    """`RecipeError` where checkpoints are to be judged by a figure that validations will not have."""
+    if best_by is None:
+        return
+    figure = best_by.removeprefix("-")
+    known = objective.figure_names() if isinstance(objective, Task) else []
+    if figure not in known:
+        raise RecipeError(
+            f"Validations tell no figure '{figure}'.",
+            where="train.best_by",
+            fix=did_you_mean(figure, known) if known else "leave it out: only tasks have figures",
+        )
 
 
 def _of_any_number(val: Source) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -24,6 +25,10 @@ class State:
         val_loss: Of the last validation, if there was one.
         val_loss_baseline: The same for what learns nothing.
         validated: Step of the last validation.
+        score: What it was worth (``train.best_by``): the lower, the better; None where that is not known.
+        best_score: The best one so far.
+        best_step: Its step.
+        since_best: Validations after it.
         effective_s: Time in steps that count (`hepfm.training.effective`).
     """
 
@@ -36,6 +41,10 @@ class State:
     val_loss: float | None = None
     val_loss_baseline: float | None = None
     validated: int | None = None
+    score: float | None = None
+    best_score: float | None = None
+    best_step: int | None = None
+    since_best: int = 0
     effective_s: float = 0.0
 
     def count(self, *, taken: bool, loss: float, seconds: float) -> None:
@@ -47,6 +56,19 @@ class State:
         else:
             self.bad_steps += 1
             self.bad_in_a_row += 1
+
+    def judge(self, score: float | None) -> None:
+        """Notes what a validation was worth."""
+        self.score = score if score is not None and math.isfinite(score) else None
+        if self.score is not None and (self.best_score is None or self.score < self.best_score):
+            self.best_score, self.best_step, self.since_best = self.score, self.step, 0
+        else:
+            self.since_best += 1
+
+    def forget_validations(self) -> None:
+        """For a run that goes on from another one's checkpoint, or on other events."""
+        self.validated = self.score = self.best_score = self.best_step = None
+        self.since_best = 0
 
     def to_json(self) -> str:
         """As it lies in a checkpoint."""

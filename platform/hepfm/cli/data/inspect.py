@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hepfm.cli.data.options import AsJson, ReaderName, ReaderOptions, reader_options
+from hepfm.cli.tables import console, table
 from hepfm.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
@@ -66,22 +67,21 @@ def _draw(reader: Reader, event: int, target: Path) -> None:
 
 
 def _show(found: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Column, Table
+    from rich.table import Column
     from rich.text import Text
 
-    console = Console()
-    console.print(
+    screen = console()
+    screen.print(
         Text(f"{found['path']}: {found['events']} events ({found['reader']})", style="bold"), soft_wrap=True
     )
     for name, part in found["parts"].items():
         figures = ", ".join(f"{key} {value:g}" for key, value in part["lengths"].items())
-        console.print(
+        screen.print(
             Text(f"part {name} ({part['kind']}), rows of {part['primary']} an event: {figures}"),
             soft_wrap=True,
         )
         # A column's name is what options and recipes are told: it is never cut.
-        table = Table(
+        made = table(
             "table", Column("column", no_wrap=True, overflow="ignore"), "type", "unit", "label", "what"
         )
         for rows, columns in part["tables"].items():
@@ -89,14 +89,14 @@ def _show(found: dict[str, Any]) -> None:
                 shape = "".join(f"[{n}]" for n in about["shape"])
                 label = "label" if about["label"] else ""
                 cells = (rows, column, about["dtype"] + shape, about["unit"], label, about["doc"])
-                table.add_row(*map(Text, cells))
-        console.print(table)
+                made.add_row(*map(Text, cells))
+        screen.print(made)
         for column, counts in part["classes"].items():
-            console.print(
+            screen.print(
                 Text(f"{column}: " + ", ".join(f"{k} {v}" for k, v in counts.items())), soft_wrap=True
             )
         for key, value in part["attributes"].items():
-            console.print(Text(f"{key}: {value}"), soft_wrap=True)
-    console.print(Text(f"digest: {found['digest']}"))
+            screen.print(Text(f"{key}: {value}"), soft_wrap=True)
+    screen.print(Text(f"digest: {found['digest']}"))
     for key, value in found["provenance"].items():
-        console.print(Text(f"{key}: {value}"), soft_wrap=True)
+        screen.print(Text(f"{key}: {value}"), soft_wrap=True)
