@@ -44,6 +44,8 @@ def hepfm_recipes() -> list[api.RecipeSpec]:
         api.RecipeSpec(name="tasks/event-class", target="hepfm_tasks:recipes/event-class.yaml"),
         api.RecipeSpec(name="tasks/momentum", target="hepfm_tasks:recipes/momentum.yaml"),
         api.RecipeSpec(name="tasks/semantic", target="hepfm_tasks:recipes/semantic.yaml"),
+        api.RecipeSpec(name="tasks/semantic-hour", target="hepfm_tasks:recipes/semantic-hour.yaml"),
         api.RecipeSpec(name="tasks/vertex", target="hepfm_tasks:recipes/vertex.yaml"),
         api.RecipeSpec(name="tasks/particles", target="hepfm_tasks:recipes/particles.yaml"),
+        api.RecipeSpec(name="tasks/particles-hour", target="hepfm_tasks:recipes/particles-hour.yaml"),
     ]
