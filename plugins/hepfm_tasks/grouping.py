@@ -25,7 +25,8 @@ def grouped(
     """Instances of each event.
 
     Anchors are ``queries`` points of each event that are inside, anywhere; then as many of those that no mask
-    covers yet. Anchors whose masks cover one another are of one instance, see `joined`.
+    covers yet. Anchors whose masks cover one another are of one instance, see `linked`; the largest
+    instance comes first.
 
     Args:
         points: ``x (N, D)``.

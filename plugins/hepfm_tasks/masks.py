@@ -51,9 +51,7 @@ class MaskDecoder(nn.Module):
             # At first, what is near belongs together.
             self.mask.bias[2 * width :] = torch.tensor([2.0, 0.5, -2.0, -2.0, -2.0])
 
-    def forward(
-        self, points: Tokens, tokens: Tokens, anchors: Tensor, offsets: Tensor
-    ) -> list[list[Tensor]]:
+    def forward(self, points: Tokens, tokens: Tokens, anchors: Tensor, offsets: Tensor) -> list[list[Tensor]]:
         """Logits ``(A, N)`` of the masks: for each layer, the first ones too, those of each event.
 
         Args:
@@ -89,14 +87,14 @@ class MaskDecoder(nn.Module):
 
         queries = self.query(points.x[anchors])
         logits = [masks(queries, None)]
-        for block, turn_ in zip(self.blocks, self.turns, strict=True):
+        for block, refined in zip(self.blocks, self.turns, strict=True):
             queries = block(queries, layout, here, memory=memory, memory_rotation=there)
             weights = [each.sigmoid() for each in logits[-1]]
             means = [
                 (weight / weight.sum(1, keepdim=True).clamp(min=1e-6)) @ x
                 for x, weight in zip(values, weights, strict=True)
             ]
-            queries = turn_(queries, torch.cat([queries[:0], *means]))
+            queries = refined(queries, torch.cat([queries[:0], *means]))
             logits.append(masks(queries, logits[-1]))
         return logits
 

@@ -44,8 +44,9 @@ class Places:
     def distances(self, mask: Tensor | None) -> Tensor:
         """``(A, 4, N)`` logarithms of the distances of each point.
 
-        They are those from the anchor; from the axis of the points near the anchor; from the middle of a mask,
-        in units of its spread in that direction (Mahalanobis); and from the axis of the mask. No gradient passes.
+        They are those from the anchor; from the axis of the points near the anchor; from the middle of a
+        mask, in units of its spread in that direction (Mahalanobis); and from the axis of the mask. No
+        gradient passes.
 
         Args:
             mask: ``(A, N)`` logits; None for the points near the anchor.
@@ -56,17 +57,24 @@ class Places:
         return torch.cat((self.fixed, torch.stack((blob, axis), 1)), 1)
 
     def _of(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """``(A, N)`` each: log distances from the middle and from the axis of points that weigh ``(A, N)``."""
+        """``(A, N)`` log distances from the middle and from the axis of points that weigh ``(A, N)``."""
+        axes = self.axes
         with torch.autocast(weight.device.type, enabled=False):
-            axes = self.axes
             weight = weight / weight.sum(1, keepdim=True).clamp(min=1e-6)
             moments = weight @ self.monomials
             mean = moments[:, -axes - 1 : -1]
-            spread = moments[:, : axes * axes].unflatten(1, (axes, axes)) - mean[:, :, None] * mean[:, None, :]
+            spread = (
+                moments[:, : axes * axes].unflatten(1, (axes, axes)) - mean[:, :, None] * mean[:, None, :]
+            )
             one = torch.eye(axes, device=mean.device)
             spread = spread + LEAST**2 * one
-            axis = torch.linalg.eigh(spread)[1][:, :, -1]
-            across = (one - axis[:, :, None] * axis[:, None, :]) * LEAST**-2
+            axis = spread
+            for _ in range(
+                2
+            ):  # towards the square of the longest axis alone, and smooth where none is longest
+                axis = axis @ axis
+                axis = axis / axis.diagonal(dim1=1, dim2=2).sum(1)[:, None, None]
+            across = (one - axis) * LEAST**-2
             both = torch.cat((_form(torch.linalg.inv(spread), mean), _form(across, mean)))
             return _log(both @ self.monomials.T).chunk(2)
 
@@ -79,7 +87,7 @@ def _form(matrix: Tensor, y: Tensor) -> Tensor:
 
 
 def _log(square: Tensor) -> Tensor:
-    """Of one plus the distance, nearly, whose square is given."""
+    """The logarithm of a distance from its square ``(A, N)``, zero where it is none."""
     return square.clamp(min=0).log1p() / 2
 
 

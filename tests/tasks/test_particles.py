@@ -12,8 +12,8 @@ from hepfm.errors import DataError
 from hepfm.readers.pack import pack
 from hepfm.testing import head_contract
 from hepfm_image3d.schema import image3d_schema
-from hepfm_tasks.instances import instances_of, kinetic_energy, truth_rows
 from hepfm_tasks.anchors import anchors_of
+from hepfm_tasks.instances import instances_of, kinetic_energy, truth_rows
 from hepfm_tasks.particles import Particles, ParticlesConfig
 
 FRAGMENTS = ("fragment_id", "group_id", "n_voxels", "pid", "mass_mev", "momentum_gev")

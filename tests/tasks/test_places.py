@@ -21,9 +21,10 @@ def of_weights(weight):
     mean = weight @ POINTS / weight.sum()
     apart = POINTS - mean
     spread = (apart * weight[:, None]).T @ apart / weight.sum() + LEAST**2 * np.eye(3)
-    axis = np.linalg.svd(spread)[0][:, 0]
+    length, axes = np.linalg.eigh(spread)
+    share = length**4 / (length**4).sum()  # one for the axis of a line, a third for each of a ball
     blob = [np.log1p(each @ np.linalg.solve(spread, each)) / 2 for each in apart]
-    line = [np.log1p(np.linalg.norm(np.cross(each, axis)) ** 2 / LEAST**2) / 2 for each in apart]
+    line = [np.log1p(np.sum((1 - share) * (each @ axes) ** 2) / LEAST**2) / 2 for each in apart]
     return np.array(blob), np.array(line)
 
 
@@ -43,6 +44,9 @@ def test_distances_are_from_anchor_and_its_axis_and_from_mask_and_its_axis():
 def test_directions_keep_distances_apart_along_diagonals():
     place = torch.tensor([[1.0, 1.0, 0.0], [1.0, -1.0, 0.0]])
     half = 2**0.5 / 2
-    expected = [[1, 1, 0, 2 * half, half, half, 0, half, half], [1, -1, 0, 0, half, -half, 2 * half, half, -half]]
+    expected = [
+        [1, 1, 0, 2 * half, half, half, 0, half, half],
+        [1, -1, 0, 0, half, -half, 2 * half, half, -half],
+    ]
     torch.testing.assert_close(directions(place), torch.tensor(expected))
     assert directions(place[:, :1]).tolist() == [[1.0], [1.0]]
