@@ -37,6 +37,7 @@ class MaskDecoder(nn.Module):
 
     def __init__(self, width: int, layers: int, d_tokens: int) -> None:
         super().__init__()
+        self.width = width
         self.memory = nn.Sequential(nn.LayerNorm(d_tokens), linear(d_tokens, width), nn.LayerNorm(width))
         self.query = nn.Sequential(linear(width, width), nn.GELU(), linear(width, width))
         self.blocks = nn.ModuleList(
@@ -60,29 +61,29 @@ class MaskDecoder(nn.Module):
             anchors: ``(A,)`` int64 rows of the points, events in order.
             offsets: ``(B+1,)`` of the anchors.
         """
-        width = self.query[0].in_features
+        width = self.width
         lengths, n_anchors = points.offsets.diff().tolist(), offsets.diff().tolist()
         positions, rows = points.positions.float(), anchors - points.offsets[:-1][event_index(offsets)]
-        places = [*map(Places, positions.split(lengths), rows.split(n_anchors))]
+        places = [*map(Places, torch.split(positions, lengths), torch.split(rows, n_anchors))]
         memory, layout = self.memory(tokens.x), PackedLayout(offsets, tokens.offsets)
         there = rotations(tokens.positions, width // HEADS)
         here = rotations(positions[anchors], width // HEADS)
         turn = rotations(directions(positions), width)
         keys = self.key(points.x).float() * self.scale
-        keys = torch.cat((keys[:, :width], rotate(keys[:, None, width:], turn)[:, 0]), 1).split(lengths)
-        values = points.x.split(lengths)
+        keys = torch.cat((keys[:, :width], rotate(keys[:, None, width:], turn)[:, 0]), 1)
+        of_event = [*zip(places, torch.split(keys, lengths), torch.split(points.x, lengths), strict=True)]
 
         def masks(queries: Tensor, before: list[Tensor] | None) -> list[Tensor]:
             made = self.mask(self.norm(queries)).float()
             turned = rotate(made[:, None, width : 2 * width], turn[anchors])[:, 0]
-            joined = torch.cat((made[:, :width], turned), 1).split(n_anchors)
-            bias = made[:, 2 * width : 2 * width + 1].split(n_anchors)
-            fall = softplus(made[:, None, 2 * width + 1 :]).split(n_anchors)
+            made = torch.cat((made[:, :width], turned, made[:, 2 * width :]), 1)
             logits = []
-            for event, place in enumerate(places):
-                distances = place.distances(before and before[event])
-                product = joined[event] @ keys[event].T + bias[event]
-                logits.append(product - (fall[event] @ distances)[:, 0])
+            for event, mine in enumerate(torch.split(made, n_anchors)):
+                place, key, _ = of_event[event]
+                query, bias, fall = mine.split_with_sizes((2 * width, 1, DISTANCES), 1)
+                distances = place.distances(None if before is None else before[event])
+                farther = softplus(fall)[:, None] @ distances
+                logits.append(query @ key.T + bias - farther[:, 0])
             return logits
 
         queries = self.query(points.x[anchors])
@@ -92,7 +93,7 @@ class MaskDecoder(nn.Module):
             weights = [each.sigmoid() for each in logits[-1]]
             means = [
                 (weight / weight.sum(1, keepdim=True).clamp(min=1e-6)) @ x
-                for x, weight in zip(values, weights, strict=True)
+                for (_, _, x), weight in zip(of_event, weights, strict=True)
             ]
             queries = refined(queries, torch.cat([queries[:0], *means]))
             logits.append(masks(queries, logits[-1]))

@@ -50,13 +50,13 @@ class ParticlesConfig(BaseModel):
     properties: bool = True
     """Whether the class and the energy of particles are learned, too, from the table ``fragments``."""
     queries: int = Field(default=96, gt=0)
-    """Most instances of an event; and how many anchors of an event are learned from at a time."""
+    """Anchors of an event at a time; and most instances of an event."""
     smallest: int = Field(default=3, gt=0)
     """Fewest points of an instance that is found; smaller ones go to those beside them."""
     width: int = Field(default=96, ge=32, multiple_of=8)
     """Width of points and queries."""
     layers: int = Field(default=2, ge=0)
-    """How often a query is refined by what its mask covers."""
+    """How often a query is refined by the event's tokens and by what its mask covers."""
 
 
 class Particles(nn.Module):

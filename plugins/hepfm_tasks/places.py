@@ -63,9 +63,8 @@ class Places:
             weight = weight / weight.sum(1, keepdim=True).clamp(min=1e-6)
             moments = weight @ self.monomials
             mean = moments[:, -axes - 1 : -1]
-            spread = (
-                moments[:, : axes * axes].unflatten(1, (axes, axes)) - mean[:, :, None] * mean[:, None, :]
-            )
+            spread = moments[:, : axes * axes].reshape(-1, axes, axes)
+            spread = spread - mean[:, :, None] * mean[:, None, :]
             one = torch.eye(axes, device=mean.device)
             spread = spread + LEAST**2 * one
             axis = spread
@@ -76,7 +75,8 @@ class Places:
                 axis = axis / axis.diagonal(dim1=1, dim2=2).sum(1)[:, None, None]
             across = (one - axis) * LEAST**-2
             both = torch.cat((_form(torch.linalg.inv(spread), mean), _form(across, mean)))
-            return _log(both @ self.monomials.T).chunk(2)
+            from_middle, from_axis = _log(both @ self.monomials.T).chunk(2)
+        return from_middle, from_axis
 
 
 def _form(matrix: Tensor, y: Tensor) -> Tensor:
