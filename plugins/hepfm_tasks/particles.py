@@ -6,6 +6,7 @@ Legend of shapes: N points, B events, P particles, A anchors of an event, D widt
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
@@ -15,26 +16,26 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
 
-from hepfm.api import Batch, Column, Features, Need, PartSchema, RaggedTable, RaggedTables
+from hepfm.api import Batch, Column, Features, Need, PartSchema, RaggedTable, RaggedTables, Tokens
 from hepfm.metrics.instances import instance_figures, instance_statistics, matches, overlaps
 from hepfm.nn.init import linear
 from hepfm.nn.ragged import event_index, offsets_of, segment_mean
+from hepfm_tasks.anchors import anchors_of
+from hepfm_tasks.grouping import grouped
 from hepfm_tasks.instances import TRUTH, Learned, as_torch, learned_of
 from hepfm_tasks.labels import classes_of, dtype_of, index_of, label_column, the_part
-from hepfm_tasks.masks import MaskDecoder, anchors_of, grouped
+from hepfm_tasks.masks import MaskDecoder
 
 
 class Prediction(NamedTuple):
     """What is known of the points.
 
-    ``inside (N,)`` and ``seed (N,)`` are logits of being of a particle, and of being a good anchor.
+    ``inside (N,)`` are logits of being of a particle.
     """
 
-    points: Tensor
-    positions: Tensor
+    points: Tokens
+    tokens: Tokens
     inside: Tensor
-    seed: Tensor
-    offsets: Tensor
 
 
 class ParticlesConfig(BaseModel):
@@ -49,13 +50,13 @@ class ParticlesConfig(BaseModel):
     properties: bool = True
     """Whether the class and the energy of particles are learned, too, from the table ``fragments``."""
     queries: int = Field(default=96, gt=0)
-    """Most instances of an event; and how many anchors of an event are learned from at a time."""
+    """Anchors of an event at a time; and most instances of an event."""
     smallest: int = Field(default=3, gt=0)
     """Fewest points of an instance that is found; smaller ones go to those beside them."""
-    width: int = Field(default=96, gt=0)
+    width: int = Field(default=96, ge=32, multiple_of=8)
     """Width of points and queries."""
     layers: int = Field(default=2, ge=0)
-    """How often a query is refined by what its mask covers."""
+    """How often a query is refined by the event's tokens and by what its mask covers."""
 
 
 class Particles(nn.Module):
@@ -74,7 +75,7 @@ class Particles(nn.Module):
     """
 
     Config: ClassVar[type[BaseModel]] = ParticlesConfig
-    needs: ClassVar[tuple[Need, ...]] = ("points",)
+    needs: ClassVar[tuple[Need, ...]] = ("points", "tokens")
 
     def __init__(
         self, config: ParticlesConfig, *, schema: Mapping[str, PartSchema], d_in: Callable[[Need, str], int]
@@ -90,7 +91,7 @@ class Particles(nn.Module):
             "n_points": Column(dtype="int32", doc="points of the instance"),
             "score": Column(dtype="float32", doc="mean probability of its points"),
         }
-        self.weights: dict[str, float] = {"mask": 1.0, "dice": 1.0, "inside": 1.0, "seed": 0.2}
+        self.weights: dict[str, float] = {"mask": 1.0, "dice": 1.0, "inside": 1.0}
         self.names: list[str] = []
         vocabularies = {}
         if config.properties:
@@ -125,8 +126,8 @@ class Particles(nn.Module):
         n_in = d_in("points", part)
         self.norm = nn.LayerNorm(n_in)
         self.enter = nn.Sequential(linear(n_in, width), nn.GELU(), linear(width, width))
-        self.mark = linear(width, 2)
-        self.decoder = MaskDecoder(width, config.layers)
+        self.inside = linear(width, 1)
+        self.decoder = MaskDecoder(width, config.layers, d_in("tokens", part))
 
     values: Tensor
     """``(C,)`` int64: what stands for each class in the data."""
@@ -134,9 +135,10 @@ class Particles(nn.Module):
     def forward(self, features: Features) -> Prediction:
         """What is known of each point; the masks follow when anchors are chosen."""
         assert features.points is not None
+        assert features.tokens is not None
         points = self.enter(self.norm(features.points.x)).float()
-        inside, seed = self.mark(points).float().unbind(1)
-        return Prediction(points, features.points.positions, inside, seed, features.points.offsets)
+        inside = self.inside(points).float()[:, 0]
+        return Prediction(replace(features.points, x=points), features.tokens, inside)
 
     def counts(self, batch: Batch) -> dict[str, int]:
         """Anchors (as many as points of particles, but no more than queries), points, and particles."""
@@ -144,7 +146,7 @@ class Particles(nn.Module):
         instances, events = learned.instances, len(batch)
         inside = torch.bincount(instances.event, instances.size, minlength=events)
         anchors = int(inside.clamp(max=self.config.queries).sum())
-        counts = {"mask": anchors, "dice": anchors, "inside": len(instances.of_point), "seed": anchors}
+        counts = {"mask": anchors, "dice": anchors, "inside": len(instances.of_point)}
         if self.config.properties:
             counts |= {
                 "pid": int((learned.pid >= 0).sum()),
@@ -157,33 +159,32 @@ class Particles(nn.Module):
 
         ``mask``: cross-entropy of an anchor's mask, averaged over the event's points; ``dice``: one minus the
         overlap of the mask and its particle (Milletari et al. 2016); both averaged over the layers.
-        ``inside``: cross-entropy of being of a particle. ``seed``: of the mask's overlap with its particle.
-        ``pid`` and ``energy``: cross-entropy, and smooth absolute error of the logarithm.
+        ``inside``: cross-entropy of being of a particle. ``pid`` and ``energy``: cross-entropy, and smooth
+        absolute error of the logarithm.
         """
         learned = self._learned(batch.labels[self.part])
         of_point = learned.instances.of_point
-        zero = prediction.points.float().sum() * 0 + sum(p.sum() * 0 for p in self.decoder.parameters())
-        sums = {"mask": zero, "dice": zero, "seed": zero}
-        for rows in _events(prediction.offsets):
-            anchors = anchors_of(prediction.positions[rows], of_point[rows], self.config.queries)
-            if not len(anchors):
-                continue
-            truth = (of_point[rows][anchors, None] == of_point[rows]).float()
-            layers, _ = self.decoder(prediction.points[rows], prediction.positions[rows], anchors)
-            for logits in layers:
+        points = prediction.points
+        zero = points.x.sum() * 0 + sum(p.sum() * 0 for p in self.decoder.parameters())
+        sums = {"mask": zero, "dice": zero}
+        rows = list(_events(points.offsets))
+        anchors = [anchors_of(points.positions[r], of_point[r], self.config.queries) for r in rows]
+        offsets = offsets_of(points.offsets.new_tensor([len(each) for each in anchors]))
+        chosen = [each + r.start for each, r in zip(anchors, rows, strict=True)]
+        layers = self.decoder(points, prediction.tokens, torch.cat([offsets[:0], *chosen]), offsets)
+        for event, (r, mine) in enumerate(zip(rows, chosen, strict=True)):
+            truth = (of_point[mine, None] == of_point[r]).float()
+            for logits in (layer[event] for layer in layers):
                 mask = binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(1).sum()
-                sums["mask"] = sums["mask"] + mask / len(layers)
                 probability = logits.sigmoid()
                 overlap = 2 * (probability * truth).sum(1) / (probability.sum(1) + truth.sum(1))
+                sums["mask"] = sums["mask"] + mask / len(layers)
                 sums["dice"] = sums["dice"] + (1 - overlap).sum() / len(layers)
-            sums["seed"] = sums["seed"] + binary_cross_entropy_with_logits(
-                prediction.seed[rows][anchors], overlap.detach(), reduction="sum"
-            )
         sums["inside"] = binary_cross_entropy_with_logits(
             prediction.inside, (of_point >= 0).float(), reduction="sum"
         )
         if self.config.properties:
-            made = self._properties(prediction.points, of_point, len(learned.pid))
+            made = self._properties(points.x, of_point, len(learned.pid))
             sums["pid"] = cross_entropy(made[:, :-1], learned.pid, ignore_index=-1, reduction="sum")
             known = learned.log_energy.isfinite()
             sums["energy"] = smooth_l1_loss(made[known, -1], learned.log_energy[known], reduction="sum")
@@ -191,31 +192,27 @@ class Particles(nn.Module):
 
     def predict(self, prediction: Prediction) -> dict[str, RaggedTables]:
         """The particle of each point, and the particles."""
-        number, probability, counts = [], [], []
-        for rows in _events(prediction.offsets):
-            of_event, surety = grouped(
-                prediction.points[rows],
-                prediction.positions[rows],
-                prediction.seed[rows],
-                prediction.inside[rows] > 0,
-                self.decoder,
-                queries=self.config.queries,
-                smallest=self.config.smallest,
-            )
-            number.append(of_event)
-            probability.append(surety)
-            counts.append(int(of_event.max()) + 1 if len(of_event) else 0)
-        instance = torch.cat([prediction.offsets[:0], *number])
-        surety = torch.cat([prediction.inside[:0], *probability])
+        points = prediction.points
+        found = grouped(
+            points,
+            prediction.tokens,
+            prediction.inside > 0,
+            self.decoder,
+            queries=self.config.queries,
+            smallest=self.config.smallest,
+        )
+        counts = [int(each.max()) + 1 if len(each) else 0 for each, _ in found]
+        instance = torch.cat([points.offsets[:0], *(each for each, _ in found)])
+        surety = torch.cat([prediction.inside[:0], *(each for _, each in found)])
         table = {
             "instance": instance.int(),
             "score": torch.where(instance >= 0, surety, (-prediction.inside).sigmoid()),
         }
-        offsets = offsets_of(prediction.offsets.new_tensor(counts))
+        offsets = offsets_of(points.offsets.new_tensor(counts))
         particles = self._particles(prediction, instance, surety, offsets)
         return {
             self.part: {
-                self.table: RaggedTable(table, prediction.offsets),
+                self.table: RaggedTable(table, points.offsets),
                 "particles": RaggedTable(particles, offsets),
             }
         }
@@ -278,15 +275,15 @@ class Particles(nn.Module):
     def _particles(
         self, prediction: Prediction, instance: Tensor, surety: Tensor, offsets: Tensor
     ) -> dict[str, Tensor]:
-        count = int(offsets[-1])
+        points, count = prediction.points, int(offsets[-1])
         inside = instance >= 0
-        whole = torch.where(inside, instance + offsets[:-1][event_index(prediction.offsets)], -1)
+        whole = torch.where(inside, instance + offsets[:-1][event_index(points.offsets)], -1)
         size = torch.bincount(whole[inside], minlength=count)
         total = surety.new_zeros(count).index_add_(0, whole[inside], surety[inside])
         number = torch.arange(count, device=instance.device) - offsets[:-1][event_index(offsets)]
         columns = {"instance": number.int(), "n_points": size.int(), "score": total / size}
         if self.config.properties:
-            made = self._properties(prediction.points, whole, count)
+            made = self._properties(points.x, whole, count)
             probability = made[:, :-1].softmax(1)
             columns |= {
                 "pid": self.values[probability.argmax(1)].to(self.pid_dtype),
