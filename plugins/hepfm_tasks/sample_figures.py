@@ -27,8 +27,8 @@ class SampleFigures:
     """What is told of predicted numbers of samples.
 
     Attributes:
-        counts: Whether they are ADC counts, as the samples themselves: then the samples' own distance from the
-            truth is the noise, that others are measured by.
+        counts: Whether they are ADC counts, as the samples themselves: then the distance from the truth of
+            those without a signal is the noise, that others are measured by.
         amounts: Whether their sums mean something.
         signal: A sample whose truth is so far from zero has a signal.
         amplitudes: Edges of bins of the size of the truth.
@@ -94,7 +94,7 @@ class SampleFigures:
         if self.amplitudes:
             where |= dict(zip(named("amplitude", self.amplitudes), sums["amplitudes"], strict=True))
         figures: dict[str, float] = {}
-        number, _, _, noise = sums["samples"].sum(0)
+        number, _, _, noise = sums["samples"][0]
         if self.counts and number and noise:
             figures["noise"] = float(np.sqrt(noise / number))
         for name, (number, residual, squares, _) in where.items():

@@ -125,13 +125,17 @@ class SampleValues(nn.Module):
         drawn = torch.randn(config.filters, taps) * fading
         self.filters = nn.Parameter(drawn / drawn.norm(dim=1, keepdim=True))
         self.network = mlp(d_in("points", part), config.width, config.filters + 1, gain=0.1)
-        if config.nonnegative:  # most samples have none of it
-            nn.init.constant_(self.network[-1].bias[-1:], -2.0)
+        with torch.no_grad():
+            if config.nonnegative:  # most samples have none of it
+                self.network[-1].bias[-1] = -2.0
+            else:  # before learning, the waveform as it is
+                self.filters[0] = (torch.arange(taps) == taps // 2).float()
+                self.network[-1].bias[0] = 1.0
         self.register_buffer("moments", torch.zeros(4, dtype=torch.float64))
 
     moments: torch.Tensor
-    """``(4,)`` float64: known samples, and their squares of the noise (denoising) or of the heights; samples
-    with a truth above zero, and their sum."""
+    """``(4,)`` float64: samples, and the sum of their squared heights, or of the noise of those without a signal;
+    samples with a truth above zero, and the sum of that."""
 
     def forward(self, features: Features) -> Prediction:
         """The number of each sample, of features ``(N, D)`` and the waveforms themselves."""
@@ -150,12 +154,13 @@ class SampleValues(nn.Module):
     def observe(self, batch: Batch) -> None:
         """Gathers the scales of heights and of the truth (`hepfm.api.Observing`)."""
         heights, truth, known = self._targets(batch)
-        spread = heights.values if self.config.nonnegative else heights.values - truth
-        there = known & (truth > 0)
+        amounts = self.config.nonnegative
+        spread, there = heights.values if amounts else heights.values - truth, known & (truth > 0)
+        counting = known if amounts else known & (truth.abs() < self.config.signal)
         self.moments += torch.stack(
             (
-                known.sum().double(),
-                spread.double().square().where(known, 0.0).sum(),
+                counting.sum().double(),
+                spread.double().square().where(counting, 0.0).sum(),
                 there.sum().double(),
                 truth.double().where(there, 0.0).sum(),
             )
@@ -227,8 +232,8 @@ class SampleValues(nn.Module):
 
     def _scales(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Float32 units of heights (ADC) and of the truth; 1 where nothing was observed."""
-        known, squares, there, total = self.moments
-        height = (squares / known.clamp_min(1)).sqrt()
+        number, squares, there, total = self.moments
+        height = (squares / number.clamp_min(1)).sqrt()
         height = height.where(height > 0, 1.0).float()
         amount = (total / there.clamp_min(1)).float()
         return height, amount.where(amount > 0, 1.0) if self.config.nonnegative else height
