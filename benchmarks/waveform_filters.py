@@ -1,15 +1,15 @@
 """What filters without learning make of waveforms: the references of the tasks ``denoise`` and ``unfold``.
 
-``python -m benchmarks.waveform_filters tasks/unfold --set data.train=TRAIN --set data.val=VAL`` takes the label and
-the bins of a recipe of the head ``sample-values``, and prints its figures on the validation events, for
+``python -m benchmarks.waveform_filters tasks/unfold --set data.train=TRAIN --set data.val=VAL`` takes the
+label and the bins of a recipe of the head ``sample-values``, and prints its figures on validation events, for
 
 - the waveform as it is (of counts);
-- a threshold: what is within four times the noise is zero, the rest counts; of light, times photoelectrons over
-  height (on induction wires, heights add up to nothing);
-- a Wiener filter of known response: the detector's own response to a charge on the wire itself, the spectrum of the
-  noise, and that of the charge in training events;
-- the best of all linear filters that are the same everywhere: Wiener's, with spectra of truth and waveform measured
-  on training events with their truth, plane by plane.
+- a threshold: what is within four times the noise is zero, the rest counts; of light, times photoelectrons
+  over height (on induction wires, heights add up to nothing);
+- a Wiener filter of known response: the detector's own response to a charge on the wire itself, the spectrum
+  of the noise, and that of the charge in training events;
+- the best of all linear filters that are the same everywhere: Wiener's, with spectra of truth and waveform
+  measured on training events with their truth, plane by plane.
 
 Filters work in frequency space on each trace, with zeros around it.
 
@@ -122,13 +122,18 @@ def filtered(filters: Mapping[int, Complex], n: int) -> Callable[[int, Floats], 
 
 
 def threshold(events: Events, noise: float, *, counts: bool) -> Callable[[int, Floats], Floats]:
-    """Heights above the threshold, times each plane's true amount over them in training events (1 for counts)."""
+    """Heights above the threshold, times each plane's true amount over them in training events.
+
+    Counts as they are.
+    """
     sums: dict[int, Floats] = {}
     for plane, height, truth in () if counts else events.traces():
         above = height[np.abs(height) > THRESHOLD * noise].sum()
-        sums[plane] = sums.get(plane, np.zeros(2)) + (truth.sum(), above)
+        sums[plane] = sums.get(plane, np.zeros(2)) + np.array([truth.sum(), above])
     factor = {plane: truth / above for plane, (truth, above) in sums.items()}
-    return lambda plane, height: factor.get(plane, 1.0) * np.where(np.abs(height) > THRESHOLD * noise, height, 0.0)
+    return lambda plane, height: (
+        factor.get(plane, 1.0) * np.where(np.abs(height) > THRESHOLD * noise, height, 0.0)
+    )
 
 
 def figures_of(events: Events, answer: Callable[[int, Floats], Floats]) -> dict[str, float]:
@@ -158,7 +163,7 @@ def wires_of(detector: Detector) -> WirePlanes:
 
 
 def response_of(detector: Detector, part: str, n: int) -> tuple[dict[int, Complex], dict[int, Floats]]:
-    """Of each plane, ``(F,)`` what one charge makes of the samples, and the power of the noise for each sample."""
+    """Of each plane, ``(F,)`` what one charge makes of the samples, and the noise's power for each sample."""
     if part == "light":
         light = detector.light
         assert light is not None
@@ -191,7 +196,7 @@ def compare(recipe: Recipe, detector: Detector) -> dict[str, dict[str, float]]:
     options = {key: value for key, value in options.items() if key != "name"}
     sources = [open_source(data, parts=recipe.data.parts) for data in (recipe.data.train, recipe.data.val)]
     config = SampleValues.Config.model_validate(options)
-    head = SampleValues(config, schema=dict(sources[0].parts), d_in=lambda need, part: 1)
+    head = SampleValues(config, schema=dict(sources[0].parts), d_in=lambda *_: 1)
     train, val = (Events(source, head) for source in sources)
     longest = max(len(height) for each in (train, val) for _, height, _ in each.traces())
     n = 1 << (longest + 512).bit_length()
@@ -202,7 +207,7 @@ def compare(recipe: Recipe, detector: Detector) -> dict[str, dict[str, float]]:
     if counts:  # the truth is what the charge makes of the samples, not the charge
         response = {plane: np.ones(n // 2 + 1, np.complex128) for plane in spectra.truth}
     methods = {
-        **({"as it is": lambda plane, height: height} if counts else {}),
+        **({"as it is": lambda _, height: height} if counts else {}),
         **({"threshold": threshold(train, noise, counts=counts)} if counts or head.part == "light" else {}),
         "Wiener, known response": filtered(spectra.known(response, noise_adc2), n),
         "best linear filter": filtered(spectra.best(), n),
@@ -212,7 +217,9 @@ def compare(recipe: Recipe, detector: Detector) -> dict[str, dict[str, float]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recipe", help="of the head sample-values")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the recipe")
     parser.add_argument("--detector", default="wire", help="that the events are of")

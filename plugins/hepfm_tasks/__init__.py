@@ -23,7 +23,7 @@ def hepfm_heads() -> list[api.HeadSpec]:
         api.HeadSpec(
             name="sample-values",
             target="hepfm_tasks.sample_values:SampleValues",
-            summary="A number of each sample of a waveform: denoised, or unfolded to charge or photoelectrons.",
+            summary="A number of each sample of a waveform: denoised, or unfolded to charge or light.",
         ),
         api.HeadSpec(
             name="semantic",

@@ -79,16 +79,18 @@ class SampleFigures:
                 cell = event * number + bins
                 binned = histogram(np.where(bins >= 0, ratio, np.nan), cell, events * number, RATIOS)
                 statistics["sums"] = binned.reshape(events, number, binned.shape[-1])
-            statistics["totals"] = _in_cells(np.stack((of_trace, true), 1), event, events, np.zeros_like(event), 1)[:, 0]
+            statistics["totals"] = _in_cells(
+                np.stack((of_trace, true), 1), event, events, np.zeros_like(event), 1
+            )[:, 0]
         return statistics
 
     def figures(self, sums: Mapping[str, Array]) -> dict[str, float]:
         """Figures of summed statistics.
 
-        ``rms/signal``, ``rms/quiet`` and ``bias/signal``, ``bias/quiet`` of samples in the label's unit, and of
-        counts ``noise``, that of the samples, with ``rms_over_noise/...``; in bins ``.../amplitude/LOW-HIGH``.
-        Of amounts ``sum_bias`` and ``sum_resolution`` of a trace's sum over its true one, in bins
-        ``.../sum/LOW-HIGH``, and ``total_bias``, of all that there is.
+        ``rms/signal``, ``rms/quiet`` and ``bias/signal``, ``bias/quiet`` of samples in the label's unit, and
+        of counts ``noise`` with ``rms_over_noise/...``; in bins ``.../amplitude/LOW-HIGH``. Of amounts
+        ``sum_bias`` and ``sum_resolution`` of a trace's sum over its true one, in bins ``.../sum/LOW-HIGH``,
+        and ``total_bias``, of all that there is.
         """
         where = dict(zip(("quiet", "signal"), sums["samples"], strict=True))
         if self.amplitudes:
@@ -106,9 +108,13 @@ class SampleFigures:
         if self.amounts:
             told = {"": sums["traces"]}
             if self.sums:
-                told |= {f"/{name}": each for name, each in zip(named("sum", self.sums), sums["sums"], strict=True)}
+                told |= {
+                    f"/{name}": each for name, each in zip(named("sum", self.sums), sums["sums"], strict=True)
+                }
             for name, counts in told.items():
-                figures |= {f"sum_{key}{name}": value for key, value in residual_figures(counts, RATIOS).items()}
+                figures |= {
+                    f"sum_{key}{name}": value for key, value in residual_figures(counts, RATIOS).items()
+                }
             found, true = sums["totals"]
             if true:
                 figures["total_bias"] = float(found / true - 1)
@@ -116,7 +122,7 @@ class SampleFigures:
 
 
 def _in_cells(values: Array, event: Array, events: int, cell: Array, cells: int) -> Array:
-    """``(B, cells, ...)``: sums of values ``(N, ...)`` over each event's samples of each cell; -1 for none."""
+    """``(B, cells, ...)``: sums of values ``(N, ...)`` over each event's rows of each cell, -1 for none."""
     at = np.where(cell >= 0, event * cells + cell, events * cells)
     summed = [np.bincount(at, column, minlength=events * cells + 1)[:-1] for column in values.T]
     return np.stack(summed, -1).reshape(events, cells, values.shape[1]).astype(np.float64)

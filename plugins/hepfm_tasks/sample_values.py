@@ -1,9 +1,9 @@
 """The task ``sample-values``: a number of each sample of a waveform. It denoises, and it unfolds.
 
-Without its noise and unfolded, a waveform is a filtered one, where the best filter depends on what is there: a
-track across the wires, one along them, nothing. So the head is a bank of learned linear filters, and how much
-of each a sample takes is said by its features. Heights pass through linearly: what is twice as high is not a
-thing that has to be learned.
+Without its noise and unfolded, a waveform is a filtered one, where the best filter depends on what is there:
+a track across the wires, one along them, nothing. So the head is a bank of learned linear filters, and how
+much of each a sample takes is said by its features. Heights pass through linearly: what is twice as high need
+not be learned anew.
 
 Legend of shapes: N samples, B events, C filters, W taps, D width of the features.
 """
@@ -29,7 +29,7 @@ from hepfm_tasks.sample_figures import SampleFigures
 from hepfm_tasks.traces import Heights, check_waveforms, truth_of
 
 LINEAR_FROM = 3.0
-"""Residuals above so many times the noise count linearly (Huber): few high pulses do not outweigh all others."""
+"""Residuals above so many times the noise count linearly (Huber): few high pulses do not outweigh all."""
 _FLOOR = 1e-4
 """No expectation is smaller, in units of the mean of what is not zero: its logarithm stays finite."""
 
@@ -51,7 +51,7 @@ class SampleValuesConfig(BaseModel):
     label: str = "signal_adc"
     """Column of numbers in the part's table of samples: the true signal, charge, or photoelectrons."""
     nonnegative: bool = False
-    """Whether the numbers are amounts, of which there is none in most samples: electrons, photoelectrons. Then
+    """Whether the numbers are amounts, of which most samples have none: electrons, photoelectrons. Then
     they are never below zero, and learned by Poisson's likelihood; else by Huber's loss."""
     width: int = Field(default=64, ge=0)
     """Width of the hidden layer; 0 for a linear one."""
@@ -125,17 +125,18 @@ class SampleValues(nn.Module):
         drawn = torch.randn(config.filters, taps) * fading
         self.filters = nn.Parameter(drawn / drawn.norm(dim=1, keepdim=True))
         self.network = mlp(d_in("points", part), config.width, config.filters + 1, gain=0.1)
+        *_, bias = self.network.parameters()
         with torch.no_grad():
             if config.nonnegative:  # most samples have none of it
-                self.network[-1].bias[-1] = -2.0
+                bias[-1] = -2.0
             else:  # before learning, the waveform as it is
                 self.filters[0] = (torch.arange(taps) == taps // 2).float()
-                self.network[-1].bias[0] = 1.0
+                bias[0] = 1.0
         self.register_buffer("moments", torch.zeros(4, dtype=torch.float64))
 
     moments: torch.Tensor
-    """``(4,)`` float64: samples, and the sum of their squared heights, or of the noise of those without a signal;
-    samples with a truth above zero, and the sum of that."""
+    """``(4,)`` float64: samples, and the sum of their squared heights, or of the noise of those without a
+    signal; samples with a truth above zero, and the sum of that."""
 
     def forward(self, features: Features) -> Prediction:
         """The number of each sample, of features ``(N, D)`` and the waveforms themselves."""
@@ -192,9 +193,9 @@ class SampleValues(nn.Module):
     def loss(self, prediction: Prediction, batch: Batch) -> dict[str, torch.Tensor]:
         """Summed over the samples whose truth is known, in units of the scale.
 
-        Of amounts: the negative logarithm of Poisson's density, less its smallest value. It is smallest at the
-        mean of what may be there, and sums of means are right on average: so charge is conserved. A loss of
-        absolute values would ask for the median, which of sparse amounts is zero.
+        Of amounts: the negative logarithm of Poisson's density, less its smallest value. It is smallest at
+        the mean of what may be there, and sums of means are right on average: so charge is conserved. A loss
+        of absolute values would ask for the median, which of sparse amounts is zero.
         """
         _, truth, known = self._targets(batch)
         truth = truth.where(known, 0.0) / self._scales()[1]
@@ -208,9 +209,7 @@ class SampleValues(nn.Module):
     def predict(self, prediction: Prediction) -> dict[str, RaggedTables]:
         """The number of each sample, in the label's unit."""
         values = (prediction.values * self._scales()[1]).float()
-        return {
-            self.part: {self.table: RaggedTable({self.config.label: values}, prediction.heights.samples)}
-        }
+        return {self.part: {self.table: RaggedTable({self.config.label: values}, prediction.heights.samples)}}
 
     def statistics(
         self, predicted: Mapping[str, RaggedTables], batch: Batch

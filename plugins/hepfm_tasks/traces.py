@@ -1,11 +1,10 @@
-"""Waveforms as a head reads them: heights of samples above the pedestal, and which samples follow one another.
+"""Waveforms as a head reads them: heights above the pedestal, and which samples follow one another.
 
 Legend of shapes: N samples, K traces, B events, C filters, W taps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch

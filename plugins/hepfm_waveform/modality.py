@@ -49,8 +49,8 @@ class Waveform:
     def augment(self, tables: RaggedTables, draws: Draws) -> RaggedTables:
         """For each event one gain and one shift; noise, and channels that are lost.
 
-        True signals in ADC, where a task learns them, take the gain. Charge does not: keep the gain fixed where
-        it is learned.
+        True signals in ADC, where a task learns them, take the gain. Charge does not: keep the gain fixed
+        where it is learned.
         Samples of lost channels are NaN: rows stay what they are, and no token is made of them.
         """
         config, attributes = self.config, self.schema.attributes

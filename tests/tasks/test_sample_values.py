@@ -179,8 +179,14 @@ def test_figures_are_those_of_a_loop():
     traces = numpy.parts["wires"]["traces"].columns
     height = adc - np.repeat(traces["pedestal_adc"], traces["n_samples"])
     good = np.isfinite(truth) & np.isfinite(adc)
-    assert first["noise"] == pytest.approx(np.sqrt(np.mean((height - truth)[good & (abs(truth) < 1.5)] ** 2)), rel=1e-5)
-    for name, where in (("signal", abs(truth) >= 1.5), ("quiet", abs(truth) < 1.5), ("amplitude/2-50", (truth >= 2) & (truth < 50))):
+    assert first["noise"] == pytest.approx(
+        np.sqrt(np.mean((height - truth)[good & (abs(truth) < 1.5)] ** 2)), rel=1e-5
+    )
+    for name, where in (
+        ("signal", abs(truth) >= 1.5),
+        ("quiet", abs(truth) < 1.5),
+        ("amplitude/2-50", (truth >= 2) & (truth < 50)),
+    ):
         off = (guess - truth)[good & where]
         assert first[f"rms/{name}"] == pytest.approx(np.sqrt(np.mean(off**2)), rel=1e-5)
         assert first[f"bias/{name}"] == pytest.approx(off.mean(), rel=1e-4)

@@ -69,7 +69,8 @@ class Head(Protocol):
         Args:
             config: An instance of ``Config``.
             schema: Part name to schema of the data, labels included.
-            d_in: Width of the features of a need (not of inputs), and of a part: ``d_in("points", self.part)``.
+            d_in: Width of the features of a need (not of inputs), and of a part:
+                ``d_in("points", self.part)``.
         """
 
     def forward(self, features: Features) -> Any:

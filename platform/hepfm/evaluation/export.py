@@ -161,7 +161,7 @@ def _graphs(
         return stands_in.predict, told
     if "inputs" in head.needs:
         raise RecipeError(
-            f"The head {type(head).__name__} begins with the events themselves, and a graph with their tokens.",
+            f"The head {type(head).__name__} begins with the events themselves, a graph with their tokens.",
             fix="export it with --to safetensors",
         )
     run = graph("head", HeadGraph(head), features_of(features, head.needs), outputs)

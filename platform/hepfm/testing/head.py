@@ -147,7 +147,7 @@ def _values(event_id: int, rows: int, width: int) -> Tensor:
 
 
 def needs_are_named(subject: _Subject) -> None:
-    """``needs`` are of tokens, points, pooled, inputs; ``part`` is one of the data, or empty but for the rows."""
+    """``needs`` are of tokens, points, pooled, inputs; ``part`` is of the data, or empty but for rows."""
     needs, part = subject.module.needs, subject.module.part
     assert not isinstance(needs, str), f"needs is '{needs}', and not a sequence of names"
     assert needs, "the head needs nothing"
@@ -304,7 +304,8 @@ def features_are_left_alone(subject: _Subject) -> None:
         return rows + given + ([] if of.pooled is None else [of.pooled])
 
     unchanged = (
-        bool(((a == b) | ((a != a) & (b != b))).all()) for a, b in zip(values(features), values(kept), strict=True)
+        torch.equal(a.nan_to_num(), b.nan_to_num())
+        for a, b in zip(values(features), values(kept), strict=True)
     )
     assert all(unchanged), "the features were changed in place"
 
