@@ -124,7 +124,8 @@ class SampleValues(nn.Module):
         fading = torch.exp(-8.0 * (torch.arange(taps) - taps // 2).abs() / taps)
         drawn = torch.randn(config.filters, taps) * fading
         self.filters = nn.Parameter(drawn / drawn.norm(dim=1, keepdim=True))
-        self.network = mlp(d_in("points", part), config.width, config.filters + 1, gain=0.1)
+        gain = 0.1 if config.nonnegative else 0.01  # little of other filters beside the waveform as it is
+        self.network = mlp(d_in("points", part), config.width, config.filters + 1, gain=gain)
         *_, bias = self.network.parameters()
         with torch.no_grad():
             if config.nonnegative:  # most samples have none of it

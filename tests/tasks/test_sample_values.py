@@ -153,6 +153,17 @@ def test_noise_is_filtered_as_a_wiener_filter_does():
     assert rms == pytest.approx(best.std(), rel=0.05)
 
 
+def test_a_denoiser_begins_with_the_waveform_as_it_is():
+    batch = batch_of([event(2, [30])])
+    x = torch.randn(30, 200, generator=torch.Generator().manual_seed(0))
+    made = head({}, d_in=200)
+    made.observe(batch)
+    with torch.no_grad():
+        found = made.predict(made(features(batch, x)))["wires"]["samples"].columns["signal_adc"]
+    height = Heights.of(batch.parts["wires"], "samples").values
+    assert float((found - height).norm() / height.norm()) < 0.15
+
+
 def test_samples_in_no_token_and_lost_ones_are_zero():
     batch = batch_of([event(2, [30])])
     x = torch.ones(30, 4)

@@ -147,7 +147,7 @@ def _values(event_id: int, rows: int, width: int) -> Tensor:
 
 
 def needs_are_named(subject: _Subject) -> None:
-    """``needs`` are of tokens, points, pooled, inputs; ``part`` is of the data, or empty but for rows."""
+    """``needs`` are of tokens, points, pooled, inputs; ``part`` is one of the data, or empty for tokens."""
     needs, part = subject.module.needs, subject.module.part
     assert not isinstance(needs, str), f"needs is '{needs}', and not a sequence of names"
     assert needs, "the head needs nothing"
