@@ -68,6 +68,9 @@ class LartpcGenerator:
         transport; an empty mapping takes its defaults."""
         recombination: Recombination = Recombination()
         """How many electrons escape, and how many photons the others make."""
+        signal_adc: bool = False
+        """Also the label ``signal_adc`` of each sample of wires and light: its counts above the pedestal as
+        they are without noise of the electronics, and neither rounded nor clipped. Events are the same."""
 
         @model_validator(mode="before")
         @classmethod
@@ -113,17 +116,26 @@ class LartpcGenerator:
             return schema.image3d(detector.image, detector.name, frame=frame_of(detector))
         if part == "charge":
             return waveforms.charge_schema(
-                self._planes, detector.name, frame=charge_frame(detector, self._planes)
+                self._planes,
+                detector.name,
+                frame=charge_frame(detector, self._planes),
+                with_signal=self.config.signal_adc,
             )
         if part == "light":
             light = self._photon_detectors
-            return waveforms.light_schema(light, detector.name, frame=light_frame(detector, light))
+            return waveforms.light_schema(
+                light,
+                detector.name,
+                frame=light_frame(detector, light),
+                with_signal=self.config.signal_adc,
+            )
         return schema.truth(detector.name)
 
     def digest(self) -> str:
         """Of the configuration with all its defaults, the detector's numbers, and the bytes of their files.
 
-        What events do not depend on is left out: where files lie, and what a detector says about itself.
+        What events do not depend on is left out: where files lie, what a detector says about itself, and
+        whether more is told of the same events (``signal_adc``).
 
         Raises:
             DataError: A file cannot be read.
@@ -259,9 +271,10 @@ class LartpcGenerator:
         deposits, electrons = event.simulated.deposits, event.yields.electrons
         s = stream(seed, "drift", index)
         if isinstance(planes, WirePlanes):
-            return waveforms.wire_tables(
-                planes.read(deposits, electrons, seed=seed, event=index, s=s), planes
+            frames = planes.read(
+                deposits, electrons, seed=seed, event=index, s=s, with_signal=self.config.signal_adc
             )
+            return waveforms.wire_tables(frames, planes)
         return waveforms.pixel_tables(planes.read(deposits, electrons, seed=seed, event=index, s=s), planes)
 
     def _light(self, event: _Event) -> Split:
@@ -270,7 +283,7 @@ class LartpcGenerator:
         light = detectors(
             simulated.deposits, species, event.yields.photons, seed=self._seed, event=event.index
         )
-        return waveforms.light_tables(light, detectors)
+        return waveforms.light_tables(light, detectors, with_signal=self.config.signal_adc)
 
 
 def _contents(content: Any) -> Any:

@@ -126,6 +126,7 @@ def waveform(
     truth: str,
     planes: tuple[str, ...],
     detector: str,
+    with_signal: bool = False,
     **attributes: Any,
 ) -> PartSchema:
     """A part of the kind ``waveform``: samples, and the traces that they belong to.
@@ -135,12 +136,17 @@ def waveform(
         truth: What the label of each sample counts: ``"electrons"`` or ``"photoelectrons"``.
         planes: Names of the planes that traces are of.
         detector: Its name.
+        with_signal: Whether there is the label ``signal_adc``.
         attributes: What else belongs to the part.
     """
     samples = {
         "adc": Column(dtype="int16", unit="ADC", doc="as digitised, with pedestal"),
         truth: Column(dtype="float32", label=True, doc=f"{truth} that arrived in the sample, without noise"),
     }
+    if with_signal:
+        samples["signal_adc"] = Column(
+            dtype="float32", unit="ADC", label=True, doc="above the pedestal, without noise or digitisation"
+        )
     return PartSchema(
         kind="waveform",
         primary="samples",

@@ -18,9 +18,12 @@ from hepfm_lartpc.tables import Split
 
 
 def charge_schema(
-    readout: WirePlanes | PixelPlanes, detector: str, *, frame: Mapping[str, Any]
+    readout: WirePlanes | PixelPlanes, detector: str, *, frame: Mapping[str, Any], with_signal: bool
 ) -> PartSchema:
-    """The part ``charge`` of wires, or of pixels, whose hits are waveforms of one sample."""
+    """The part ``charge`` of wires, or of pixels, whose hits are waveforms of one sample.
+
+    Pixels have no ``signal_adc``: when a hit comes, the noise decides.
+    """
     if isinstance(readout, WirePlanes):
         planes = tuple(plane.name for plane in readout.readout.planes)
         sample_ns, kinds = readout.readout.tick_ns, readout.kinds
@@ -31,18 +34,22 @@ def charge_schema(
         truth="electrons",
         planes=planes,
         detector=detector,
+        with_signal=with_signal and isinstance(readout, WirePlanes),
         plane_kinds=kinds,
         frame=frame,
     )
 
 
-def light_schema(light: LightSimulation, detector: str, *, frame: Mapping[str, Any]) -> PartSchema:
+def light_schema(
+    light: LightSimulation, detector: str, *, frame: Mapping[str, Any], with_signal: bool
+) -> PartSchema:
     """The part ``light``."""
     return schema.waveform(
         sample_ns=light.readout.digitizer.sample_ns,
         truth="photoelectrons",
         planes=("photon detectors",),
         detector=detector,
+        with_signal=with_signal,
         frame=frame,
     )
 
@@ -56,13 +63,15 @@ def wire_tables(frames: Frames, planes: WirePlanes) -> Split:
         sample = np.repeat(kept, regions.samples)
         row, start, count = regions.channel[kept], regions.start_tick[kept], regions.samples[kept]
         adc, electrons = regions.adc[sample], regions.electrons[sample]
+        signal = None if regions.signal_adc is None else regions.signal_adc[sample]
     else:
         row = np.flatnonzero(frames.good).astype(np.int32)
         start, count = np.zeros(len(row), np.int32), np.full(len(row), readout.ticks, np.int32)
         adc, electrons = frames.adc[row].reshape(-1), frames.electrons[row].reshape(-1)
+        signal = None if frames.signal_adc is None else frames.signal_adc[row].reshape(-1)
     return _split(
         adc=adc,
-        truth=("electrons", electrons),
+        truth={"electrons": electrons} | ({} if signal is None else {"signal_adc": signal}),
         channel=frames.channel[row],
         plane=frames.plane[row],
         start_tick=start,
@@ -79,7 +88,7 @@ def pixel_tables(hits: PixelHits, planes: PixelPlanes) -> Split:
     pedestal = (readout.pedestal_mv - readout.v_cm_mv) / (readout.v_ref_mv - readout.v_cm_mv)
     return _split(
         adc=hits.adc,
-        truth=("electrons", hits.electrons),
+        truth={"electrons": hits.electrons},
         channel=hits.channel,
         plane=np.zeros(n),
         start_tick=hits.tick,
@@ -90,14 +99,15 @@ def pixel_tables(hits: PixelHits, planes: PixelPlanes) -> Split:
     )
 
 
-def light_tables(light: Light, simulation: LightSimulation) -> Split:
+def light_tables(light: Light, simulation: LightSimulation, *, with_signal: bool) -> Split:
     """A trace for each detector and trigger."""
     digitizer = simulation.readout.digitizer
     position_mm = np.array([panel.position_mm for panel in simulation.readout.panels()])
     first_ns = light.t0_ns[light.trigger] - digitizer.pretrigger * digitizer.sample_ns
     return _split(
         adc=light.adc.reshape(-1),
-        truth=("photoelectrons", light.photoelectrons.reshape(-1)),
+        truth={"photoelectrons": light.photoelectrons.reshape(-1)}
+        | ({"signal_adc": light.signal_adc.reshape(-1)} if with_signal else {}),
         channel=light.detector,
         plane=np.zeros(len(light.detector)),
         start_tick=np.floor(first_ns / digitizer.sample_ns + 1e-6),
@@ -108,13 +118,12 @@ def light_tables(light: Light, simulation: LightSimulation) -> Split:
     )
 
 
-def _split(*, adc: Array, truth: tuple[str, Array], **traces: Any) -> Split:
-    name, values = truth
+def _split(*, adc: Array, truth: Mapping[str, Array], **traces: Any) -> Split:
     types = schema.TRACES
     return Split(
         inputs={
             "samples": {"adc": adc.astype(np.int16)},
             "traces": {column: np.asarray(traces[column]).astype(types[column].dtype) for column in types},
         },
-        labels={"samples": {name: values.astype(np.float32)}},
+        labels={"samples": {name: values.astype(np.float32) for name, values in truth.items()}},
     )

@@ -21,6 +21,11 @@ def hepfm_heads() -> list[api.HeadSpec]:
             summary="Numbers of each event, e.g. energy or momentum, and how sure they are.",
         ),
         api.HeadSpec(
+            name="sample-values",
+            target="hepfm_tasks.sample_values:SampleValues",
+            summary="A number of each sample of a waveform: denoised, or unfolded to charge or light.",
+        ),
+        api.HeadSpec(
             name="semantic",
             target="hepfm_tasks.semantic:Semantic",
             summary="The class of each point: shower, track, Michel, delta, low energy, or any other.",
@@ -41,6 +46,9 @@ def hepfm_heads() -> list[api.HeadSpec]:
 @api.hookimpl
 def hepfm_recipes() -> list[api.RecipeSpec]:
     return [
+        api.RecipeSpec(name="tasks/denoise", target="hepfm_tasks:recipes/denoise.yaml"),
+        api.RecipeSpec(name="tasks/unfold", target="hepfm_tasks:recipes/unfold.yaml"),
+        api.RecipeSpec(name="tasks/unfold-light", target="hepfm_tasks:recipes/unfold-light.yaml"),
         api.RecipeSpec(name="tasks/event-class", target="hepfm_tasks:recipes/event-class.yaml"),
         api.RecipeSpec(name="tasks/momentum", target="hepfm_tasks:recipes/momentum.yaml"),
         api.RecipeSpec(name="tasks/semantic", target="hepfm_tasks:recipes/semantic.yaml"),

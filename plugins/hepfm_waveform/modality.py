@@ -49,6 +49,8 @@ class Waveform:
     def augment(self, tables: RaggedTables, draws: Draws) -> RaggedTables:
         """For each event one gain and one shift; noise, and channels that are lost.
 
+        True signals in ADC, where a task learns them, take the gain. Charge does not: keep the gain fixed
+        where it is learned.
         Samples of lost channels are NaN: rows stay what they are, and no token is made of them.
         """
         config, attributes = self.config, self.schema.attributes
@@ -71,6 +73,9 @@ class Waveform:
             later = ticks.double() * self.sample_ns
             columns["time_ns"] = columns["time_ns"] + later.to(columns["time_ns"].dtype)
         samples = {**tables["samples"].columns, "adc": adc.where(~traces.at_samples(lost), torch.nan)}
+        for name, column in self.schema.tables["samples"].items():
+            if column.label and column.unit == "ADC" and name in samples:
+                samples[name] = factor * samples[name]
         return {
             **tables,
             "samples": RaggedTable(samples, tables["samples"].offsets),

@@ -90,6 +90,7 @@ class PatchTokenizer(nn.Module):
         windows: Windows = units.payload
         if not len(values):
             return Ragged(values.new_zeros(len(windows.slot), values.shape[1]), windows.row_offsets)
-        point = (windows.known.flatten().long().cumsum(0) - 1)[windows.slot.clamp_min(0)]
+        # Clamped twice: the first place of all may be no sample, and a row that is in no window looks there.
+        point = (windows.known.flatten().long().cumsum(0) - 1).clamp_min(0)[windows.slot.clamp_min(0)]
         there = (windows.slot >= 0)[:, None]
         return Ragged(values.index_select(0, point).where(there, 0.0), windows.row_offsets)

@@ -124,6 +124,10 @@ def test_the_page_on_waveforms_works(follow):
     assert follow("docs/waveforms.md") >= 3
 
 
+def test_the_page_on_denoising_and_unfolding_works(follow):
+    assert follow("docs/tasks-waveforms.md") == 1
+
+
 def test_the_page_on_structured_data_works(follow):
     assert follow("docs/structured.md") >= 3
 

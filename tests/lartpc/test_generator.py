@@ -56,6 +56,29 @@ def test_image_charge_light_and_truth_are_of_one_event(wire):
     assert 0.2 * expected < seen < 2 * expected
 
 
+def test_signals_without_noise_are_told_of_the_same_events(wire):
+    """On request; what the digitiser adds to them is its noise and its rounding, on each wire and detector."""
+    told = LartpcGenerator(wire.config.model_copy(update={"signal_adc": True}), seed=5)
+    assert told.digest() == wire.digest()
+    plain, sample = wire.event(1), told.event(1)
+    for part, noise in (("charge", 2.2), ("light", 2.0)):
+        assert "signal_adc" not in wire.parts[part].tables["samples"]
+        assert told.parts[part].tables["samples"]["signal_adc"].label
+        for half in ("parts", "labels"):
+            for table, columns in getattr(plain, half)[part].items():
+                for name, values in columns.items():
+                    np.testing.assert_array_equal(getattr(sample, half)[part][table][name], values)
+        traces, truth = sample.parts[part]["traces"], sample.labels[part]["samples"]
+        pedestal = np.repeat(traces["pedestal_adc"], traces["n_samples"])
+        adc, signal = sample.parts[part]["samples"]["adc"], truth["signal_adc"]
+        inside = (adc > 0) & (adc < 4095 if part == "charge" else True)
+        added = (adc - pedestal - signal)[inside]
+        assert signal.max() > 20 * noise  # there is something to be told
+        assert added.std() == pytest.approx(np.hypot(noise, 12**-0.5), rel=0.1)
+        assert abs(added.mean()) < 0.2
+        assert abs(np.corrcoef(added, signal[inside])[0, 1]) < 0.03
+
+
 def test_the_digest_is_of_all_that_events_depend_on(tmp_path):
     def digest(**changes):
         return LartpcGenerator(LartpcGenerator.Config(**changes), seed=1).digest()

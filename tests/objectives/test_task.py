@@ -72,7 +72,7 @@ def test_a_head_learns_and_its_figures_are_those_of_scikit_learn():
     with torch.no_grad():
         task(encoder, plan)
         task(encoder, plan)  # of twice the events, the figures are the same
-        found = task.head.predict(task.prediction(encoder, plan.payload.units))["image3d"]["voxels"]
+        found = task.head.predict(task.prediction(encoder, batch, plan.payload.units))["image3d"]["voxels"]
     truth = batch.labels["image3d"]["voxels"].columns["semantic"].numpy()
     known, called = truth < 5, found.columns["semantic"].numpy()
     assert plan.counts == {"class": known.sum()}

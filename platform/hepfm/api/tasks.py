@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     import torch
     from pydantic import BaseModel
 
-Need = Literal["tokens", "points", "pooled"]
+Need = Literal["tokens", "points", "pooled", "inputs"]
 """What a head can ask for, see `Features`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """Encoded events, none of their units hidden. What a head does not need is None.
+    """Encoded events, none of their units hidden, and what was encoded. What a head does not need is None.
 
     Attributes:
         tokens: ``x (T, W)``, of the head's part, with the positions of its units; or of all.
@@ -31,12 +31,15 @@ class Features:
             order: the tokens' values at the row, beside what the point itself is. Positions ``(N, P)`` are in
             units, as those of tokens.
         pooled: ``(B, 3 W)``: mean, spread and largest of each event's tokens; zeros where there are none.
+        inputs: The tables of the head's part that were encoded, without labels: for answers that begin with
+            what was measured, as a waveform without its noise does. Graphs for other programs have none.
         events: B.
     """
 
     tokens: Tokens | None = None
     points: Tokens | None = None
     pooled: torch.Tensor | None = None
+    inputs: RaggedTables | None = None
     events: int
 
 
@@ -46,7 +49,7 @@ class Head(Protocol):
 
     Attributes:
         needs: What it reads of `Features`.
-        part: The part whose tokens or points it reads; empty for those of all parts (never of points).
+        part: The part whose tokens, points or inputs it reads; empty for the tokens of all parts.
         predictions: Part name to the schema of what it predicts, none of it labels; as it is written to the
             event store.
         weights: Loss term to its weight. A term of weight 0 is a figure that is logged beside the loss.
@@ -66,7 +69,8 @@ class Head(Protocol):
         Args:
             config: An instance of ``Config``.
             schema: Part name to schema of the data, labels included.
-            d_in: Width of the features of a need, and of a part: ``d_in("points", self.part)``.
+            d_in: Width of the features of a need (not of inputs), and of a part:
+                ``d_in("points", self.part)``.
         """
 
     def forward(self, features: Features) -> Any:

@@ -159,6 +159,11 @@ def _graphs(
     stands_in = replace(eager, encoder=again)
     if head is None:
         return stands_in.predict, told
+    if "inputs" in head.needs:
+        raise RecipeError(
+            f"The head {type(head).__name__} begins with the events themselves, a graph with their tokens.",
+            fix="export it with --to safetensors",
+        )
     run = graph("head", HeadGraph(head), features_of(features, head.needs), outputs)
 
     def predict(batch: Batch) -> dict[str, Tensor]:

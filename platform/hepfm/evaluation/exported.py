@@ -19,6 +19,7 @@ from hepfm.api import Batch, Features
 from hepfm.data.source import open_source
 from hepfm.data.tensors import to_torch
 from hepfm.nn.encoder import Encoder
+from hepfm.objectives.task import with_inputs
 from hepfm.readers.layout import parts_from_json
 from hepfm.recipe.components import config_of, configured
 from hepfm.recipe.load import from_dict
@@ -39,7 +40,8 @@ class Exported:
         units = {part: modality.units(batch.parts[part]) for part, modality in self.modalities.items()}
         needs = {"tokens", *(self.head.needs if self.head else ())}
         part = self.head.part if self.head else ""
-        return self.encoder.features(units, needs=needs, part=part, layers=self.layers)
+        features = self.encoder.features(units, needs=needs, part=part, layers=self.layers)
+        return with_inputs(features, self.head, batch) if self.head else features
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> dict[str, torch.Tensor]:

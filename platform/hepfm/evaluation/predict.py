@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 
 from hepfm.api import Batch, PartSchema, RaggedTable, Units
-from hepfm.data.tensors import tables_to_numpy
+from hepfm.data.tensors import tables_to_numpy, to_device
 from hepfm.evaluation.checks import task_of
 from hepfm.evaluation.events import units_as_they_are
 from hepfm.training.pretrained import Pretrained
@@ -36,7 +36,8 @@ def predict(model: Pretrained, batch: Batch) -> Tables:
         batch: Torch events, cut as the model's parts ask; labels are not looked at.
     """
     task = task_of(model)
-    found = task.head.predict(task.prediction(model.encoder, inputs(model, batch)))
+    batch = to_device(batch, next(model.module.parameters()).device)
+    found = task.head.predict(task.prediction(model.encoder, batch, inputs(model, batch)))
     return {part: tables_to_numpy(tables) for part, tables in found.items()}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -91,7 +91,8 @@ class Task(nn.Module):
         self.head: Any = cls(options, schema=schema, d_in=d_in)
         nothing = to_torch(pack([], schema, labels=True))
         with torch.no_grad():
-            prediction = self.head(no_features(self.head, d_in, self.modalities))
+            features = no_features(self.head, d_in, self.modalities)
+            prediction = self.head(with_inputs(features, self.head, nothing))
         for statistic, values in self.statistics(prediction, nothing).items():
             self.register_buffer(f"sum_{statistic}", torch.from_numpy(values.sum(0)), persistent=False)
 
@@ -111,7 +112,9 @@ class Task(nn.Module):
     def forward(self, encoder: Any, plan: Plan) -> dict[str, torch.Tensor]:
         """The head's sums. In evaluation, what its figures need is gathered, too."""
         learning: Learning = plan.payload
-        prediction = self.prediction(encoder, learning.units, draws=plan.draws if self.training else None)
+        prediction = self.prediction(
+            encoder, learning.batch, learning.units, draws=plan.draws if self.training else None
+        )
         if not self.training:
             for name, values in self.statistics(prediction, learning.batch).items():
                 getattr(self, f"sum_{name}").add_(
@@ -120,10 +123,13 @@ class Task(nn.Module):
         sums: dict[str, torch.Tensor] = self.head.loss(prediction, learning.batch)
         return sums
 
-    def prediction(self, encoder: Any, units: Mapping[str, Units], *, draws: Draws | None = None) -> Any:
-        """The head's prediction for events of these units."""
+    def prediction(
+        self, encoder: Any, batch: Batch, units: Mapping[str, Units], *, draws: Draws | None = None
+    ) -> Any:
+        """The head's prediction for a torch batch, with its units, where the encoder is."""
         head, layers = self.head, self.config.layers
-        return head(encoder.features(units, needs=head.needs, part=head.part, layers=layers, draws=draws))
+        features = encoder.features(units, needs=head.needs, part=head.part, layers=layers, draws=draws)
+        return head(with_inputs(features, head, batch))
 
     def observe(self, plan: Plan) -> None:
         """Tells the head of training events, where it asks for them (`hepfm.api.Observing`)."""
@@ -172,6 +178,11 @@ class Task(nn.Module):
         predicted = {part: tables_to_numpy(tables) for part, tables in found.items()}
         statistics: dict[str, np.ndarray[Any, Any]] = self.head.statistics(predicted, to_numpy(batch))
         return statistics
+
+
+def with_inputs(features: Features, head: Any, batch: Batch) -> Features:
+    """Features with the tables of a torch batch, where the head needs them."""
+    return replace(features, inputs=batch.parts[head.part]) if "inputs" in head.needs else features
 
 
 def no_features(head: Any, d_in: Callable[[Need, str], int], modalities: Mapping[str, Modality]) -> Features:

@@ -90,6 +90,7 @@ class _Subject:
             pooled=self._rows("pooled", samples, torch.ones_like(batch.cost)).x
             if "pooled" in needs
             else None,
+            inputs=batch.parts[self.module.part] if "inputs" in needs else None,
             events=len(samples),
         )
 
@@ -146,12 +147,12 @@ def _values(event_id: int, rows: int, width: int) -> Tensor:
 
 
 def needs_are_named(subject: _Subject) -> None:
-    """``needs`` are of tokens, points, pooled, and ``part`` is one of the data, or empty but for points."""
+    """``needs`` are of tokens, points, pooled, inputs; ``part`` is one of the data, or empty for tokens."""
     needs, part = subject.module.needs, subject.module.part
     assert not isinstance(needs, str), f"needs is '{needs}', and not a sequence of names"
     assert needs, "the head needs nothing"
-    assert set(needs) <= set(_WIDTHS), f"needs are {needs}"
-    assert part in subject.schema or (not part and "points" not in needs), f"part is '{part}'"
+    assert set(needs) <= {*_WIDTHS, "inputs"}, f"needs are {needs}"
+    assert part in subject.schema or not (part or {"points", "inputs"} & set(needs)), f"part is '{part}'"
 
 
 def predictions_can_be_stored(subject: _Subject) -> None:
@@ -182,7 +183,7 @@ def predictions_follow_their_schema(subject: _Subject) -> None:
                 shape = (rows, *names[column].shape)
                 assert tuple(values.shape) == shape, f"{where} is {tuple(values.shape)}, not {shape}"
                 assert bool(torch.isfinite(values).all()), f"{where} is not finite"
-    if tuple(subject.module.needs) == ("points",):
+    if set(subject.module.needs) <= {"points", "inputs"}:
         schema = subject.schema[subject.module.part]
         lengths = subject.points(subject.batch(samples))
         assert any(
@@ -298,11 +299,15 @@ def features_are_left_alone(subject: _Subject) -> None:
     subject.module.loss(subject.module(features), subject.batch(subject.samples))
 
     def values(of: Features) -> list[Tensor]:
-        return [rows.x for rows in (of.tokens, of.points) if rows] + [
-            x for x in (of.pooled,) if x is not None
-        ]
+        given = [column for table in (of.inputs or {}).values() for column in table.columns.values()]
+        rows = [rows.x for rows in (of.tokens, of.points) if rows]
+        return rows + given + ([] if of.pooled is None else [of.pooled])
 
-    assert all(map(torch.equal, values(features), values(kept))), "the features were changed in place"
+    unchanged = (
+        torch.equal(a.nan_to_num(), b.nan_to_num())
+        for a, b in zip(values(features), values(kept), strict=True)
+    )
+    assert all(unchanged), "the features were changed in place"
 
 
 def statistics_add_up(subject: _Subject) -> None:

@@ -25,6 +25,7 @@ class Regions:
         samples: ``(R,)`` how many.
         adc: ``(S,)`` int16.
         electrons: ``(S,)`` float32.
+        signal_adc: ``(S,)`` float32, where the frames tell it.
     """
 
     channel: Integers
@@ -32,6 +33,7 @@ class Regions:
     samples: Integers
     adc: Array
     electrons: Array
+    signal_adc: Array | None = None
 
 
 def suppress(frames: Frames, config: ZeroSuppression) -> Regions:
@@ -45,6 +47,7 @@ def suppress(frames: Frames, config: ZeroSuppression) -> Regions:
         samples=length.astype(np.int32),
         adc=frames.adc.reshape(-1)[picks],
         electrons=np.ascontiguousarray(frames.electrons).reshape(-1)[picks],
+        signal_adc=None if frames.signal_adc is None else frames.signal_adc.reshape(-1)[picks],
     )
 
 

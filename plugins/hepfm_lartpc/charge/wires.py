@@ -32,6 +32,8 @@ class Frames:
 
     Attributes:
         adc: ``(K, ticks)`` int16, with pedestal and noise.
+        signal_adc: ``(K, ticks)`` float32, without either, and neither rounded nor clipped; None where it was
+            not asked for.
         electrons: ``(K, ticks)`` float32, that arrived at the anode at each wire and tick.
         channel: ``(K,)`` from 0.
         tpc: ``(K,)`` drift volume.
@@ -49,6 +51,7 @@ class Frames:
     pedestal_adc: Floats
     position_mm: Floats
     good: Array
+    signal_adc: Array | None = None
 
 
 class WirePlanes:
@@ -115,7 +118,14 @@ class WirePlanes:
                 self._coherent = coherent_power_adc2(noise.coherent, self._n, readout.tick_ns)
 
     def read(
-        self, deposits: Deposits, electrons: Floats, *, seed: int, event: int, s: Stream | None = None
+        self,
+        deposits: Deposits,
+        electrons: Floats,
+        *,
+        seed: int,
+        event: int,
+        s: Stream | None = None,
+        with_signal: bool = False,
     ) -> Frames:
         """The frames of an event.
 
@@ -125,6 +135,7 @@ class WirePlanes:
             seed: Of the run; with the event, the key of the noise.
             event: Its number.
             s: Random numbers for electrons that are lost while drifting; without them, the mean is lost.
+            with_signal: Whether the signals without noise are told, too.
         """
         readout = self.readout
         tick_mm = 1e-3 * readout.tick_ns * self.drift.velocity_mm_us
@@ -148,12 +159,15 @@ class WirePlanes:
             out=charge,
         )
         adc = np.empty((len(self.good), readout.ticks), np.int16)
+        signal_adc = np.zeros(adc.shape, np.float32) if with_signal else None
         random = random_words(seed, "noise", event)
         for tpc in range(len(self.tpcs)):
             for plane in range(len(readout.planes)):
                 first = self.geometry.first[tpc, plane]
                 rows = slice(first, first + self.geometry.count[plane])
                 self._digitise(random, plane, charge[rows], self.good[rows], adc[rows])
+                if signal_adc is not None:
+                    self._shape(plane, charge[rows], self.good[rows], signal_adc[rows])
         return Frames(
             adc=adc,
             electrons=charge[:, : readout.ticks],
@@ -163,6 +177,7 @@ class WirePlanes:
             pedestal_adc=self.pedestal_adc,
             position_mm=self.geometry.position_mm,
             good=self.good,
+            signal_adc=signal_adc,
         )
 
     def _digitise(self, random: np.random.Philox, plane: int, charge: Array, good: Array, adc: Array) -> None:
@@ -170,8 +185,7 @@ class WirePlanes:
         electronics, noise = self.readout.electronics, self.readout.noise
         kind = self.readout.planes[plane].kind
         pedestal = getattr(electronics, f"{kind}_pedestal_adc")
-        active = np.asarray(charge.any(axis=1))
-        transfer, reach = self._transfer[plane], len(self._transfer[plane]) // 2
+        active, transfer = np.asarray(charge.any(axis=1)), self._transfer[plane]
         if noise and noise.coherent:
             groups = -(-len(charge) // noise.coherent.group)
             shared = draw(random, groups, self._coherent, noise.coherent.rms_adc, self._n)
@@ -184,14 +198,36 @@ class WirePlanes:
             )
             if noise and noise.coherent:
                 spectra += shared[np.arange(low, high) // noise.coherent.group]
-            near = max(0, low - reach) + np.flatnonzero(active[max(0, low - reach) : high + reach])
-            if len(near):
-                _convolve(_parts(np.fft.rfft(charge[near], axis=1)), near - low, transfer, spectra)
-            joined = np.empty((high - low, spectra.shape[2]), np.complex64)
-            joined.real, joined.imag = spectra[:, 0], spectra[:, 1]
-            signal = np.fft.irfft(joined, self._n, axis=1)
-            signal[~good[low:high]] = 0.0
+            _add_signals(charge, active, transfer, low, spectra)
+            signal = self._in_time(spectra, good[low:high])
             digitise(signal, pedestal, (1 << electronics.bits) - 1, adc[low:high])
+
+    def _shape(self, plane: int, charge: Array, good: Array, signal_adc: Array) -> None:
+        """Fills what charge ``(wires, n)`` alone makes of the samples ``(wires, ticks)`` of a plane."""
+        # By itself: taken out of the sum with the noise, it would be right to the noise's rounding only.
+        active, transfer = np.asarray(charge.any(axis=1)), self._transfer[plane]
+        for low in range(0, len(charge), _BLOCK):
+            high = min(low + _BLOCK, len(charge))
+            spectra = np.zeros((high - low, *transfer.shape[1:]), np.float32)
+            if _add_signals(charge, active, transfer, low, spectra):
+                signal_adc[low:high] = self._in_time(spectra, good[low:high])[:, : signal_adc.shape[1]]
+
+    def _in_time(self, spectra: Array, good: Array) -> Array:
+        """Samples ``(wires, n)`` of spectra ``(wires, 2, F)``; bad channels have none."""
+        joined = np.empty((len(spectra), spectra.shape[2]), np.complex64)
+        joined.real, joined.imag = spectra[:, 0], spectra[:, 1]
+        signal: Array = np.fft.irfft(joined, self._n, axis=1)
+        signal[~good] = 0.0
+        return signal
+
+
+def _add_signals(charge: Array, active: Array, transfer: Array, low: int, spectra: Array) -> bool:
+    """Adds signals to the spectra of wires from ``low`` on; whether there are any."""
+    high, reach = low + len(spectra), len(transfer) // 2
+    near = max(0, low - reach) + np.flatnonzero(active[max(0, low - reach) : high + reach])
+    if len(near):
+        _convolve(_parts(np.fft.rfft(charge[near], axis=1)), near - low, transfer, spectra)
+    return bool(len(near))
 
 
 def _transfer(kernel: Floats, first: int, n: int) -> Array:

@@ -47,8 +47,11 @@ class Electronics:
             row[len(pulse)] = sign * pulse[-1] / 2
         self._pulses = np.fft.rfft(padded, self._size)
 
-    def waveforms(self, charge: Floats, s: Stream) -> Adc:
-        """ADC counts ``(K, N)`` of charge ``(K, (L + N) steps)`` in photoelectrons; L is `lead`."""
+    def waveforms(self, charge: Floats, s: Stream) -> tuple[Adc, Floats]:
+        """ADC counts ``(K, N)`` of charge ``(K, (L + N) steps)`` in photoelectrons; L is `lead`.
+
+        Beside them what they are without pedestal and noise, and neither rounded nor clipped.
+        """
         config = self._config
         shaped = np.fft.irfft(np.fft.rfft(charge, self._size) * self._pulses, self._size)
         first = self.lead * config.steps
@@ -56,7 +59,7 @@ class Electronics:
         low, high = config.range_adc()
         out = np.empty(shaped.shape, np.int16)
         _digitise(shaped, config.pedestal_adc, config.noise_rms_adc, float(low), float(high), s, out)
-        return out
+        return out, shaped
 
 
 @compiled

@@ -33,6 +33,7 @@ class Light:
         trigger: ``(W,)`` rows of ``t0_ns``.
         t0_ns: ``(triggers,)`` time of the sample ``pretrigger``.
         adc: ``(W, N)``.
+        signal_adc: ``(W, N)``, without pedestal and noise of the electronics, neither rounded nor clipped.
         photoelectrons: ``(W, N)`` of scintillation light that arrived during each sample; no dark counts,
             crosstalk or afterpulses.
     """
@@ -42,6 +43,7 @@ class Light:
     t0_ns: Floats
     adc: Adc
     photoelectrons: NDArray[np.float32]
+    signal_adc: NDArray[np.float32]
 
 
 class LightSimulation:
@@ -98,6 +100,7 @@ class LightSimulation:
         light_ns = deposits.time_ns[photons * seen.max(axis=1) > 0]
         t0_ns: list[float] = []
         adc: list[Adc] = []
+        signal_adc: list[NDArray[np.float32]] = []
         truth: list[NDArray[np.float32]] = []
         for begin_ns, samples in spans(self.readout.trigger, digitizer, lead, light_ns, life.triplet_ns):
             steps = samples * digitizer.steps
@@ -123,7 +126,9 @@ class LightSimulation:
                 last = first + digitizer.samples
                 shown = charges[:, (first - lead) * digitizer.steps : last * digitizer.steps]
                 t0_ns.append(begin_ns + sample * digitizer.sample_ns)
-                adc.append(self._electronics.waveforms(shown, noise_stream))
+                counted, shaped = self._electronics.waveforms(shown, noise_stream)
+                adc.append(counted)
+                signal_adc.append(shaped.astype(np.float32))
                 truth.append(arrived[:, first:last])
         detectors = len(self._efficiency)
         empty = (0, digitizer.samples)
@@ -133,4 +138,5 @@ class LightSimulation:
             t0_ns=np.array(t0_ns, np.float64),
             adc=np.concatenate([np.empty(empty, np.int16), *adc]),
             photoelectrons=np.concatenate([np.empty(empty, np.float32), *truth]),
+            signal_adc=np.concatenate([np.empty(empty, np.float32), *signal_adc]),
         )

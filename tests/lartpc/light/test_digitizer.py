@@ -15,7 +15,7 @@ PULSE = Pulse(rise_ns=30, fall_ns=300, adc_per_pe=100.0)
 
 
 def digitise(charge, electronics):
-    return electronics.waveforms(np.asarray(charge, float), stream(5, "noise", 0)).astype(float)
+    return electronics.waveforms(np.asarray(charge, float), stream(5, "noise", 0))[0].astype(float)
 
 
 def electronics_of(pulses=(PULSE,), **settings):

@@ -90,6 +90,17 @@ def test_a_waveform_is_the_sum_of_pulses_of_its_photoelectrons(make, flash):
     assert above == pytest.approx(light.photoelectrons.sum(1) * area, rel=0.03)
 
 
+def test_the_signal_is_the_convolution_of_photoelectrons_and_their_pulse(make, flash):
+    """The light of a sample comes in its middle on average, so the pulse is that of its two edges."""
+    simulation = make(digitizer={"noise_rms_adc": 5.0, "steps": 1})
+    light = simulation(*flash(photons=1e5), seed=1, event=0)
+    pulse = simulation.readout.sipm.pulse.sampled(16.0, 0)
+    middle = 0.5 * (np.append(pulse, 0.0) + np.append(0.0, pulse))
+    for signal, photoelectrons in zip(light.signal_adc, light.photoelectrons, strict=True):
+        expected = np.convolve(photoelectrons.astype(np.float64), middle)[: len(signal)]
+        np.testing.assert_allclose(signal, expected, atol=1e-5 * expected.max())
+
+
 def test_single_photoelectrons_have_their_charge_and_crosstalk_raises_it(make, flash):
     """Dim flashes: the charge spectrum has peaks of width pe_width, and a mean of 1 / (1 - crosstalk)."""
     sensor = QUIET | {"pe_width": 0.08, "crosstalk": 0.15}

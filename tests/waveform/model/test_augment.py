@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from hepfm.api import Column, RaggedTable
 from hepfm.random import Draws
 from hepfm_waveform import augment
 from hepfm_waveform.traces import Traces
 
+PEDESTAL = 200.0
 OFF = {"gain": 0.0, "shift_ticks": 1, "noise": 0.0, "drop_channels": 0.0}
 
 
@@ -41,6 +45,22 @@ def test_a_gain_is_of_heights_above_the_pedestal(make_modality, pulses, packed):
     many = augment.gain(draws(4000), 0.2)
     assert (many.min(), many.max()) == pytest.approx((0.8, 1.2), abs=1e-3)
     assert float(many.mean()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_true_signals_take_the_gain_and_charge_does_not(make_schema, make_modality, pulses, packed):
+    """What is learned stays above the pedestal what the samples are."""
+    schema = make_schema()
+    signal = Column(dtype="float32", unit="ADC", label=True)
+    tables = {**schema.tables, "samples": {**schema.tables["samples"], "signal_adc": signal}}
+    before = packed([pulses(0), pulses(1)])
+    samples = before["samples"]
+    truth = {"signal_adc": samples.columns["adc"] - PEDESTAL, "electrons": samples.columns["adc"] + 7}
+    before["samples"] = RaggedTable({**samples.columns, **truth}, samples.offsets)
+    modality = make_modality(replace(schema, tables=tables), **{**OFF, "gain": 0.2})
+    found = modality.augment(before, draws(2))["samples"].columns
+    assert not torch.allclose(found["adc"], samples.columns["adc"])
+    torch.testing.assert_close(found["signal_adc"], found["adc"] - PEDESTAL, atol=1e-3, rtol=0)
+    torch.testing.assert_close(found["electrons"], truth["electrons"])
 
 
 def test_the_digitiser_clips_again(make_modality, make_event, packed):

@@ -118,12 +118,17 @@ def test_lengths_that_do_not_add_up_are_refused(make_modality, pulses, packed):
     assert "event 1" in refused.value.where
 
 
-def test_dead_lost_and_nan_rows_have_features_of_zero_and_take_no_part(make_modality, make_event, packed):
+@pytest.mark.parametrize("start", [0, 5])
+def test_dead_lost_and_nan_rows_have_features_of_zero_and_take_no_part(
+    make_modality, make_event, packed, start
+):
+    """Also where the first window begins before the trace, so that its first place is no sample."""
     adc = 200.0 + np.random.default_rng(0).normal(0, 2.0, (4, 48))
     adc[1], adc[2] = 0.0, np.nan
     adc[3, 5:9] = np.nan
     modality = make_modality()
-    units = modality.units(packed([make_event([{"channel": k, "adc": t} for k, t in enumerate(adc)])]))
+    traces = [{"channel": k, "adc": t, "start_tick": start} for k, t in enumerate(adc)]
+    units = modality.units(packed([make_event(traces)]))
     assert sorted(set(units.payload.channel.tolist())) == [0, 3]
     tokenizer = modality.tokenizer(8)
     tokens, points = tokenizer(units, torch.ones(len(units.positions), dtype=torch.bool))
