@@ -49,6 +49,7 @@ from hepfm.api.modality import (
     Tokenizer,
     Tokens,
     Units,
+    Weighed,
 )
 from hepfm.api.reports import Callback, Display
 from hepfm.api.sources import GENERATOR_KEYS, Generator, Reader
@@ -133,5 +134,6 @@ __all__ = [
     "Tokens",
     "Units",
     "Watched",
+    "Weighed",
     "hookimpl",
 ]

@@ -256,6 +256,21 @@ class Located(Protocol):
 
 
 @runtime_checkable
+class Weighed(Protocol):
+    """What a `Modality` has besides if it can say how much there is in an event.
+
+    What is told apart by that alone needs no model: the baseline of flash matching.
+    """
+
+    def amount(self, units: Units) -> torch.Tensor:
+        """``(B,)`` energy, charge or light of each event, in whatever unit the kind counts it.
+
+        Args:
+            units: All units of the part.
+        """
+
+
+@runtime_checkable
 class Surrounded(Protocol):
     """What a `Modality` has besides if it can say in numbers what lies around each point of its units.
 

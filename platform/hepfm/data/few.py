@@ -14,6 +14,7 @@ from hepfm.errors import DataError
 from hepfm.random import Draws
 
 if TYPE_CHECKING:
+    from hepfm.data.generated import GeneratorSource
     from hepfm.data.source import EventSource
 
 
@@ -34,7 +35,7 @@ def drawn_events(event_ids: Any, events: int, seed: int) -> np.ndarray[Any, np.d
 
 
 class FewEvents:
-    """So many events of files, with the methods of `EventSource`.
+    """So many events of files or a generator, with the methods of `EventSource`.
 
     Args:
         source: All events.
@@ -45,11 +46,11 @@ class FewEvents:
         DataError: There are not so many.
     """
 
-    def __init__(self, source: EventSource, events: int, seed: int) -> None:
+    def __init__(self, source: EventSource | GeneratorSource, events: int, seed: int) -> None:
         if events > len(source):
             raise DataError(
                 f"There are {len(source)} events, fewer than the {events} to be drawn.",
-                where=source.place(0).rpartition(", event")[0] + (", ..." if len(source.paths) > 1 else ""),
+                where=f"{source.place(0)}, and {len(source) - 1} further events",
                 fix="ask for fewer (data.train_events), or name more files",
             )
         self.source, self.parts, self.modalities = source, source.parts, source.modalities
