@@ -37,6 +37,7 @@ from hepfm.api.learning import (
     Watched,
 )
 from hepfm.api.modality import (
+    Completing,
     Containing,
     Decoder,
     Encoded,
@@ -91,6 +92,7 @@ __all__ = [
     "Column",
     "CommandSpec",
     "Comparing",
+    "Completing",
     "Containing",
     "Decoder",
     "Display",

@@ -181,6 +181,17 @@ class Decoder(Protocol):
 
 
 @runtime_checkable
+class Completing(Protocol):
+    """What a `Decoder` has besides if what it fills in has figures of its own, beside the loss."""
+
+    def statistics(self, prediction: Any, target: Target) -> torch.Tensor:
+        """``(F,)`` float64: sums over hidden units, which add up over events."""
+
+    def figures(self, sums: Any) -> dict[str, float]:
+        """Figure to its value, of summed statistics ``(F,)`` (numpy); those that are not defined left out."""
+
+
+@runtime_checkable
 class Modality(Protocol):
     """What an event part of this kind is. Holds no parameters; its modules are made by its methods."""
 

@@ -67,8 +67,9 @@ class Usual:
 
     Scores, of which more is stranger:
 
-    - ``error``: the loss of hidden units, less the median of the 100 reference events whose number of units
-      is nearest, in units of their spread (1.48 times the median distance from the median);
+    - ``error``: the loss of hidden units, less what is expected of an event of so many units, in units of the
+      spread about that. Both are of the 100 reference events of the most similar number of units: a line over
+      its logarithm, and 1.48 times the median distance from it;
     - ``gaussian``: the Mahalanobis distance of the pooled features from the reference's mean, with a shrunk
       covariance (Ledoit and Wolf, J. Multivariate Anal. 88 (2004) 365);
     - ``knn``: the distance to the tenth nearest reference event, each feature in units of its spread;
@@ -101,7 +102,7 @@ class Usual:
         self.shrinkage = float(fitted.shrinkage_)
         self._log_units = float(np.median(np.log(reference.units[there])))
         known = np.isfinite(reference.error)
-        self._units, self._error = reference.units[known], reference.error[known]
+        self._units, self._error = np.log(reference.units[known]), reference.error[known]
         self._error_ids = reference.event_ids[known]
 
     @property
@@ -135,13 +136,16 @@ class Usual:
         score = np.full(len(seen.error), np.nan)
         for row in np.flatnonzero(np.isfinite(seen.error)):
             others = self._error_ids != seen.event_ids[row]
+            away = self._units - np.log(seen.units[row])
             # Ties go by the error, so that the order of the reference events does not matter.
-            away = np.abs(self._units - seen.units[row])
-            order = np.lexsort((self._error, away))
-            alike = self._error[order[others[order]][:_ALIKE]]
-            middle = np.median(alike)
-            spread = 1.4826 * np.median(np.abs(alike - middle))
-            score[row] = (seen.error[row] - middle) / max(spread, 1e-12)
+            order = np.lexsort((self._error, np.abs(away)))
+            alike = order[others[order]][:_ALIKE]
+            error, away = self._error[alike], away[alike] - away[alike].mean()
+            slope = away @ error / max(away @ away, 1e-12)
+            rest = error - error.mean() - slope * away
+            spread = max(1.4826 * float(np.median(np.abs(rest))), 1e-12)
+            at = np.log(seen.units[row]) - self._units[alike].mean()
+            score[row] = (seen.error[row] - error.mean() - slope * at) / spread
         return score
 
     def _to_neighbour(self, x: Array, ids: Array) -> Array:

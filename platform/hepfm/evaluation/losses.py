@@ -20,6 +20,7 @@ from hepfm.data.source import Source
 from hepfm.data.tensors import to_numpy, to_torch
 from hepfm.evaluation.events import batches
 from hepfm.metrics.bootstrap import Figures
+from hepfm.objectives.masked import Masked
 from hepfm.objectives.task import Task
 from hepfm.random import stable_id
 from hepfm.readers.pack import take
@@ -28,6 +29,8 @@ from hepfm.training.validate import validation_plan
 
 Array = np.ndarray[Any, Any]
 _WHOLE = "loss"
+COMPLETION = "completion/"
+"""Before a part's name: statistics of what is filled in of it."""
 
 
 def by_event(model: Pretrained) -> bool:
@@ -47,21 +50,29 @@ def losses(model: Pretrained, batch: Batch, *, masks: int = 1) -> dict[str, Arra
 
     Returns:
         Term to ``(B, 3)`` float64: sum of the loss, the same for a prediction that learned nothing (NaN
-        where the objective knows none), and number of predictions.
+        where the objective knows none), and number of predictions. Of the objective ``masked`` also
+        ``completion/PART`` to ``(B, F)``, see `hepfm.api.Completing`.
     """
     module = model.module
     objective, seed = module.objective, model.recipe.seed
     device = next(module.parameters()).device
     events = to_numpy(batch)
-    found = {term: np.zeros((len(events), 3)) for term in objective.weights}
-    for row, event_id in enumerate(events.event_ids.view(np.uint64).tolist()):
+    rows: dict[str, list[Any]] = {}
+    for index, event_id in enumerate(events.event_ids.view(np.uint64).tolist()):
         ids = [event_id, *(stable_id(event_id, "mask", k) for k in range(1, masks))]
-        copies = replace(take(events, [row] * masks), event_ids=np.array(ids, np.uint64).view(np.int64))
+        copies = replace(take(events, [index] * masks), event_ids=np.array(ids, np.uint64).view(np.int64))
         plan = validation_plan(module, to_torch(copies), seed, device)
-        sums, nothing = objective(module.encoder, plan), objective.baseline(plan)
-        for term, values in found.items():
-            values[row] = float(sums[term]), float(nothing.get(term, np.nan)), plan.counts.get(term, 0)
-    return found
+        if isinstance(objective, Masked):
+            sums, completed = objective.completed(module.encoder, plan)
+        else:
+            sums, completed = objective(module.encoder, plan), {}
+        nothing = objective.baseline(plan)
+        for term in objective.weights:
+            values = float(sums[term]), float(nothing.get(term, np.nan)), plan.counts.get(term, 0)
+            rows.setdefault(term, []).append(values)
+        for part, each in completed.items():
+            rows.setdefault(COMPLETION + part, []).append(each.cpu().numpy())
+    return {name: np.array(values, np.float64) for name, values in rows.items()}
 
 
 def mean_loss(weights: Mapping[str, float], found: Mapping[str, Array]) -> Array:
@@ -71,11 +82,16 @@ def mean_loss(weights: Mapping[str, float], found: Mapping[str, Array]) -> Array
         weights: The objective's.
         found: Of `losses`.
     """
-    counts = np.stack([found[term][:, 2] for term in found])
+    counts = predictions(weights, found)
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = np.stack([weights[term] * found[term][:, 0] / found[term][:, 2] for term in found])
+        means = np.stack([weight * found[term][:, 0] / found[term][:, 2] for term, weight in weights.items()])
     loss: Array = np.where(counts > 0, means, 0).sum(0)
     return np.where((counts > 0).any(0), loss, np.nan)
+
+
+def predictions(weights: Mapping[str, float], found: Mapping[str, Array]) -> Array:
+    """``(L, B)``: how much of each event is predicted, for each of the L terms."""
+    return np.stack([found[term][:, 2] for term in weights])
 
 
 def losses_of(
@@ -95,8 +111,11 @@ def figures_of(model: Pretrained) -> Figures:
 
     ``loss`` is the validation's; ``loss/TERM`` a term's mean over all predictions, ``nothing/TERM`` that of a
     prediction which learned nothing, and ``explained/TERM`` what share of it was taken away by learning.
+    Others, as ``recall/PART``, are the decoders' own.
     """
-    weights: Mapping[str, float] = model.module.objective.weights
+    objective = model.module.objective
+    weights: Mapping[str, float] = objective.weights
+    completing = objective.completing() if isinstance(objective, Masked) else {}
 
     def figures(sums: Mapping[str, Array]) -> dict[str, float]:
         found: dict[str, float] = {}
@@ -112,6 +131,9 @@ def figures_of(model: Pretrained) -> Figures:
                 found[f"nothing{of}"] = float(nothing)
                 if nothing > 0:
                     found[f"explained{of}"] = float(1 - own / nothing)
+        for part, decoder in completing.items():
+            of_part = decoder.figures(sums[COMPLETION + part])
+            found |= {f"{name}/{part}": value for name, value in of_part.items()}
         return found
 
     return figures

@@ -8,7 +8,7 @@ import numpy as np
 
 from hepfm.api import Batch, Column, PartSchema, RaggedTable
 from hepfm.evaluation.embed import EMBEDDING, embed, embedding_schemas
-from hepfm.evaluation.losses import by_event, losses, mean_loss
+from hepfm.evaluation.losses import by_event, losses, mean_loss, predictions
 from hepfm.evaluation.predict import Tables, inputs
 from hepfm.training.pretrained import Pretrained
 
@@ -41,9 +41,9 @@ def scored(model: Pretrained, batch: Batch, layers: Sequence[int] = (), *, masks
     units = sum(each.offsets.diff() for each in inputs(model, batch).values())
     error, predicted = np.zeros(len(batch)), np.zeros(len(batch), np.int64)
     if masks and by_event(model):
-        found = losses(model, batch, masks=masks)
-        error = np.nan_to_num(mean_loss(model.module.objective.weights, found))
-        predicted = sum(each[:, 2] for each in found.values()).astype(np.int64)  # type: ignore[union-attr]
+        found, weights = losses(model, batch, masks=masks), model.module.objective.weights
+        error = np.nan_to_num(mean_loss(weights, found))
+        predicted = predictions(weights, found).sum(0).astype(np.int64)
     columns = {
         "features": events.columns["features"],
         "units": np.asarray(units.cpu()),  # type: ignore[union-attr]
