@@ -245,7 +245,8 @@ def test_bad_input_is_told(hepfm, runs, tmp_path):
 
 
 def test_a_masked_pretraining_is_judged_as_it_was_validated(hepfm, runs, folder):
-    result = json.loads(hepfm("evaluate", runs["masked"].path, "--data", "val.h5", "--json"))
+    result = json.loads(hepfm("evaluate", runs["masked"].path, "--json"))
+    assert result["data"]["named"] == "the run's data.val"
     said, figures = runs["masked"].json(), result["figures"]
     assert result["task"] == "masked"
     assert figures["loss"]["value"] == pytest.approx(said["val_loss"], rel=1e-5)

@@ -17,6 +17,7 @@ from hepfm.cli.evaluate import (
     Draws,
     Level,
     name_of,
+    own_events,
     recorded,
     refuse_truth,
     result_of,
@@ -162,22 +163,12 @@ def _others(
     most: int,
 ) -> dict[str, Making]:
     """What the events are compared with: those of a command line, or else those of the run."""
-    recipe = model.recipe.data
-    own = {"reference": recipe.train, "against": recipe.val}
     makings = {}
     for name, paths in named.items():
         if paths is not None:
             makings[name] = common.model_copy(update={"data": paths_of(paths), "most": most, **given})
             continue
-        events = own[name]
-        if events is None:
-            raise RecipeError(
-                "There are no ordinary events to compare with: the run was not validated.",
-                where=f"checkpoint {model.folder}",
-                fix="name ordinary events that the model has not seen with --against",
-            )
-        if isinstance(events, str | list):
-            events = paths_of([events] if isinstance(events, str) else events)
+        events = own_events(model, "train" if name == "reference" else "val", f"--{name}")
         makings[name] = common.model_copy(update={"data": events, "most": most})
     return makings
 

@@ -6,13 +6,13 @@ import json
 import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from hepfm.cli.data.options import ReaderName, ReaderOptions, progress_bar, reader_options
 from hepfm.cli.launch import Json, Out, near
-from hepfm.cli.opened import Device, Events, Run, Step, open_run, paths_of
+from hepfm.cli.opened import Device, Run, Step, open_run, paths_of
 from hepfm.cli.shards import warn
 from hepfm.errors import RecipeError
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from hepfm.data.source import Source
     from hepfm.evaluation.evaluate import Evaluated
+    from hepfm.recipe.schema import Generated
     from hepfm.tracking.runs import RunDir
     from hepfm.training.pretrained import Pretrained
 
@@ -36,7 +37,10 @@ AllowTruth = Annotated[
 
 def evaluate(
     run: Run,
-    data: Events,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="Events; may be repeated. By default the run's validation events."),
+    ] = None,
     *,
     task: Annotated[str | None, typer.Option(help="The head; by default the one that the run has.")] = None,
     step: Step = None,
@@ -73,9 +77,10 @@ def evaluate(
     found, model = open_run(run, out, step, device)
     judging = judging_of(model, task, candidates=candidates)
     doubts = refuse_truth(model, allowed=allow_truth)
-    named, paths = ", ".join(data), paths_of(data)
+    events = paths_of(data) if data else own_events(model, "val", "--data")
+    named = ", ".join(data) if data else "the run's data.val"
     source = open_events(
-        model, paths, reader=reader, options=reader_options(option), seen=True, say=doubts.append
+        model, events, reader=reader, options=reader_options(option), seen=True, say=doubts.append
     )
     if judging.labels:
         check_labels(model, source, where=named)
@@ -90,13 +95,13 @@ def evaluate(
         judged = judge(judging, source, level=level, draws=draws, where=named, progress=advance)
     seconds = time.perf_counter() - began
     result = result_of(model, source, judged, level=level, draws=draws, doubts=doubts) | {
-        "name": name or f"{judging.name}-{name_of(data[0])}"[:60].rstrip("-"),
+        "name": name or f"{judging.name}-{name_of(data[0] if data else 'val')}"[:60].rstrip("-"),
         "run": found.name,
         "task": judging.name,
         "seconds": round(seconds, 3),
         "events_per_s": len(source) / seconds,
     }
-    result["data"] |= {"named": named, "paths": paths}
+    result["data"] |= {"named": named, "paths": events if isinstance(events, list) else []}
     if not as_json:
         show(result)
     folder, message = recorded(found, model, result, judged)
@@ -123,6 +128,21 @@ def refuse_truth(model: Pretrained, *, allowed: bool) -> list[str]:
             fix="--allow-truth evaluates it all the same, and marks the figures",
         )
     return ["the model's inputs held simulated truth: the figures say nothing of real data"]
+
+
+def own_events(model: Pretrained, split: Literal["train", "val"], option: str) -> list[str] | Generated:
+    """The run's own events: files, or what a generator makes. `RecipeError` where it had no validation."""
+    events = getattr(model.recipe.data, split)
+    if events is None:
+        raise RecipeError(
+            "The run was trained without validation events.",
+            where=f"checkpoint {model.folder}",
+            fix=f"name events that the model has not seen with {option}",
+        )
+    if isinstance(events, str | list):
+        return paths_of([events] if isinstance(events, str) else events)
+    made: Generated = events
+    return made
 
 
 def name_of(data: str) -> str:
