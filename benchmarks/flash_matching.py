@@ -1,9 +1,8 @@
-"""Flash matching: which of 32 events' light belongs to a 3D image, and which image to the light?
+"""Flash matching without a model: which of 32 events' light belongs to an image, and which image to light?
 
-``python -m benchmarks.flash_matching CHECKPOINT`` takes a run of ``lartpc/flash-tiny`` (or another of the
-objective ``contrastive`` over image3d and light) and prints the share that is found on validation events: the
-mean of both directions, with the interval of 95 % of 2,000 resamplings of the groups. Without a checkpoint it
-prints what needs no model:
+``hepfm evaluate RUN`` says what a run of ``lartpc/flash-tiny`` finds. ``python -m benchmarks.flash_matching``
+prints, for the same validation events, what needs no model: the mean of both directions, with the interval of
+95 % of 2,000 resamplings of the groups.
 
 - chance;
 - total charge against total light: a line between their logarithms, fitted on training events;
@@ -16,23 +15,17 @@ Legend of shapes: B events, V voxels, K photon detectors, S samples.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from hepfm.api import Batch
 from hepfm.data.source import Source, open_source
-from hepfm.data.tensors import to_torch
-from hepfm.recipe.load import from_dict, load_recipe
-from hepfm.recipe.schema import Generated, Recipe
-from hepfm.training.model import PretrainModule, build, resolve_precision
-from hepfm.training.validate import validation_plan
-from hepfm.training.weights import load_weights
+from hepfm.evaluation.matching import ranks
+from hepfm.recipe.load import load_recipe
+from hepfm.recipe.schema import Generated
 from hepfm_lartpc import argon
 from hepfm_lartpc.detector import Detector, load_detector
 from hepfm_lartpc.light.panels import Volume
@@ -126,18 +119,7 @@ def _logarithms(facts: Facts) -> tuple[Floats, Floats]:
 
 def found_by(scores: Floats) -> float:
     """How many events' other side scores highest, alone: the mean of both directions."""
-    own = scores.diagonal()
-    light = ((scores >= own[:, None]).sum(1) == 1).sum()
-    image = ((scores >= own[None, :]).sum(0) == 1).sum()
-    return float(light + image) / 2
-
-
-@torch.no_grad()
-def found_by_model(model: PretrainModule, batch: Batch, seed: int) -> tuple[float, int]:
-    """The same of a model, as the validation of its run counts it, and of how many events."""
-    plan = validation_plan(model, to_torch(batch), seed, torch.device("cpu"))
-    _, sums = model(plan, dict.fromkeys(model.objective.weights, 1.0))
-    return float(sums["top1"]), plan.counts["top1"]
+    return float(ranks(scores)[:, :, 0].sum()) / 2
 
 
 def interval(found: Floats, of: Floats) -> tuple[float, float]:
@@ -153,25 +135,14 @@ def read(source: Source, n_events: int) -> Iterator[Batch]:
         yield source.read(np.arange(start, min(start + GROUP, n_events, len(source))))
 
 
-def restored(checkpoint: Path, recipe: Recipe, source: Source) -> PretrainModule:
-    """The model of a checkpoint, ready to be asked."""
-    model = build(recipe, source.modalities, resolve_precision(recipe.train.precision, torch.device("cpu")))
-    load_weights(model, checkpoint / "model.safetensors")
-    return model.eval()
-
-
 def main() -> None:
     """Prints a line for each method."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("checkpoint", type=Path, nargs="?", help="a checkpoint's folder")
     parser.add_argument("--events", type=int, default=2048, help="validation events (2048)")
     arguments = parser.parse_args()
     recipe = load_recipe("lartpc/flash-tiny").recipe
-    if arguments.checkpoint is not None:
-        about = json.loads((arguments.checkpoint / "model.json").read_text(encoding="utf-8"))
-        recipe = from_dict(about["recipe"]).recipe
     made = recipe.data.val
     assert isinstance(made, Generated), "the references need the generator's detector"
     detector = load_detector(made.options()["detector"])
@@ -181,15 +152,12 @@ def main() -> None:
         "total charge against total light": TotalCharge(fitted),
         "pattern of light": Pattern(fitted),
     }
-    model = restored(arguments.checkpoint, recipe, val) if arguments.checkpoint else None
     found: dict[str, list[tuple[float, int]]] = {name: [] for name in ("chance", *methods)}
     for batch in read(val, arguments.events):
         facts = facts_of(batch, detector)
         found["chance"].append((1.0, len(facts.electrons)))
         for name, method in methods.items():
             found[name].append((found_by(method.scores(facts)), len(facts.electrons)))
-        if model is not None:
-            found.setdefault("model", []).append(found_by_model(model, batch, recipe.seed))
     for name, groups in found.items():
         hits, of = np.array(groups, np.float64).T
         low, high = interval(hits, of)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -109,14 +110,45 @@ class CellDecoder(nn.Module):
         mean = self.energy_sum / self.occupied.sum().clamp_min(1.0)
         return {"occupancy": occupancy.float(), "energy": (truth.energy - mean).square().sum().float()}
 
+    def statistics(self, prediction: torch.Tensor, target: Target) -> torch.Tensor:
+        """``(7,)``: occupied voxels that are among the most probable, these, and all that are occupied.
+
+        Then the energy in MeV of the two latter; and of the former the sum, and that of squares, of the
+        logarithm of predicted over true energy.
+        """
+        truth: HiddenVoxels = target.payload
+        logits, energy = prediction.unbind(1)
+        cell, sub, _ = _most_probable(logits)
+        chosen, predicted = cell * self.volume + sub, self.energy.inverse(energy).double().flatten()
+        true_mev = self.energy.inverse(truth.energy).double()
+        hit = torch.isin(truth.slot, chosen)
+        ratio = (predicted[truth.slot[hit]].clamp_min(1e-3) / true_mev[hit].clamp_min(1e-3)).log()
+        counts = true_mev.new_tensor([len(ratio), len(chosen), len(truth.slot)])
+        energies = torch.stack((predicted[chosen].sum(), true_mev.sum(), ratio.sum(), ratio.square().sum()))
+        return torch.cat((counts, energies))
+
+    def figures(self, sums: Any) -> dict[str, float]:
+        """``precision`` and ``recall`` of occupied voxels, as many taken as are expected.
+
+        ``energy_ratio`` is all energy that was filled in over all that was hidden; ``energy_bias`` and
+        ``energy_spread`` are mean and standard deviation of the logarithm of predicted over true energy, of
+        voxels that were found.
+        """
+        hits, chosen, occupied, predicted_mev, true_mev, ratio, squares = map(float, sums)
+        found = {}
+        if chosen:
+            found["precision"] = hits / chosen
+        if occupied:
+            found |= {"recall": hits / occupied, "energy_ratio": predicted_mev / true_mev}
+        if hits:
+            found["energy_bias"] = ratio / hits
+            found["energy_spread"] = math.sqrt(max(squares / hits - (ratio / hits) ** 2, 0.0))
+        return found
+
     def tables(self, prediction: torch.Tensor, units: Units, hidden: torch.Tensor) -> RaggedTables:
         """In each hidden cell its most probable voxels, as many as are expected, with their energies."""
         logits, energy = prediction.unbind(1)
-        expected = logits.sigmoid().sum(-1).round().long()
-        by_probability = logits.argsort(dim=-1, descending=True, stable=True)
-        taken = torch.arange(self.volume, device=logits.device) < expected[:, None]
-        cell, rank = taken.nonzero(as_tuple=True)
-        sub = by_probability[cell, rank]
+        cell, sub, expected = _most_probable(logits)
         corner = units.payload.cells.coordinates()[hidden] * self.side
         per_unit = expected.new_zeros(len(hidden)).masked_scatter_(hidden, expected)
         return {
@@ -128,3 +160,12 @@ class CellDecoder(nn.Module):
                 offsets=offsets_of(segment_sum(per_unit, units.offsets)),
             )
         }
+
+
+def _most_probable(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Cell and place of each cell's most probable voxels; as many as are expected, ``(H,)``, the third."""
+    expected = logits.sigmoid().sum(-1).round().long()
+    by_probability = logits.argsort(dim=-1, descending=True, stable=True)
+    taken = torch.arange(logits.shape[1], device=logits.device) < expected[:, None]
+    cell, rank = taken.nonzero(as_tuple=True)
+    return cell, by_probability[cell, rank], expected

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hepfm.api import PartSchema, Pieces, RaggedTable, RaggedTables, Target, Units
 from hepfm.errors import DataError
-from hepfm.nn.ragged import event_index
+from hepfm.nn.ragged import event_index, segment_sum
 from hepfm.random import Draws
 from hepfm_image3d import augment
 from hepfm_image3d.cells import group
@@ -165,6 +165,13 @@ class Image3D:
         cells = units.payload.cells
         found = shapes(cells, self.energy.centred(cells.energy_mev), self.config.shape_scales)
         return found[visible[cells.cell]]
+
+    def amount(self, units: Units) -> torch.Tensor:
+        """``(B,)`` energy of all voxels in MeV."""
+        cells = units.payload.cells
+        of_cell = torch.zeros(len(cells), dtype=torch.float64, device=cells.cell.device)
+        of_cell.index_add_(0, cells.cell, cells.energy_mev.double())
+        return segment_sum(of_cell, units.offsets)
 
     def visible_tables(self, units: Units, visible: torch.Tensor) -> RaggedTables:
         """The voxels of the cells of a mask, one row each."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -126,6 +127,19 @@ class PatchDecoder(nn.Module):
         mean = (self.value_sum / self.active.clamp_min(1.0))[plane[truth.active]]
         squared = (truth.value[truth.active] - mean).square().sum()
         return {"activity": activity.float(), "amplitude": squared.float()}
+
+    def statistics(self, prediction: torch.Tensor, target: Target) -> torch.Tensor:
+        """``(3,)``: active samples that are predicted so, all that are predicted so, and all active ones."""
+        truth: HiddenSamples = target.payload
+        called = prediction[:, 0].flatten()[truth.slot] > 0
+        counts = (called & truth.active).sum(), called.sum(), truth.active.sum()
+        return torch.stack(counts).double()
+
+    def figures(self, sums: Any) -> dict[str, float]:
+        """``precision`` and ``recall`` of active samples."""
+        hits, called, active = map(float, sums)
+        found = {"precision": hits / called} if called else {}
+        return found | ({"recall": hits / active} if active else {})
 
     def tables(self, prediction: torch.Tensor, units: Units, hidden: torch.Tensor) -> RaggedTables:
         """The hidden patches' samples as counts: the pedestal where no activity is expected."""

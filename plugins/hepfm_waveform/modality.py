@@ -9,6 +9,7 @@ import torch
 from pydantic import BaseModel
 
 from hepfm.api import PartSchema, Pieces, RaggedTable, RaggedTables, Target, Units
+from hepfm.nn.ragged import segment_sum
 from hepfm.random import Draws
 from hepfm_waveform import augment
 from hepfm_waveform.checks import check_evenness, check_schema
@@ -115,6 +116,12 @@ class Waveform:
         """Activity and heights of the hidden patches' samples; saturated ones are not asked for."""
         active = float(compress(torch.tensor(self.config.active_noise)))
         return hidden_samples(units.payload, hidden, active_value=active)
+
+    def amount(self, units: Units) -> torch.Tensor:
+        """``(B,)`` counts above the pedestals, of all known samples."""
+        windows = units.payload
+        height = (windows.adc - windows.pedestal_adc[:, None]).where(windows.known, 0.0)
+        return segment_sum(height.double().sum(1), units.offsets)
 
     def visible_tables(self, units: Units, visible: torch.Tensor) -> RaggedTables:
         """The known samples of the patches of a mask, as traces that end where a patch is missing."""

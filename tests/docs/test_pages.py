@@ -104,6 +104,11 @@ def test_the_page_on_evaluating_works(follow):
     assert follow("docs/tasks-evaluate.md") == 6
 
 
+@pytest.mark.slow
+def test_the_page_on_anomalies_works(follow):
+    assert follow("docs/tasks-anomaly.md") == 3
+
+
 def test_the_page_on_several_parts_works(follow):
     assert follow("docs/multimodal.md") == 4
 

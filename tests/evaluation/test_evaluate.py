@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def test_a_pretrained_run_predicts_nothing_and_says_what_it_can(hepfm, runs):
-    told = hepfm("evaluate", runs["pre"].path, "--data", "test.h5", fails=RecipeError)
+    told = hepfm("evaluate", runs["pre"].path, "--data", "test.h5", "--task", "semantic", fails=RecipeError)
     assert "hepfm embed" in told
     told = hepfm("predict", runs["pre"].path, "--data", "test.h5", "--out", "no", fails=RecipeError)
     assert "hepfm finetune" in told

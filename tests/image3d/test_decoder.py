@@ -119,3 +119,28 @@ def test_nothing_hidden_gives_no_loss_and_a_connected_gradient(make_modality, ma
     sum(loss.values()).backward()
     assert all(p.grad is not None and not p.grad.any() for p in decoder.parameters())
     assert all(float(total) == 0 for total in decoder.baseline(target).values())
+
+
+def test_voxels_that_are_filled_in_are_counted(make_modality) -> None:
+    """Two cells; of one voxel each is known where it is taken to be, and with what energy."""
+    modality = make_modality()
+    voxel = torch.tensor([[0, 0, 0], [0, 0, 1], [8, 8, 8]])
+    energy = torch.tensor([1.0, 2.0, 0.5])
+    tables = {"voxels": RaggedTable({"voxel": voxel, "energy_mev": energy}, torch.tensor([0, 2, 3]))}
+    units = modality.units(tables)
+    target = modality.target(units, torch.ones(2, dtype=torch.bool))
+    decoder = modality.decoder(8)
+    logits, value = torch.full((2, 216), -20.0), torch.zeros(2, 216)
+    occupied = target.payload.slot
+    # One of two, one, and one too many.
+    called = torch.stack((occupied[0], occupied[2], (occupied[2] + 1) % 216 + 216))
+    logits.flatten()[called] = 20.0
+    value.flatten()[called] = modality.energy(torch.tensor([1.5, 0.25, 4.0]))
+    found = decoder.figures(decoder.statistics(torch.stack((logits, value), 1), target).numpy())
+    assert found["precision"] == found["recall"] == pytest.approx(2 / 3)
+    assert found["energy_ratio"] == pytest.approx(5.75 / 3.5, rel=1e-4)
+    ratios = torch.tensor([1.5, 0.5]).log()
+    assert found["energy_bias"] == pytest.approx(float(ratios.mean()), rel=1e-4)
+    assert found["energy_spread"] == pytest.approx(float(ratios.std(correction=0)), rel=1e-4)
+    assert modality.amount(units).tolist() == pytest.approx([3.0, 0.5])
+    assert decoder.figures([0.0] * 7) == {}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from hepfm.metrics.ranking import roc, roc_auc, score_histogram
+from hepfm.metrics.ranking import roc, roc_auc, score_histogram, told_apart
 
 
 def scored(n=20_000, classes=3):
@@ -36,3 +36,25 @@ def test_a_curve_begins_at_none_and_ends_at_all():
     background, signal = roc(score_histogram(probability, truth, event, 30).sum(0)[0])
     assert (background[0], signal[0], background[-1], signal[-1]) == (0, 0, 1, 1)
     assert (np.diff(signal) >= 0).all()
+
+
+def test_scores_are_told_apart_as_scikit_learn_has_it_and_whole_events_are_drawn_again():
+    rng = np.random.default_rng(2)
+    signal, background = rng.normal(1, 1, 150).round(1), rng.normal(0, 1, 250).round(1)  # with ties
+    ids = np.arange(400)
+    given = (np.append(signal, np.nan), np.append(background, np.nan))
+    found = told_apart(
+        *given, signal_ids=np.append(ids[:150], 900), background_ids=np.append(ids[150:], 901), draws=2000
+    )
+    area = roc_auc_score(np.repeat([1, 0], (150, 250)), np.concatenate((signal, background)))
+    assert found[0, 0] == pytest.approx(area)
+    p = np.array([(1 + (background >= each).sum()) / 251 for each in signal])
+    assert found[0, 1] == pytest.approx((p <= 0.05).mean())
+    # The error of an area: Hanley and McNeil, Radiology 143 (1982) 29.
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    error = np.sqrt((area * (1 - area) + 149 * (q1 - area**2) + 249 * (q2 - area**2)) / 150 / 250)
+    assert found[1:, 0].std() == pytest.approx(error, rel=0.15)
+    # The same events on both sides are drawn together.
+    twins = told_apart(background, background, signal_ids=ids[150:], background_ids=ids[150:], draws=20)
+    assert twins[:, 0] == pytest.approx(0.5, abs=1e-12)
+    assert np.isnan(told_apart(np.array([np.nan]), background)).all()

@@ -37,6 +37,7 @@ from hepfm.api.learning import (
     Watched,
 )
 from hepfm.api.modality import (
+    Completing,
     Containing,
     Decoder,
     Encoded,
@@ -49,6 +50,7 @@ from hepfm.api.modality import (
     Tokenizer,
     Tokens,
     Units,
+    Weighed,
 )
 from hepfm.api.reports import Callback, Display
 from hepfm.api.sources import GENERATOR_KEYS, Generator, Reader
@@ -90,6 +92,7 @@ __all__ = [
     "Column",
     "CommandSpec",
     "Comparing",
+    "Completing",
     "Containing",
     "Decoder",
     "Display",
@@ -133,5 +136,6 @@ __all__ = [
     "Tokens",
     "Units",
     "Watched",
+    "Weighed",
     "hookimpl",
 ]

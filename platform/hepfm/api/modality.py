@@ -181,6 +181,17 @@ class Decoder(Protocol):
 
 
 @runtime_checkable
+class Completing(Protocol):
+    """What a `Decoder` has besides if what it fills in has figures of its own, beside the loss."""
+
+    def statistics(self, prediction: Any, target: Target) -> torch.Tensor:
+        """``(F,)`` float64: sums over hidden units, which add up over events."""
+
+    def figures(self, sums: Any) -> dict[str, float]:
+        """Figure to its value, of summed statistics ``(F,)`` (numpy); those that are not defined left out."""
+
+
+@runtime_checkable
 class Modality(Protocol):
     """What an event part of this kind is. Holds no parameters; its modules are made by its methods."""
 
@@ -252,6 +263,21 @@ class Located(Protocol):
             units: All units of the part.
             visible: ``(U,)`` bool.
             features: ``(Q, point_width)``, the tokenizer's features of the points in visible units.
+        """
+
+
+@runtime_checkable
+class Weighed(Protocol):
+    """What a `Modality` has besides if it can say how much there is in an event.
+
+    What is told apart by that alone needs no model: the baseline of flash matching.
+    """
+
+    def amount(self, units: Units) -> torch.Tensor:
+        """``(B,)`` energy, charge or light of each event, in whatever unit the kind counts it.
+
+        Args:
+            units: All units of the part.
         """
 
 

@@ -6,13 +6,13 @@ import json
 import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from hepfm.cli.data.options import ReaderName, ReaderOptions, progress_bar, reader_options
 from hepfm.cli.launch import Json, Out, near
-from hepfm.cli.opened import Device, Events, Run, Step, open_run, paths_of
+from hepfm.cli.opened import Device, Run, Step, open_run, paths_of
 from hepfm.cli.shards import warn
 from hepfm.cli.tables import figure_table, wide
 from hepfm.errors import RecipeError
@@ -22,28 +22,39 @@ if TYPE_CHECKING:
 
     from hepfm.data.source import Source
     from hepfm.evaluation.evaluate import Evaluated
+    from hepfm.recipe.schema import Generated
     from hepfm.tracking.runs import RunDir
     from hepfm.training.pretrained import Pretrained
+
+Level = Annotated[float, typer.Option(min=0.01, max=0.999, help="Probability of the intervals.")]
+Draws = Annotated[int, typer.Option(min=10, help="Times that events are drawn again for the intervals.")]
+AllowSeen = Annotated[
+    bool, typer.Option("--allow-seen", help="Take events that the model was trained on, and say so.")
+]
+AllowTruth = Annotated[
+    bool, typer.Option("--allow-truth", help="Take a model whose inputs held truth, and say so.")
+]
 
 
 def evaluate(
     run: Run,
-    data: Events,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="Events; may be repeated. By default the run's validation events."),
+    ] = None,
     *,
     task: Annotated[str | None, typer.Option(help="The head; by default the one that the run has.")] = None,
     step: Step = None,
     reader: ReaderName = None,
     option: ReaderOptions = None,
-    level: Annotated[float, typer.Option(min=0.01, max=0.999, help="Probability of the intervals.")] = 0.68,
-    draws: Annotated[
-        int, typer.Option(min=10, help="Times that events are drawn again for the intervals.")
-    ] = 1000,
-    allow_seen: Annotated[
-        bool, typer.Option("--allow-seen", help="Take events that the model was trained on, and say so.")
-    ] = False,
-    allow_truth: Annotated[
-        bool, typer.Option("--allow-truth", help="Take a model whose inputs held truth, and say so.")
-    ] = False,
+    candidates: Annotated[
+        int | None,
+        typer.Option(min=2, help="Events among which one is found, of a run that compares events."),
+    ] = None,
+    level: Level = 0.68,
+    draws: Draws = 1000,
+    allow_seen: AllowSeen = False,
+    allow_truth: AllowTruth = False,
     name: Annotated[str | None, typer.Option(help="Of the evaluation; by default of task and data.")] = None,
     register: Annotated[
         str | None, typer.Option(metavar="NAME", help="Register the model in MLflow, with its card.")
@@ -52,22 +63,28 @@ def evaluate(
     out: Out = Path("runs"),
     as_json: Json = False,
 ) -> None:
-    """Judge a run by labelled events that it has not seen: its task's figures, with intervals by event.
+    """Judge a run by events that it has not seen: figures with intervals by event.
+
+    Of a task they are its own, and the events need labels; of a pretraining, how well it fills in what is
+    hidden, or finds one side of an event by the other.
 
     The checkpoint says how the events are read and prepared. In MLflow the evaluation stands below the run.
     """
-    from hepfm.evaluation.checks import check_labels, check_unseen, task_of
+    from hepfm.evaluation.checks import check_labels, check_unseen
     from hepfm.evaluation.evaluate import evaluate as judge
     from hepfm.evaluation.events import open_events
+    from hepfm.evaluation.judging import judging_of
 
     found, model = open_run(run, out, step, device)
-    head = task_of(model, task).config.head.name
-    doubts = _truth(model, allowed=allow_truth)
-    named, paths = ", ".join(data), paths_of(data)
+    judging = judging_of(model, task, candidates=candidates)
+    doubts = refuse_truth(model, allowed=allow_truth)
+    events = paths_of(data) if data else own_events(model, "val", "--data")
+    named = ", ".join(data) if data else "the run's data.val"
     source = open_events(
-        model, paths, reader=reader, options=reader_options(option), seen=True, say=doubts.append
+        model, events, reader=reader, options=reader_options(option), seen=True, say=doubts.append
     )
-    check_labels(model, source, where=named)
+    if judging.labels:
+        check_labels(model, source, where=named)
     if allow_seen:
         doubts.append("whether the model was trained on these events was not looked at (--allow-seen)")
     else:
@@ -76,19 +93,19 @@ def evaluate(
         warn(doubt)
     began = time.perf_counter()
     with progress_bar("evaluate", len(source)) as advance:
-        judged = judge(model, source, level=level, draws=draws, where=named, progress=advance)
+        judged = judge(judging, source, level=level, draws=draws, where=named, progress=advance)
     seconds = time.perf_counter() - began
-    result = _result(model, source, judged, level=level, draws=draws, doubts=doubts) | {
-        "name": name or _name(head, data[0]),
+    result = result_of(model, source, judged, level=level, draws=draws, doubts=doubts) | {
+        "name": name or f"{judging.name}-{name_of(data[0] if data else 'val')}"[:60].rstrip("-"),
         "run": found.name,
-        "task": head,
+        "task": judging.name,
         "seconds": round(seconds, 3),
         "events_per_s": len(source) / seconds,
     }
-    result["data"] |= {"named": named, "paths": paths}
+    result["data"] |= {"named": named, "paths": events if isinstance(events, list) else []}
     if not as_json:
         show(result)
-    folder, message = _record(found, model, result, judged)
+    folder, message = recorded(found, model, result, judged)
     if register is not None:
         from hepfm.cli.register import register_model
 
@@ -101,7 +118,7 @@ def evaluate(
         warn(message)
 
 
-def _truth(model: Pretrained, *, allowed: bool) -> list[str]:
+def refuse_truth(model: Pretrained, *, allowed: bool) -> list[str]:
     """A sentence where a model's inputs held truth; `RecipeError` where that is not allowed."""
     if model.saw != "truth":
         return []
@@ -114,12 +131,27 @@ def _truth(model: Pretrained, *, allowed: bool) -> list[str]:
     return ["the model's inputs held simulated truth: the figures say nothing of real data"]
 
 
-def _name(head: str, data: str) -> str:
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(data).stem).strip("-")
-    return f"{head}-{stem}"[:60].rstrip("-")
+def own_events(model: Pretrained, split: Literal["train", "val"], option: str) -> list[str] | Generated:
+    """The run's own events: files, or what a generator makes. `RecipeError` where it had no validation."""
+    events = getattr(model.recipe.data, split)
+    if events is None:
+        raise RecipeError(
+            "The run was trained without validation events.",
+            where=f"checkpoint {model.folder}",
+            fix=f"name events that the model has not seen with {option}",
+        )
+    if isinstance(events, str | list):
+        return paths_of([events] if isinstance(events, str) else events)
+    made: Generated = events
+    return made
 
 
-def _result(
+def name_of(data: str) -> str:
+    """What an evaluation is called after its data."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(data).stem).strip("-")
+
+
+def result_of(
     model: Pretrained, source: Source, judged: Evaluated, *, level: float, draws: int, doubts: list[str]
 ) -> dict[str, Any]:
     """What ``evaluation.json`` says, but for names and times."""
@@ -144,7 +176,7 @@ def _result(
     }
 
 
-def _record(
+def recorded(
     run: RunDir, model: Pretrained, result: Mapping[str, Any], judged: Evaluated
 ) -> tuple[RunDir, str]:
     """Writes the evaluation's folder and tells MLflow."""
@@ -170,7 +202,7 @@ def show(result: Mapping[str, Any]) -> None:
     """Tables of the figures: those of the whole, then those of classes (``recall/NAME``) side by side."""
     data, figures = result["data"], result["figures"]
     console = wide(2)
-    counted = f", {data['counted']} with labels that count" if data["counted"] < data["events"] else ""
+    counted = f", {data['counted']} that count" if data["counted"] < data["events"] else ""
     said = f"Task {result['task']} on {data['events']} events{counted}"
     console.print(f"{said}; intervals of {result['level']:.0%} by event", style="bold", soft_wrap=True)
     columns: dict[str, dict[str, Any]] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,6 +14,8 @@ from hepfm.cli.opened import Device, Events, Run, Step, device_of, open_run, pat
 from hepfm.cli.shards import Address, Workers, check_ray, going_on, warn, write_all
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from hepfm.evaluation.writing import Making
 
 Target = Annotated[Path, typer.Option("--out", help="Folder that gets the shards of the event store.")]
@@ -79,11 +81,25 @@ def fill(
     as_json: bool,
 ) -> None:
     """Writes a store, and says what became of it."""
+    found = filled(making, out, workers=workers, address=address, shard_events=shard_events)
+    typer.echo(json.dumps(found) if as_json else in_words(found))
+
+
+def filled(
+    making: Making,
+    out: Path,
+    *,
+    workers: int | None,
+    address: str | None,
+    shard_events: int | None = None,
+    say: Callable[[str], None] = warn,
+) -> dict[str, Any]:
+    """Writes a store; what became of it, as JSON. ``say`` is told of what is not as in training."""
     from hepfm.evaluation.writing import plan, write
     from hepfm.readers.plan import claimed
 
     check_ray(workers=workers, address=address, many=False)
-    model, source = making.model_copy(update={"device": "cpu"}).open(warn)
+    model, source = making.model_copy(update={"device": "cpu"}).open(say)
     schemas = making.schemas(model, source)
     out = out.absolute()
     with claimed(out, making.work), going_on():
@@ -97,19 +113,23 @@ def fill(
             gpu = making.device.startswith("cuda")
             write_all(write, units, advance, workers=workers, address=address, gpu=gpu)
         seconds = time.perf_counter() - began
-    if as_json:
-        found = {
-            "out": str(out),
-            "events": len(source),
-            "written": missing,
-            "seconds": round(seconds, 3),
-            "parts": list(schemas),
-            "weights_sha256": model.manifest["weights_sha256"],
-            "data_digest": source.digest,
-        }
-        typer.echo(json.dumps(found))
-    elif missing:
-        rate = events_per_s(missing, seconds)
-        typer.echo(f"{out}: {missing} events written in {seconds:.1f} s ({rate}): {', '.join(schemas)}")
-    else:
-        typer.echo(f"{out}: complete, nothing to do")
+    return {
+        "out": str(out),
+        "events": len(source),
+        "written": missing,
+        "seconds": round(seconds, 3),
+        "parts": list(schemas),
+        "weights_sha256": model.manifest["weights_sha256"],
+        "data_digest": source.digest,
+    }
+
+
+def in_words(found: Mapping[str, Any]) -> str:
+    """What became of a store, as one line."""
+    if not found["written"]:
+        return f"{found['out']}: complete, nothing to do"
+    rate = events_per_s(found["written"], found["seconds"])
+    return (
+        f"{found['out']}: {found['written']} events written in {found['seconds']:.1f} s ({rate}): "
+        f"{', '.join(found['parts'])}"
+    )

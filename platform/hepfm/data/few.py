@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from hepfm.errors import DataError
 from hepfm.random import Draws
 
 if TYPE_CHECKING:
-    from hepfm.data.source import EventSource
+    from hepfm.data.source import Source
 
 
 def drawn_events(event_ids: Any, events: int, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -36,7 +35,7 @@ def drawn_events(event_ids: Any, events: int, seed: int) -> np.ndarray[Any, np.d
 
 
 class FewEvents:
-    """So many events of files, with the methods of `EventSource`.
+    """So many events of files or a generator, with the methods of `EventSource`.
 
     Args:
         source: All events.
@@ -47,15 +46,14 @@ class FewEvents:
         DataError: There are not so many.
     """
 
-    def __init__(self, source: EventSource | FewEvents, events: int, seed: int) -> None:
+    def __init__(self, source: Source, events: int, seed: int) -> None:
         if events > len(source):
             raise DataError(
                 f"There are {len(source)} events, fewer than the {events} to be drawn.",
-                where=source.place(0).rpartition(", event")[0] + (", ..." if len(source.paths) > 1 else ""),
+                where=f"{source.place(0)}, and {len(source) - 1} further events",
                 fix="ask for fewer (data.train_events), or name more files",
             )
-        self.source: EventSource | FewEvents = source
-        self.paths: Sequence[Path] = source.paths
+        self.source: Source = source
         self.parts: Mapping[str, PartSchema] = source.parts
         self.modalities: Mapping[str, Modality] = source.modalities
         self.indices = drawn_events(source.event_ids(), events, seed)

@@ -1,4 +1,4 @@
-"""Figures of a model's head on labelled events, with intervals by event."""
+"""Figures of a model on events, with intervals by event."""
 
 from __future__ import annotations
 
@@ -14,10 +14,29 @@ from hepfm.errors import DataError
 from hepfm.evaluation.checks import task_of
 from hepfm.evaluation.events import batches
 from hepfm.evaluation.predict import predict
-from hepfm.metrics.bootstrap import ends, redrawn, sums
+from hepfm.metrics.bootstrap import Figures, ends, redrawn, sums
 from hepfm.training.pretrained import Pretrained
 
 Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judging:
+    """How a model is judged.
+
+    Attributes:
+        name: The task's, or the objective's.
+        labels: Whether it takes labels.
+        statistics: Name to ``(B, ...)``, of a source's events in order; told whom to tell of progress.
+        figures: Of their sums.
+        nothing: What is to be said, and to be done, where no event counts.
+    """
+
+    name: str
+    labels: bool = False
+    statistics: Callable[[Source, Callable[[int], None]], dict[str, Array]]
+    figures: Figures
+    nothing: tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +61,7 @@ class Evaluated:
 
 
 def evaluate(
-    model: Pretrained,
+    judging: Judging,
     source: Source,
     *,
     level: float = 0.68,
@@ -51,11 +70,11 @@ def evaluate(
     where: str = "",
     progress: Callable[[int], None] = lambda _: None,
 ) -> Evaluated:
-    """Predicts labelled events and compares.
+    """Judges a model by events.
 
     Args:
-        model: With a head.
-        source: Events with its labels (`hepfm.evaluation.checks.check_labels`).
+        judging: How; see `hepfm.evaluation.judging`.
+        source: Events, with labels where the judging asks for them (`hepfm.evaluation.checks.check_labels`).
         level: Probability that an interval covers.
         draws: Times that the events are drawn again for the intervals.
         seed: Of the draws.
@@ -63,23 +82,18 @@ def evaluate(
         progress: Told of the number of events after each piece.
 
     Raises:
-        DataError: An event cannot be read, or none has a target that counts.
+        DataError: An event cannot be read, or none has anything that counts.
     """
-    head = task_of(model).head
-    statistics = statistics_of(model, source, progress)
+    statistics = judging.statistics(source, progress)
     counts = np.zeros(len(source), bool)
     for values in statistics.values():
-        counts |= values.reshape(len(values), -1).any(1)
-    figures = head.figures(sums(statistics))
+        counts |= np.nan_to_num(values.reshape(len(values), -1)).any(1)
+    figures = judging.figures(sums(statistics))
     if not counts.any() or not figures:
-        raise DataError(
-            "No event has a label that the head knows, so there is nothing to compare.",
-            where=where,
-            fix="look at the labels with hepfm data inspect, and name labelled events",
-        )
+        raise DataError(judging.nothing[0], where=where, fix=judging.nothing[1])
     # Of one event, drawing again makes that event: no interval.
     several = int(counts.sum()) > 1
-    drawn = {} if not several else redrawn(statistics, head.figures, draws=draws, seed=seed)
+    drawn = {} if not several else redrawn(statistics, judging.figures, draws=draws, seed=seed)
     return Evaluated(
         figures=figures,
         intervals={name: ends(each, level) for name, each in drawn.items() if np.isfinite(each).any()},

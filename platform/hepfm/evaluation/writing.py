@@ -19,21 +19,24 @@ from pydantic import BaseModel, ConfigDict
 
 from hepfm import __version__
 from hepfm.api import Batch, Need, PartSchema, RaggedTable
+from hepfm.data.few import FewEvents
 from hepfm.data.source import Source
 from hepfm.data.tensors import to_numpy
 from hepfm.evaluation.embed import embed, embedding_schemas
 from hepfm.evaluation.events import batches, open_events
 from hepfm.evaluation.predict import PREDICTED, predict, prediction_schemas
+from hepfm.evaluation.scored import scored, scored_schemas
 from hepfm.readers.layout import half
-from hepfm.readers.plan import EMBEDDING, PREDICTION, Work, agree
+from hepfm.readers.plan import EMBEDDING, PREDICTION, SCORING, Work, agree
 from hepfm.readers.storing import storing
 from hepfm.readers.writer import Compression, StoreWriter
+from hepfm.recipe.schema import Generated
 from hepfm.training.pretrained import Pretrained, open_checkpoint
 
 _FEWEST_EVENTS, _MOST_EVENTS, _SHARDS = 16, 1024, 64
 """Of a shard, and shards, where nobody says."""
 
-_DECIDING = {"reader", "options", "read", "part", "layers", "carry", "compression"}
+_DECIDING = {"reader", "options", "read", "part", "layers", "masks", "carry", "compression"}
 """Of `Making`, what a store's shards have to have in common."""
 
 Carry = Literal["nothing", "inputs", "labels"]
@@ -46,18 +49,22 @@ class Making(BaseModel):
 
     checkpoint: str
     """Folder of the checkpoint."""
-    data: list[str]
-    """The files."""
+    data: list[str] | Generated
+    """The files, or what a generator makes."""
+    most: int | None = None
+    """So many of the events at most, drawn; by default all."""
     reader: str | None = None
     """The reader's name; by default the one of the training."""
     options: dict[str, Any] = {}
     """The reader's."""
-    read: Need | None = None
-    """What of the encoder is written; None for the head's predictions."""
+    read: Need | Literal["scored"] | None = None
+    """What of the encoder is written; None for the head's predictions, ``scored`` for what scores ask for."""
     part: str = ""
     """Whose tokens or points."""
     layers: tuple[int, ...] = ()
     """Layers that are read, side by side; none for the output."""
+    masks: int = 0
+    """How often each event is masked, to be scored."""
     carry: Carry = "nothing"
     """What of the events is written beside it; with the labels the inputs, too."""
     compression: Compression = "none"
@@ -68,21 +75,24 @@ class Making(BaseModel):
     @property
     def work(self) -> Work:
         """How the plan in the target folder is called."""
-        return PREDICTION if self.read is None else EMBEDDING
+        return {None: PREDICTION, "scored": SCORING}.get(self.read, EMBEDDING)
 
     def open(self, say: Callable[[str], None] = lambda _: None) -> tuple[Pretrained, Source]:
         """The model and the events; ``say`` is told of what is not as in training."""
         model = open_checkpoint(Path(self.checkpoint), device=self.device)
         source = open_events(model, self.data, reader=self.reader, options=self.options, seen=True, say=say)
+        if self.most is not None and len(source) > self.most and not isinstance(source, FewEvents):
+            source = FewEvents(source, self.most, seed=1)
         return model, source
 
     def schemas(self, model: Pretrained, source: Source) -> dict[str, PartSchema]:
         """Of all that is written."""
-        made = (
-            prediction_schemas(model)
-            if self.read is None
-            else embedding_schemas(model, self.read, self.part, self.layers)
-        )
+        if self.read is None:
+            made = prediction_schemas(model)
+        elif self.read == "scored":
+            made = scored_schemas(model, self.layers)
+        else:
+            made = embedding_schemas(model, self.read, self.part, self.layers)
         return made | carried_schemas(source, self.carry)
 
 
@@ -177,7 +187,7 @@ def provenance(making: Making, model: Pretrained, source: Source, unit: Unit) ->
         "checkpoint": model.folder.name,
         "weights_sha256": model.manifest["weights_sha256"],
         "saw": model.saw,
-        "data": making.data,
+        "data": making.model_dump(mode="json")["data"],
         "data_digest": source.digest,
         "first_index": unit.first,
     }
@@ -194,6 +204,8 @@ def _made(making: Making, model: Pretrained, batch: Batch, schemas: dict[str, Pa
     """A numpy batch of what is written of some events."""
     if making.read is None:
         tables = {PREDICTED + part: found for part, found in predict(model, batch).items()}
+    elif making.read == "scored":
+        tables = scored(model, batch, making.layers, masks=making.masks)
     else:
         tables = embed(model, batch, making.read, making.part, making.layers)
     cost = sum(tables[part][schemas[part].primary].lengths for part in tables)

@@ -132,9 +132,7 @@ class Contrastive(nn.Module):
     def plan(self, batch: Batch, draws: Draws, *, augment: bool = True) -> Plan:
         """Augments the events, cuts them into units, and says which are compared with which."""
         units = units_of(batch, self.modalities, draws, augment=augment)
-        both = torch.stack(
-            [torch.stack([units[part].offsets.diff() > 0 for part in side]).any(0) for side in self.sides]
-        ).all(0)
+        both = self.both(units)
         group = torch.zeros_like(batch.event_ids) if batch.group is None else batch.group
         rows = both.nonzero()[:, 0]
         _, index, size = group[rows].unique(return_inverse=True, return_counts=True)
@@ -145,7 +143,11 @@ class Contrastive(nn.Module):
     def forward(self, encoder: Any, plan: Plan) -> dict[str, torch.Tensor]:
         """The sum over the events that are compared, of both directions' mean."""
         comparison: Comparison = plan.payload
-        first, second = (self._embedded(encoder, plan, side) for side in range(len(self.sides)))
+        draws = plan.draws if self.training else None
+        first, second = (
+            self.embedded(encoder, comparison.units, side, draws=draws).index_select(0, comparison.rows)
+            for side in range(len(self.sides))
+        )
         with torch.autocast(first.device.type, enabled=False):
             logits = first @ second.T / self.temperature()
         strangers = comparison.group[:, None] != comparison.group
@@ -157,16 +159,30 @@ class Contrastive(nn.Module):
             top1 = torch.cat(found).float().sum() / 2
         return {"match": match, "top1": top1, "chance": _chance(comparison)}
 
-    def _embedded(self, encoder: Any, plan: Plan, side: int) -> torch.Tensor:
-        """``(E, W)`` float32, of length 1: one side of the events, encoded as if they had no other."""
-        units = plan.payload.units
+    def both(self, units: Mapping[str, Units]) -> torch.Tensor:
+        """``(B,)`` bool: which events have both sides."""
+        return torch.stack(
+            [torch.stack([units[part].offsets.diff() > 0 for part in side]).any(0) for side in self.sides]
+        ).all(0)
+
+    def embedded(
+        self, encoder: Any, units: Mapping[str, Units], side: int, *, draws: Draws | None = None
+    ) -> torch.Tensor:
+        """``(B, W)`` float32, of length 1: one side of the events, encoded as if they had no other.
+
+        Args:
+            encoder: Encodes it.
+            units: Part name to its units, of both sides.
+            side: 0 or 1.
+            draws: The events' random numbers for drop-path; None switches it off.
+        """
         visible = {
             part: of_part.positions.new_full((len(of_part.positions),), part in self.sides[side]).bool()
             for part, of_part in units.items()
         }
-        encoded = encoder(units, visible, draws=plan.draws if self.training else None)
+        encoded = encoder(units, visible, draws=draws)
         pooled = self.pool[side](encoded.x.float(), encoded.offsets)
-        return normalize(self.project[side](pooled).float()).index_select(0, plan.payload.rows)
+        return normalize(self.project[side](pooled).float())
 
     def observe(self, plan: Plan) -> None:
         """Nothing: the baseline needs nothing of the data."""

@@ -16,7 +16,7 @@ import torch
 from pydantic import BaseModel, Field
 from torch import nn
 
-from hepfm.api import Batch, Modality, Plan, Reconstruction, Surrounded, Target, Units
+from hepfm.api import Batch, Completing, Modality, Plan, Reconstruction, Surrounded, Target, Units
 from hepfm.objectives.masks import hidden_parts, share_of
 from hepfm.objectives.queries import Queries, QueriesConfig
 from hepfm.objectives.surroundings import Surroundings
@@ -115,12 +115,19 @@ class Masked(Queries):
 
     def forward(self, encoder: Any, plan: Plan) -> dict[str, torch.Tensor]:
         """The sum of each term over all predictions of hidden units."""
+        return self._losses(plan, *self._predict(encoder, plan))
+
+    def completed(self, encoder: Any, plan: Plan) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        """The same sums, and of each part whose decoder has some (`hepfm.api.Completing`) its statistics."""
         predictions, points = self._predict(encoder, plan)
-        return self._sums(
-            plan,
-            lambda decoder, part, target: decoder.loss(predictions[part], target),
-            lambda around, part, truth: around(points[part], truth),
-        )
+        return self._losses(plan, predictions, points), {
+            part: decoder.statistics(predictions[part], plan.payload[part].target)
+            for part, decoder in self.completing().items()
+        }
+
+    def completing(self) -> dict[str, Any]:
+        """Part name to its decoder, of those that have figures beside the loss."""
+        return {part: decoder for part, decoder in self._decoders() if isinstance(decoder, Completing)}
 
     def observe(self, plan: Plan) -> None:
         """Adds a plan's targets to the marginals of each part's decoder."""
@@ -168,6 +175,15 @@ class Masked(Queries):
         }
         answers = self.answers(encoder, encoded, units, visible, features, hints)
         return {part: decoder(answers[part]) for part, decoder in self._decoders()}, features
+
+    def _losses(
+        self, plan: Plan, predictions: Mapping[str, Any], points: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        return self._sums(
+            plan,
+            lambda decoder, part, target: decoder.loss(predictions[part], target),
+            lambda around, part, truth: around(points[part], truth),
+        )
 
     def _sums(
         self,

@@ -35,6 +35,7 @@ CONVERSION = Work("convert.json", "conversion", "hepfm data convert")
 SIMULATION = Work("simulate.json", "simulation", "hepfm simulate")
 PREDICTION = Work("predict.json", "prediction", "hepfm predict")
 EMBEDDING = Work("embed.json", "embedding", "hepfm embed")
+SCORING = Work("anomaly.json", "scoring", "hepfm anomaly")
 
 
 @contextmanager
@@ -146,7 +147,7 @@ def _unusable(folder: Path, error: OSError) -> DataError:
 
 def refuse_unfinished(folder: Path, events: int) -> None:
     """Raises `DataError` for a folder with fewer events than its plan says: whole shards, but not all."""
-    for work in (CONVERSION, SIMULATION, PREDICTION, EMBEDDING):
+    for work in (CONVERSION, SIMULATION, PREDICTION, EMBEDDING, SCORING):
         path = folder / work.file
         if not path.is_file():
             continue

@@ -89,3 +89,30 @@ def test_the_first_prediction_is_about_as_good_as_a_guess(make_modality, pulses,
     rate = prediction[:, 0].sigmoid()
     assert float(rate.mean()) == pytest.approx(0.1, abs=0.02)
     assert float(decoder.loss(prediction, target)["activity"]) < 2.5 * target.counts["activity"]
+
+
+def test_active_samples_that_are_called_so_are_counted(make_modality, pulses, packed):
+    modality = make_modality()
+    units = modality.units(packed([pulses(0), pulses(1)]))
+    hidden = half(units)
+    prediction = torch.randn(int(hidden.sum()), 2, 16)
+    decoder = modality.decoder(8)
+    found = decoder.figures(decoder.statistics(prediction, modality.target(units, hidden)).numpy())
+    windows = units.payload
+    asked = (windows.known & ~windows.clipped)[hidden]
+    active = (windows.value[hidden].abs() > math.asinh(4.0))[asked]
+    called = (prediction[:, 0] > 0)[asked]
+    assert found["precision"] == pytest.approx(float(active[called].float().mean()))
+    assert found["recall"] == pytest.approx(float(called[active].float().mean()))
+    nothing = modality.target(units, torch.zeros_like(hidden))
+    assert decoder.figures(decoder.statistics(prediction[:0], nothing).numpy()) == {}
+
+
+def test_the_amount_is_what_lies_above_the_pedestals(make_modality, make_event, packed):
+    one = [
+        {"channel": 0, "plane": 0, "adc": [230.0, 200.0, 180.0]},
+        {"channel": 4, "plane": 2, "adc": [205.0]},
+    ]
+    modality = make_modality()
+    units = modality.units(packed([make_event(one), make_event(one[:1])]))
+    assert modality.amount(units).tolist() == pytest.approx([15, 10])
