@@ -82,6 +82,7 @@ def hepfm_commands() -> list[api.CommandSpec]:
             ("fewshot", "fewshot", "Draw a curve: pretrained against scratch, over labelled events."),
             ("finetune", "finetune", "Train a pretrained model on a task, with labels."),
             ("evaluate", "evaluate", "Judge a run's task by labelled events, with intervals."),
+            ("display", "display", "Draw what a run makes of an event, truth beside prediction."),
             ("predict", "predict", "Write what a run's task predicts for events, as an event store."),
             ("embed", "embed", "Write what a run's encoder makes of events, as an event store."),
             ("register", "register", "Put a run's model into MLflow's registry, with its card."),
