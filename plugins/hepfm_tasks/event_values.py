@@ -190,10 +190,10 @@ class EventValues(nn.Module):
     def plots(self, sums: Mapping[str, np.ndarray[Any, Any]]) -> list[Panel]:
         """Residuals and pulls of each number (`hepfm.api.Plotted`)."""
         panels: list[Panel] = []
-        pull = Axis("residual over its predicted standard deviation")
+        pull = Axis("(predicted - true) / predicted sigma")
         for k, (name, unit) in enumerate(self.numbers.units().items()):
-            part = Axis("predicted less true, of the true value")
-            residual = part if unit is None else Axis("predicted less true", unit)
+            part = Axis("(predicted - true) / true")
+            residual = part if unit is None else Axis("predicted - true", unit)
             panels += [
                 histogram_panel(sums["residuals"][k], RESIDUALS, residual, title=f"{name}, residuals"),
                 histogram_panel(sums["pulls"][k], PULLS, pull, title=f"{name}, pulls", normal=True),

@@ -13,14 +13,16 @@ from hepfm.display import instances
 from hepfm.display.abreast import abreast
 from hepfm.display.event import event_panels
 from hepfm.display.fields import answer_tree
-from hepfm.display.panels import Marker, Panel, PointCloud, Tree
+from hepfm.display.panels import Heatmap, Lines, Marker, Panel, PointCloud, Tree
 from hepfm.display.scene import GREY, PALETTE
 
 Array = np.ndarray[Any, Any]
 Parts = Mapping[str, Tables]
 
-RIGHT, WRONG = ClassName(value=0, name="right", colour=GREY), ClassName(value=1, name="wrong", colour=PALETTE[5])
-_UNKNOWN = ClassName(value=2, name="truth not known", colour=PALETTE[4])
+RIGHT, WRONG = (
+    ClassName(value=0, name="right", colour=GREY),
+    ClassName(value=1, name="wrong", colour=PALETTE[5]),
+)
 
 
 def answer_panels(
@@ -79,7 +81,7 @@ class _Answer:
         n = len(next(iter(inputs[primary].values())))
         cloud = next((p for p in shown if isinstance(p, PointCloud) and len(p.xyz) == n), None)
         for name, column in self.schema.tables[primary].items():
-            if column.shape or (name not in right and (right or not _tells(name, column))):
+            if column.shape or (name not in right and (right or not _tells(column))):
                 continue
             found, true = self.predicted[primary][name], right.get(name)
             if cloud is None:
@@ -90,7 +92,7 @@ class _Answer:
             if column.vocabulary:
                 yield from self._classes(cloud, name, column, true, found)
             elif np.dtype(column.dtype).kind in "iu":
-                yield from self._instances(cloud, name, true, found)
+                yield from self._instances(cloud, name, true)
             else:
                 yield from self._values(cloud, name, column, true, found)
 
@@ -102,9 +104,7 @@ class _Answer:
                 continue
             points = self.schema.tables.get(primary, {})
             shared = next((name for name in columns if name in points and not points[name].vocabulary), None)
-            numbers: tuple[Mapping[int, int], Mapping[int, int]] = {}, {}
-            if shared is not None and shared in self.truth.get(primary, {}):
-                numbers = instances.matched(self.truth[primary][shared], self.predicted[primary][shared])[2:]
+            matched = None if shared is None else self._matched(shared)
             yield answer_tree(
                 f"{self.part}: {table}",
                 columns,
@@ -112,8 +112,13 @@ class _Answer:
                 self.truth.get(table, {}),
                 vocabularies={**self.schema.vocabularies, **self.data.vocabularies},
                 number=shared,
-                renamed=numbers,
+                matched=matched,
             )
+
+    def _matched(self, name: str) -> instances.Matched:
+        found = self.predicted[self.data.primary][name]
+        nothing = np.full(len(found), instances.NONE)
+        return instances.match(self.truth.get(self.data.primary, {}).get(name, nothing), found)
 
     def _title(self, word: str, name: str) -> str:
         return f"{self.part}: {word} {name.replace('_', ' ')}".rstrip()
@@ -128,25 +133,24 @@ class _Answer:
         yield _classed(cloud, self._title("predicted", name), found, words)
         if true is not None:
             judged = np.isin(true, [each.value for each in known])
-            yield self._wrong(cloud, true != found, judged)
+            yield self._wrong(cloud, true != found, judged, "truth not known")
 
-    def _instances(
-        self, cloud: PointCloud, name: str, true: Array | None, found: Array
-    ) -> Iterator[PointCloud]:
-        right, ours, of_true, of_found = instances.matched(
-            np.full(len(found), instances.NONE) if true is None else true, found
-        )
-        words = instances.vocabulary(max([*of_true.values(), *of_found.values()], default=-1) + 1)
+    def _instances(self, cloud: PointCloud, name: str, true: Array | None) -> Iterator[PointCloud]:
+        both = self._matched(name)
+        words = instances.vocabulary(both.count)
         if true is not None:
-            yield _classed(cloud, self._title(f"{len(of_true)} true,", name), right, words)
-        yield _classed(cloud, self._title(f"{len(of_found)} predicted,", name), ours, words)
+            title = f"{self._title('true', name)} ({len(both.of_true)})"
+            yield _classed(cloud, title, both.truth, words)
+        title = f"{self._title('predicted', name)} ({len(both.of_predicted)})"
+        yield _classed(cloud, title, both.predicted, words)
         if true is not None:
-            yield self._wrong(cloud, right != ours, right != instances.NONE)
+            judged = both.truth != instances.NONE
+            yield self._wrong(cloud, both.truth != both.predicted, judged, "of none in the truth")
 
-    def _wrong(self, cloud: PointCloud, wrong: Array, judged: Array) -> PointCloud:
-        kinds = np.where(judged, wrong, _UNKNOWN.value).astype(np.int64)
+    def _wrong(self, cloud: PointCloud, wrong: Array, judged: Array, otherwise: str) -> PointCloud:
         share = f", {wrong[judged].mean():.1%} of {judged.sum()} points" if judged.any() else ""
-        return _classed(cloud, self._title("wrong", "") + share, kinds, (RIGHT, WRONG, _UNKNOWN))
+        words = (RIGHT, WRONG, ClassName(value=2, name=otherwise, colour=PALETTE[4]))
+        return _classed(cloud, self._title("wrong", "") + share, np.where(judged, wrong, 2), words)
 
     def _values(
         self, cloud: PointCloud, name: str, column: Column, true: Array | None, found: Array
@@ -157,7 +161,7 @@ class _Answer:
         for word, values in shown.items():
             yield replace(like, title=self._title(word, name), values=values)
         if true is not None:
-            title = self._title("predicted less true", name)
+            title = self._title("predicted - true", name)
             apart = np.asarray(found, np.float64) - true
             yield replace(like, title=title, values=apart, value_label=f"{name}, difference", log=False)
 
@@ -183,7 +187,18 @@ class _Answer:
         if len(rows) != len(given) * len(answer):
             return [*given, *rows]
         beside = [rows[k : k + len(answer)] for k in range(0, len(rows), len(answer))]
-        return [panel for first, more in zip(given, beside, strict=True) for panel in (first, *more)]
+        return [
+            panel
+            for first, more in zip(given, beside, strict=True)
+            for panel in (_as_wide(first, more[0]), *more)
+        ]
+
+
+def _as_wide(panel: Panel, other: Panel) -> Panel:
+    """The panel over the same time, or whatever its axis is."""
+    if isinstance(panel, Lines | Heatmap) and isinstance(other, Lines | Heatmap):
+        return replace(panel, x_range=other.x_range)
+    return panel
 
 
 def _points(sample: Sample, part: str, schema: PartSchema) -> Mapping[str, Array] | None:
@@ -191,20 +206,16 @@ def _points(sample: Sample, part: str, schema: PartSchema) -> Mapping[str, Array
     return sample.parts.get(part, {}).get(schema.primary)
 
 
-def _tells(name: str, column: Column) -> bool:
+def _tells(column: Column) -> bool:
     """Whether a column of predictions is more than how sure another one is."""
     return bool(column.vocabulary or column.unit) or np.dtype(column.dtype).kind in "iu"
 
 
-def _classed(
-    cloud: PointCloud, title: str, classes: Array, words: tuple[ClassName, ...]
-) -> PointCloud:
+def _classed(cloud: PointCloud, title: str, classes: Array, words: tuple[ClassName, ...]) -> PointCloud:
     return replace(cloud, title=title, values=None, classes=classes, vocabulary=words)
 
 
-def _inputs(
-    sample: Sample, schemas: Mapping[str, PartSchema], markers: list[Marker]
-) -> Iterator[Panel]:
+def _inputs(sample: Sample, schemas: Mapping[str, PartSchema], markers: list[Marker]) -> Iterator[Panel]:
     """Pictures of the inputs, with what is marked in them where both are in mm."""
     for part, tables in sample.parts.items():
         if schemas[part].primary not in tables:
@@ -214,9 +225,7 @@ def _inputs(
             yield replace(panel, markers=tuple(markers)) if marked else panel  # type: ignore[call-arg]
 
 
-def _markers(
-    predicted: Parts, truth: Parts, predictions: Mapping[str, PartSchema]
-) -> Iterator[Marker]:
+def _markers(predicted: Parts, truth: Parts, predictions: Mapping[str, PartSchema]) -> Iterator[Marker]:
     """Places in mm of tables with rows of their own: the true ones, and the predicted ones over them."""
     for part, schema in predictions.items():
         for table, columns in schema.tables.items():
@@ -227,4 +236,4 @@ def _markers(
                 if len(true := true[np.isfinite(true).all(1)]):
                     yield Marker(name=f"true {name}", xyz=true, colour=PALETTE[1])
                 places = predicted[part][table][name]
-                yield Marker(name=f"predicted {name}", xyz=places, colour=PALETTE[5], symbol="cross")
+                yield Marker(name=f"predicted {name}", xyz=places, colour=PALETTE[5], symbol="square")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hepfm.api import ClassName, Column
-from hepfm.display.instances import colour
+from hepfm.display.instances import Matched, colour
 from hepfm.display.panels import Branch, Tree
 from hepfm.display.scene import GREY, PALETTE
 
@@ -30,7 +30,7 @@ def answer_tree(
     *,
     vocabularies: Vocabularies,
     number: str | None = None,
-    renamed: tuple[Mapping[int, int], Mapping[int, int]] = ({}, {}),
+    matched: Matched | None = None,
 ) -> Tree:
     """A table's predictions beside its truth.
 
@@ -41,12 +41,12 @@ def answer_tree(
         truth: The same; columns may be missing, and values NaN, where they are not known.
         vocabularies: Names of classes.
         number: The column with the number of the instance that a row is of; None for a table of the event.
-        renamed: Numbers of true and of predicted instances to those that they have in the pictures.
+        matched: The instances' numbers in the pictures.
     """
-    if number is None:
+    if number is None or matched is None:
         branches = _event(columns, predicted, truth, vocabularies)
     else:
-        branches = _rows(columns, predicted, truth, vocabularies, number, renamed)
+        branches = _rows(columns, predicted, truth, vocabularies, number, matched)
     return Tree(title=title, branches=list(branches) or [Branch(depth=0, text="nothing is predicted")])
 
 
@@ -95,11 +95,14 @@ def _rows(
     truth: Table,
     vocabularies: Vocabularies,
     number: str,
-    renamed: tuple[Mapping[int, int], Mapping[int, int]],
+    matched: Matched,
 ) -> Iterator[Branch]:
     """A line for each instance, in the pictures' order."""
     lines: dict[int, list[str]] = {}
-    for word, table, names in (("true", truth, renamed[0]), ("predicted", predicted, renamed[1])):
+    for word, table, names in (
+        ("true", truth, matched.of_true),
+        ("predicted", predicted, matched.of_predicted),
+    ):
         for row, old in enumerate(np.asarray(table.get(number, ())).tolist()):
             fields = [
                 _plain_value(name, column, table[name][row], vocabularies)
@@ -107,10 +110,13 @@ def _rows(
                 for name, column in columns.items()
                 if name != number and name in table and _told(name) and _is_known(table[name][row])
             ]
-            lines.setdefault(names.get(int(old), int(old)), []).append(f"{word} {', '.join(fields)}")
+            if int(old) in names:
+                lines.setdefault(names[int(old)], []).append(f"{word} {', '.join(fields)}")
     for new in sorted(lines):
         said = lines[new]
-        if renamed[0] and len(said) == 1:
+        if new in matched.overlap:
+            said = [*said, f"overlap {matched.overlap[new]:.2f}"]
+        elif truth:
             said = [*said, "not found" if said[0].startswith("true") else "no true one"]
         yield Branch(depth=0, text=f"{new + 1}: {'; '.join(said)}", colour=colour(new))
 

@@ -25,7 +25,6 @@ from hepfm.display.scene import (
     value_title,
 )
 
-_SYMBOLS = {"diamond": "diamond", "cross": "x"}
 _DASHES = ("solid", "dash", "dot", "dashdot")
 """Of curves, where there are more of them than colours."""
 
@@ -163,7 +162,7 @@ def _marker(marker: Marker, panel: PointCloud) -> dict[str, Any]:
     )
     x, y, z = (_packed(column) for column in np.asarray(marker.xyz, np.float32).reshape(-1, 3).T)
     name = html.escape(marker.name)
-    look = {"size": 8, "symbol": _SYMBOLS[marker.symbol], "color": marker.colour}
+    look = {"size": 8, "symbol": marker.symbol, "color": marker.colour}
     return {
         "type": "scatter3d",
         "mode": "markers",

@@ -5,6 +5,8 @@ Legend of shapes: N points, T true and P predicted instances.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,23 +20,42 @@ _NAMED = 10
 """Instances that have an entry in the legend: the largest."""
 _MIXED = ((0.0, "#000000"), (0.35, "#000000"), (0.45, "#ffffff"))
 """Shares of black or white in the palette's colours: once through all of them, then darker, then lighter."""
+_LEAST = 0.1
+"""Intersection over union of what counts as one particle: the largest piece of a broken track does."""
 NONE = -1
 """Number of what is of no instance."""
 
 
-def matched(truth: Array, predicted: Array) -> tuple[Array, Array, dict[int, int], dict[int, int]]:
-    """Instances numbered anew, those of one particle alike.
+@dataclass(frozen=True, kw_only=True)
+class Matched:
+    """Instances of an event numbered anew, from 0, those of one particle alike.
 
-    Pairs are matched from the largest share of common points (intersection over union) down, each instance
-    once. True ones come first, from the largest down; predicted ones without a match after them.
+    Attributes:
+        truth: ``(N,)`` new number of each point's true instance, `NONE` for none.
+        predicted: ``(N,)`` likewise.
+        of_true: Old number to new number, of true instances: from the largest down.
+        of_predicted: The same of predicted ones; those without a match come after the true ones.
+        overlap: New number to intersection over union, of pairs.
+    """
+
+    truth: Array
+    predicted: Array
+    of_true: Mapping[int, int]
+    of_predicted: Mapping[int, int]
+    overlap: Mapping[int, float]
+
+    @property
+    def count(self) -> int:
+        """New numbers."""
+        return len({*self.of_true.values(), *self.of_predicted.values()})
+
+
+def match(truth: Array, predicted: Array) -> Matched:
+    """Pairs from the largest intersection over union down, each instance once.
 
     Args:
         truth: ``(N,)`` number of each point's true instance, negative for none.
         predicted: ``(N,)`` likewise.
-
-    Returns:
-        Truth and prediction ``(N,)`` in the new numbers, `NONE` for none; and old number to new number, of
-        true and of predicted instances.
     """
     true, row, size = np.unique(truth, return_inverse=True, return_counts=True)
     found, column, sizes = np.unique(predicted, return_inverse=True, return_counts=True)
@@ -45,7 +66,7 @@ def matched(truth: Array, predicted: Array) -> tuple[Array, Array, dict[int, int
     partner: dict[int, int] = {}
     for cell in np.argsort(-iou, axis=None, kind="stable").tolist():
         k, m = divmod(cell, len(found))
-        if not iou[k, m]:
+        if iou[k, m] < _LEAST:
             break
         if k not in partner and m not in partner.values():
             partner[k] = m
@@ -61,7 +82,13 @@ def matched(truth: Array, predicted: Array) -> tuple[Array, Array, dict[int, int
         np.array([numbers.get(int(value), NONE) for value in values], np.int64)
         for numbers, values in ((of_true, true), (of_found, found))
     )
-    return new_true[row.reshape(-1)], new_found[column.reshape(-1)], of_true, of_found
+    return Matched(
+        truth=new_true[row.reshape(-1)],
+        predicted=new_found[column.reshape(-1)],
+        of_true=of_true,
+        of_predicted=of_found,
+        overlap={of_true[int(true[k])]: float(iou[k, m]) for k, m in partner.items()},
+    )
 
 
 def vocabulary(count: int) -> tuple[ClassName, ...]:

@@ -25,7 +25,7 @@ class Marker:
     name: str
     xyz: np.ndarray[Any, Any]
     colour: str
-    symbol: Literal["diamond", "cross"] = "diamond"
+    symbol: Literal["diamond", "square"] = "diamond"
 
 
 @dataclass(frozen=True, kw_only=True)

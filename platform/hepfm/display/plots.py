@@ -22,7 +22,9 @@ _WIDE = 20.0
 """Last edge over first, from which on an axis is logarithmic."""
 _NUMBER = r"-?(?:inf|\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
 _IN_BIN = re.compile(rf"(?P<figure>.+)/(?P<column>[^/]+)/(?P<low>{_NUMBER})-(?P<high>{_NUMBER})")
-_UNITS = {unit.lower(): unit for unit in ("keV", "MeV", "GeV", "TeV", "mm", "cm", "m", "ns", "us", "ms", "rad")}
+_UNITS = {
+    unit.lower(): unit for unit in ("keV", "MeV", "GeV", "TeV", "mm", "cm", "m", "ns", "us", "ms", "rad")
+}
 _ENDS = 0.15865525393145707, 0.5, 0.8413447460685429
 """Quantiles: one standard deviation below the median of a normal distribution, it, and one above."""
 
@@ -35,7 +37,9 @@ def axis_named(name: str) -> Axis:
     return Axis(name.replace("_", " "))
 
 
-def confusion_panel(table: Array, names: Sequence[str], *, title: str = "true and predicted classes") -> Matrix:
+def confusion_panel(
+    table: Array, names: Sequence[str], *, title: str = "true and predicted classes"
+) -> Matrix:
     """Counts ``(C, C)`` by true (first) and predicted class."""
     return Matrix(
         title=title,
@@ -142,7 +146,9 @@ def within_panel(counts: Array, edges: Array, x: Axis, *, title: str) -> Lines:
     ends = np.array([at[0], at[-1]])
     lines = [Line("found within", at, share[shown])]
     lines += [Line(f"{q:.0%}", ends, np.array([q, q]), look="reference") for q in (0.5, 0.68)]
-    return Lines(title=title, lines=lines, x=x, y=Axis("share of the events"), log_x=True, y_range=(-0.02, 1.02))
+    return Lines(
+        title=title, lines=lines, x=x, y=Axis("share of the events"), log_x=True, y_range=(-0.02, 1.02)
+    )
 
 
 def against_panels(figures: Mapping[str, Mapping[str, float]]) -> list[Lines]:
@@ -166,17 +172,22 @@ def against_panels(figures: Mapping[str, Mapping[str, float]]) -> list[Lines]:
 def _against(
     what: str, column: str, found: Mapping[str, Sequence[tuple[float, float, Mapping[str, float]]]]
 ) -> Lines:
-    edges = sorted({edge for bins in found.values() for *ends, _ in bins for edge in ends if np.isfinite(edge)})
+    edges = sorted(
+        {edge for bins in found.values() for *ends, _ in bins for edge in ends if np.isfinite(edge)}
+    )
     log = bool(edges) and edges[0] > 0 and edges[-1] > _WIDE * edges[0]
     lines = []
-    for name, bins in found.items():
-        bins = sorted(bins, key=lambda each: each[0])
+    for name, unordered in found.items():
+        bins = sorted(unordered, key=lambda each: each[0])
         at = np.array([_middle(low, high, log=log) for low, high, _ in bins])
         value, low, high = (
-            np.array([figure.get(end, figure["value"]) for *_, figure in bins]) for end in ("value", "low", "high")
+            np.array([figure.get(end, figure["value"]) for *_, figure in bins])
+            for end in ("value", "low", "high")
         )
         banded = any("low" in figure for *_, figure in bins)
-        lines.append(Line(name or what.replace("_", " "), at, value, (low, high) if banded else None, "points"))
+        lines.append(
+            Line(name or what.replace("_", " "), at, value, (low, high) if banded else None, "points")
+        )
     return Lines(
         title=f"{axis_named(what).label} against {axis_named(column).label}",
         lines=lines,

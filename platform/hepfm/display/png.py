@@ -23,7 +23,7 @@ _COLUMN_INCHES, _LINE_INCHES, _LETTER_INCHES, _INDENT_INCHES = 8.0, 0.15, 0.056,
 """Of a tree: width of a column, height of a line, width of a letter of 7 points, shift of a child."""
 _FEW_LINES = 12
 _FEW_CLASSES = 8
-_SYMBOLS = {"diamond": "D", "cross": "X"}
+_SYMBOLS = {"diamond": "D", "square": "s"}
 _STYLES = ("-", "--", ":", "-.")
 """Of curves, where there are more of them than colours."""
 
@@ -159,22 +159,27 @@ def _draw_flat(axes: Axes, panel: Heatmap | Lines) -> None:
         axes.set_xlim(*panel.x_range)
     if panel.y_range:
         axes.set_ylim(*panel.y_range)
-    if isinstance(panel, Heatmap):
-        picture, end = cells(panel)
-        extent = (*picture.x_edges, *picture.y_edges)
-        drawn = axes.imshow(
-            picture.values,
-            origin="lower",
-            aspect="auto",
-            interpolation="nearest",
-            extent=extent,
-            norm=Normalize(-end, end),
-            cmap="RdBu_r",
-        )
-        axes.figure.colorbar(drawn, ax=axes, label=panel.value.title)
-        axes.set_xlim(*panel.x_range or extent[:2])
-        axes.set_ylim(*panel.y_range or extent[2:])
-        return
+    (_draw_heat if isinstance(panel, Heatmap) else _draw_lines)(axes, panel)  # type: ignore[operator]
+
+
+def _draw_heat(axes: Axes, panel: Heatmap) -> None:
+    picture, end = cells(panel)
+    extent = (*picture.x_edges, *picture.y_edges)
+    drawn = axes.imshow(
+        picture.values,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        extent=extent,
+        norm=Normalize(-end, end),
+        cmap="RdBu_r",
+    )
+    axes.figure.colorbar(drawn, ax=axes, label=panel.value.title)
+    axes.set_xlim(*panel.x_range or extent[:2])
+    axes.set_ylim(*panel.y_range or extent[2:])
+
+
+def _draw_lines(axes: Axes, panel: Lines) -> None:
     if panel.log_x:
         axes.set_xscale("log")
         if ticks := ticks_of(panel):

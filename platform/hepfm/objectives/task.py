@@ -187,7 +187,9 @@ class Task(nn.Module):
         for part, schema in self.head.predictions.items():
             labels = batch.labels.get(part, {})
             found[part] = {
-                name: RaggedTable({c: table.columns[c] for c in schema.tables[name] if c in table.columns}, table.offsets)
+                name: RaggedTable(
+                    {c: table.columns[c] for c in schema.tables[name] if c in table.columns}, table.offsets
+                )
                 for name, table in labels.items()
                 if name in schema.tables
             }
