@@ -12,7 +12,7 @@ from hepfm.api import ClassName, Column, PartSchema, Sample, Tables
 from hepfm.display import instances
 from hepfm.display.abreast import abreast
 from hepfm.display.event import event_panels
-from hepfm.display.fields import answer_tree
+from hepfm.display.fields import answer_tree, is_answer
 from hepfm.display.panels import Heatmap, Lines, Marker, Panel, PointCloud, Tree
 from hepfm.display.scene import GREY, PALETTE
 
@@ -81,7 +81,7 @@ class _Answer:
         n = len(next(iter(inputs[primary].values())))
         cloud = next((p for p in shown if isinstance(p, PointCloud) and len(p.xyz) == n), None)
         for name, column in self.schema.tables[primary].items():
-            if column.shape or (name not in right and (right or not _tells(column))):
+            if column.shape or (name not in right and (right or not is_answer(name))):
                 continue
             found, true = self.predicted[primary][name], right.get(name)
             if cloud is None:
@@ -206,11 +206,6 @@ def _points(sample: Sample, part: str, schema: PartSchema) -> Mapping[str, Array
     return sample.parts.get(part, {}).get(schema.primary)
 
 
-def _tells(column: Column) -> bool:
-    """Whether a column of predictions is more than how sure another one is."""
-    return bool(column.vocabulary or column.unit) or np.dtype(column.dtype).kind in "iu"
-
-
 def _classed(cloud: PointCloud, title: str, classes: Array, words: tuple[ClassName, ...]) -> PointCloud:
     return replace(cloud, title=title, values=None, classes=classes, vocabulary=words)
 
@@ -221,8 +216,10 @@ def _inputs(sample: Sample, schemas: Mapping[str, PartSchema], markers: list[Mar
         if schemas[part].primary not in tables:
             continue
         for panel in event_panels(tables, schemas[part], title=part):
-            marked = isinstance(panel, PointCloud) and panel.unit == "mm" and panel.values is not None
-            yield replace(panel, markers=tuple(markers)) if marked else panel  # type: ignore[call-arg]
+            if isinstance(panel, PointCloud) and panel.unit == "mm" and panel.values is not None:
+                yield replace(panel, markers=tuple(markers))
+            else:
+                yield panel
 
 
 def _markers(predicted: Parts, truth: Parts, predictions: Mapping[str, PartSchema]) -> Iterator[Marker]:

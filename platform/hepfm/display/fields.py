@@ -53,10 +53,10 @@ def answer_tree(
 def _event(columns: Columns, predicted: Table, truth: Table, vocabularies: Vocabularies) -> Iterator[Branch]:
     """A line for each column, of tables with a row for the event."""
     for name, column in columns.items():
-        if not _told(name) or not len(predicted[name]):
+        if not is_answer(name) or not len(predicted[name]):
             continue
         found = predicted[name][0]
-        said = _value(found, column, vocabularies) + _sure(columns, predicted, 0, name, column)
+        said = _predicted(columns, predicted, 0, name, vocabularies)
         true = np.asarray(truth.get(name, ()))
         known = true[np.isfinite(true.reshape(len(true), -1)).all(1)] if len(true) else true
         if not len(known):
@@ -105,10 +105,10 @@ def _rows(
     ):
         for row, old in enumerate(np.asarray(table.get(number, ())).tolist()):
             fields = [
-                _plain_value(name, column, table[name][row], vocabularies)
-                + (_sure(columns, table, row, name, column) if word == "predicted" else "")
+                ("" if column.vocabulary else f"{_plain(name, column)} ")
+                + _predicted(columns, table, row, name, vocabularies)
                 for name, column in columns.items()
-                if name != number and name in table and _told(name) and _is_known(table[name][row])
+                if name != number and name in table and is_answer(name) and _is_known(table[name][row])
             ]
             if int(old) in names:
                 lines.setdefault(names[int(old)], []).append(f"{word} {', '.join(fields)}")
@@ -121,7 +121,8 @@ def _rows(
         yield Branch(depth=0, text=f"{new + 1}: {'; '.join(said)}", colour=colour(new))
 
 
-def _told(name: str) -> bool:
+def is_answer(name: str) -> bool:
+    """Whether a column of predictions is an answer, and not how sure another one is."""
     return name not in {_SURE, "score"} and not name.endswith(_WIDTH)
 
 
@@ -129,27 +130,22 @@ def _is_known(value: Any) -> bool:
     return bool(np.isfinite(np.asarray(value, np.float64)).all())
 
 
-def _sure(columns: Columns, table: Table, row: int, name: str, column: Column) -> str:
-    """How sure a prediction is: its standard deviation, or its probability."""
-    if name + _WIDTH in table:
-        width = np.ravel(table[name + _WIDTH][row])
-        return f" +- {_numbers(width)} {column.unit}".rstrip()
+def _predicted(columns: Columns, table: Table, row: int, name: str, vocabularies: Vocabularies) -> str:
+    """A value, and how sure it is where the table says so: its standard deviation, or its probability."""
+    column = columns[name]
+    width = table.get(name + _WIDTH)
+    said = _value(table[name][row], column, vocabularies, None if width is None else width[row])
     if _SURE in table and (column.vocabulary or not columns[_SURE].shape):
-        return f" ({float(np.max(table[_SURE][row])):.0%})"
-    return ""
+        return f"{said} ({float(np.max(table[_SURE][row])):.0%})"
+    return said
 
 
-def _value(value: Any, column: Column, vocabularies: Vocabularies) -> str:
+def _value(value: Any, column: Column, vocabularies: Vocabularies, width: Any = None) -> str:
     if column.vocabulary:
         names = {each.value: each.name for each in vocabularies.get(column.vocabulary, ())}
         return names.get(int(value), f"class {int(value)}")
-    return f"{_numbers(np.ravel(value))} {column.unit}".rstrip()
-
-
-def _plain_value(name: str, column: Column, value: Any, vocabularies: Vocabularies) -> str:
-    """With the column's name, where the value does not say what it is."""
-    said = _value(value, column, vocabularies)
-    return said if column.vocabulary else f"{_plain(name, column)} {said}"
+    between = "" if width is None else f" +- {_numbers(np.ravel(width))}"
+    return f"{_numbers(np.ravel(value))}{between} {column.unit}".rstrip()
 
 
 def _numbers(values: Array) -> str:

@@ -195,8 +195,10 @@ class Matrix:
     @property
     def shares(self) -> np.ndarray[Any, Any]:
         """``(rows, columns)`` float64: of each row, the share in each column; NaN for a row of nothing."""
-        total = np.asarray(self.counts, np.float64).sum(1, keepdims=True)
-        return np.divide(self.counts, total, out=np.full(np.shape(self.counts), np.nan), where=total > 0)
+        counts = np.asarray(self.counts, np.float64)
+        total = counts.sum(1, keepdims=True)
+        shares: np.ndarray[Any, Any] = np.where(total > 0, counts / np.maximum(total, 1e-300), np.nan)
+        return shares
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,7 +63,10 @@ def write_png(panels: Sequence[Panel], path: Path, title: str = "", in_a_row: in
             _draw_cloud(axes, panel, in_space)
         else:
             axes = figure.add_subplot(at)
-            (_draw_matrix if isinstance(panel, Matrix) else _draw_flat)(axes, panel)  # type: ignore[operator]
+            if isinstance(panel, Matrix):
+                _draw_matrix(axes, panel)
+            else:
+                _draw_flat(axes, panel)
         axes.set_title(panel.title)
     for i, tree in enumerate(trees, len(heights) - len(trees)):
         axes = figure.add_subplot(grid[i, :])
@@ -159,7 +162,10 @@ def _draw_flat(axes: Axes, panel: Heatmap | Lines) -> None:
         axes.set_xlim(*panel.x_range)
     if panel.y_range:
         axes.set_ylim(*panel.y_range)
-    (_draw_heat if isinstance(panel, Heatmap) else _draw_lines)(axes, panel)  # type: ignore[operator]
+    if isinstance(panel, Heatmap):
+        _draw_heat(axes, panel)
+    else:
+        _draw_lines(axes, panel)
 
 
 def _draw_heat(axes: Axes, panel: Heatmap) -> None:
