@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,55 +166,6 @@ def test_predictions_stand_beside_their_events_and_give_the_figures(hepfm, runs,
     assert result["data"] | {"digest": "", "paths": []} == {
         "named": "test.h5", "digest": "", "paths": [], "events": 10, "counted": 9,
     }  # fmt: skip
-    assert [title for title, _ in shown(Path(result["folder"], "plots.html"))] == [
-        "true and predicted classes", "calibration",
-    ]  # fmt: skip
-    assert Path(result["folder"], "plots.png").stat().st_size > 10_000
-
-
-def shown(path):
-    """Titles of a page's panels, and the names in their legends."""
-    panels = re.search(r'<script id="panels"[^>]*>(.*?)</script>', path.read_text(), re.DOTALL)[1]
-    return [(each["title"], [trace.get("name") for trace in each["traces"]]) for each in json.loads(panels)]
-
-
-def test_any_run_shows_what_it_makes_of_an_event(hepfm, runs, folder, tmp_path):
-    """Of a task truth beside prediction, of pretraining what was hidden; the file is told, on its own."""
-    said = hepfm("display", runs["task"].path)
-    (right, *_), predicted, wrong = shown(folder / said.strip())
-    assert said.strip() == f"{runs['task'].name}-event-0.html"
-    assert right == "image3d: true semantic"
-    assert predicted[0] == "image3d: predicted semantic"
-    hepfm("predict", runs["task"].path, "--data", "val.h5", "--out", tmp_path / "val", "--workers", 0,
-          "--carry", "labels")  # fmt: skip
-    with StoreReader(tmp_path / "val") as reader:
-        batch = reader.read([0])
-    true, called = (
-        half["voxels"].columns["semantic"]
-        for half in (batch.labels["image3d"], batch.parts["predicted_image3d"])
-    )
-    assert wrong[0] == f"image3d: wrong, {(true != called).mean():.1%} of {len(true)} points"
-    said = hepfm("display", runs["pre"].path, "--data", "test.h5", "--event", 3, "--out", tmp_path / "a.html")
-    assert said.strip() == str(tmp_path / "a.html")
-    assert [title.partition(",")[0] for title, _ in shown(tmp_path / "a.html")] == [
-        "image3d: visible", "image3d: hidden", "image3d: predicted",
-    ]  # fmt: skip
-    assert hepfm("display", runs["task"].path, "--data", "test.h5", "--event", 4, "--out", tmp_path / "b.png")
-    assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")  # of an empty event
-
-
-def test_a_display_of_what_is_not_there_is_refused_and_of_no_labels_is_the_prediction(hepfm, runs, tmp_path):
-    task = runs["task"].path
-    assert "no event 10" in hepfm("display", task, "--data", "test.h5", "--event", 10, fails=DataError)
-    assert ".html or .png" in hepfm("display", task, "--out", "a.pdf", fails=RecipeError)
-    bare = image3d_schema(voxels=COLUMNS[:2], grid=(48, 48, 48))
-    samples = [replace(sample, labels={}) for sample in events([70])]
-    store(tmp_path / "bare.h5", samples, bare)
-    hepfm("display", task, "--data", tmp_path / "bare.h5", "--out", tmp_path / "c.html")
-    assert [title for title, _ in shown(tmp_path / "c.html")] == [
-        "image3d, energy",
-        "image3d: predicted semantic",
-    ]
 
 
 def test_a_store_goes_on_with_the_same_bits_and_an_event_alone_has_the_same_prediction(
