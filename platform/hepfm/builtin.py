@@ -82,6 +82,7 @@ def hepfm_commands() -> list[api.CommandSpec]:
             ("fewshot", "fewshot", "Draw a curve: pretrained against scratch, over labelled events."),
             ("finetune", "finetune", "Train a pretrained model on a task, with labels."),
             ("evaluate", "evaluate", "Judge a run by events that it has not seen, with intervals."),
+            ("display", "display", "Draw what a run makes of an event, truth beside prediction."),
             ("predict", "predict", "Write what a run's task predicts for events, as an event store."),
             ("embed", "embed", "Write what a run's encoder makes of events, as an event store."),
             ("anomaly", "anomaly", "Score how unlike ordinary events are, with p-values and ROC areas."),

@@ -14,10 +14,12 @@ from pydantic import BaseModel, Field
 from torch import nn
 
 from hepfm.api import Batch, Column, Features, Need, PartSchema, Ragged, RaggedTable, RaggedTables
+from hepfm.display.panels import Panel
+from hepfm.display.plots import confusion_panel, reliability_panel, roc_panel
 from hepfm.errors import DataError
 from hepfm.metrics.calibration import expected_calibration_error, reliability
 from hepfm.metrics.classes import class_figures, confusion
-from hepfm.metrics.ranking import roc_auc, score_histogram
+from hepfm.metrics.ranking import roc, roc_auc, score_histogram
 from hepfm_tasks.balance import ClassWeights
 from hepfm_tasks.labels import classes_of, dtype_of, index_of, label_column, the_part
 from hepfm_tasks.network import mlp
@@ -136,6 +138,13 @@ class EventClass(nn.Module):
         logits: torch.Tensor = outputs.values
         return logits
 
+    def truth(self, batch: Batch) -> dict[str, RaggedTables]:
+        """The class of each event; no row where it is not known (`hepfm.api.Answered`)."""
+        index = self.targets(batch).values.numpy()
+        known = index >= 0
+        columns = {self.config.label: self.values.cpu().numpy()[index[known]]}
+        return {self.rows.part: {EVENT: RaggedTable(columns, np.append(0, known.cumsum()))}}
+
     def statistics(
         self, predicted: Mapping[str, RaggedTables], batch: Batch
     ) -> dict[str, np.ndarray[Any, Any]]:
@@ -158,3 +167,16 @@ class EventClass(nn.Module):
             **class_figures(sums["confusion"], self.names),
             **{name: value for name, value in found.items() if value is not None},
         }
+
+    def plots(self, sums: Mapping[str, np.ndarray[Any, Any]]) -> list[Panel]:
+        """True and predicted classes, ROC curves of each against the rest, calibration."""
+        curves = {
+            name: roc(each)
+            for name, each in zip(self.names, sums["scores"], strict=True)
+            if each.sum(1).all()
+        }
+        return [
+            confusion_panel(sums["confusion"], self.names),
+            roc_panel(curves, title="each class against the others"),
+            reliability_panel(sums["reliability"]),
+        ]

@@ -18,6 +18,8 @@ from pydantic import BaseModel, Field
 from torch import nn
 
 from hepfm.api import Batch, Features, Need, PartSchema, Ragged, RaggedTable, RaggedTables
+from hepfm.display.panels import Axis, Panel
+from hepfm.display.plots import histogram_panel
 from hepfm.metrics.residuals import histogram, residual_figures, two_sided
 from hepfm_tasks.against import Edges, binned, named, of_event
 from hepfm_tasks.labels import the_part
@@ -132,6 +134,11 @@ class EventValues(nn.Module):
         offsets = one_each(len(prediction.mean), device=prediction.mean.device)
         return {self.rows.part: {EVENT: RaggedTable(columns, offsets)}}
 
+    def truth(self, batch: Batch) -> dict[str, RaggedTables]:
+        """The true numbers of each event, NaN where they are not known (`hepfm.api.Answered`)."""
+        columns = self.numbers.as_columns(self.numbers.truth(batch).numpy())
+        return {self.rows.part: {EVENT: RaggedTable(columns, one_each(len(batch)).numpy())}}
+
     def statistics(
         self, predicted: Mapping[str, RaggedTables], batch: Batch
     ) -> dict[str, np.ndarray[Any, Any]]:
@@ -179,3 +186,16 @@ class EventValues(nn.Module):
                     told = residual_figures(counts, RESIDUALS)
                     found |= {f"{figure}/{name}/{where}": value for figure, value in told.items()}
         return found
+
+    def plots(self, sums: Mapping[str, np.ndarray[Any, Any]]) -> list[Panel]:
+        """Residuals and pulls of each number (`hepfm.api.Plotted`)."""
+        panels: list[Panel] = []
+        pull = Axis("(predicted - true) / predicted sigma")
+        for k, (name, unit) in enumerate(self.numbers.units().items()):
+            part = Axis("(predicted - true) / true")
+            residual = part if unit is None else Axis("predicted - true", unit)
+            panels += [
+                histogram_panel(sums["residuals"][k], RESIDUALS, residual, title=f"{name}, residuals"),
+                histogram_panel(sums["pulls"][k], PULLS, pull, title=f"{name}, pulls", normal=True),
+            ]
+        return panels

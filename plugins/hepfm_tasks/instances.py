@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hepfm.api import RaggedTable, RaggedTables
-from hepfm.nn.ragged import event_index
+from hepfm.api import Ragged, RaggedTable, RaggedTables
+from hepfm.nn.ragged import event_index, offsets_of
 from hepfm_tasks.labels import index_of
 
 TRUTH = ("fragment_id", "group_id", "n_voxels", "pid", "mass_mev", "momentum_gev")
@@ -114,6 +114,26 @@ def truth_rows(instances: Instances, fragments: RaggedTable) -> Tensor:
     of_key = dict(zip(keys, order.tolist(), strict=True))
     wanted = (instances.event * span + instances.number).tolist()
     return row.new_tensor([of_key.get(key, -1) for key in wanted])
+
+
+def truth_tables(learned: Learned, number: Ragged, values: Tensor | None) -> tuple[RaggedTable, RaggedTable]:
+    """The truth as tables (numpy), as the head predicts them: of points, and of particles.
+
+    Args:
+        learned: Of `learned_of`.
+        number: ``(N,)`` the labels' number of each point's particle (numpy).
+        values: ``(C,)`` what stands for each class; None if only the points are learned.
+    """
+    instances = learned.instances
+    columns = {"instance": instances.number.numpy(), "n_points": instances.size.numpy()}
+    if values is not None:
+        pid = torch.cat((values.cpu(), values.new_tensor([-1]).cpu()))[learned.pid]
+        columns |= {"pid": pid.numpy(), "energy_mev": learned.log_energy.exp().numpy()}
+    each = torch.bincount(instances.event, minlength=len(number))
+    return (
+        RaggedTable({"instance": number.values}, number.offsets),
+        RaggedTable(columns, offsets_of(each).numpy()),
+    )
 
 
 def kinetic_energy(momentum_gev: Tensor, mass_mev: Tensor) -> Tensor:

@@ -142,6 +142,24 @@ class Numbers(nn.Module):
             first += size
         return columns
 
+    def as_columns(self, values: Array) -> dict[str, Array]:
+        """Columns of the labels' shapes, of numbers ``(B, K)``."""
+        ends = np.cumsum(self.sizes)[:-1].tolist()
+        return {
+            name: each.reshape(len(values), *column.shape)
+            for (name, column), each in zip(self.labels.items(), np.split(values, ends, axis=1), strict=True)
+        }
+
+    def units(self) -> dict[str, str | None]:
+        """Unit of each number's residual; None of those learned as logarithms, where it is a part."""
+        units = [
+            column.unit
+            for column, size in zip(self.labels.values(), self.sizes, strict=True)
+            for _ in range(size)
+        ]
+        each = zip(self.names, units, self.log.tolist(), strict=True)
+        return {name: None if log else unit for name, unit, log in each}
+
     def residuals(self, predicted: Mapping[str, Array], truth: Array) -> tuple[Array, Array]:
         """``(B, K)`` predicted less true, and the pulls; NaN where the truth is not known.
 

@@ -22,7 +22,7 @@ from hepfm.nn.init import linear
 from hepfm.nn.ragged import event_index, offsets_of, segment_mean
 from hepfm_tasks.anchors import anchors_of
 from hepfm_tasks.grouping import grouped
-from hepfm_tasks.instances import TRUTH, Learned, as_torch, learned_of
+from hepfm_tasks.instances import TRUTH, Learned, as_torch, learned_of, truth_tables
 from hepfm_tasks.labels import classes_of, dtype_of, index_of, label_column, the_part
 from hepfm_tasks.masks import MaskDecoder
 
@@ -217,6 +217,14 @@ class Particles(nn.Module):
             }
         }
 
+    def truth(self, batch: Batch) -> dict[str, RaggedTables]:
+        """The true particle of each point, and the true particles (`hepfm.api.Answered`)."""
+        labels = batch.labels[self.part]
+        points, particles = truth_tables(
+            self._learned(as_torch(labels)), labels[self.table][self.config.label], self._values_or_none()
+        )
+        return {self.part: {self.table: points, "particles": particles}}
+
     def statistics(
         self, predicted: Mapping[str, RaggedTables], batch: Batch
     ) -> dict[str, np.ndarray[Any, Any]]:
@@ -259,8 +267,10 @@ class Particles(nn.Module):
         return figures
 
     def _learned(self, labels: RaggedTables) -> Learned:
-        values = self.values if self.config.properties else None
-        return learned_of(labels, self.table, self.config.label, values)
+        return learned_of(labels, self.table, self.config.label, self._values_or_none())
+
+    def _values_or_none(self) -> Tensor | None:
+        return self.values if self.config.properties else None
 
     def _properties(self, points: Tensor, instance: Tensor, count: int) -> Tensor:
         """``(P, C + 1)`` logits of classes and the logarithm of the energy, of each one's points."""

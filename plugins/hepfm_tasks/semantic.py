@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from hepfm.api import Batch, Column, Features, Need, PartSchema, Ragged, RaggedTable, RaggedTables
+from hepfm.display.panels import Panel
+from hepfm.display.plots import confusion_panel, reliability_panel
 from hepfm.metrics.calibration import expected_calibration_error, reliability
 from hepfm.metrics.classes import class_figures, confusion
 from hepfm.metrics.residuals import in_bins
@@ -189,3 +191,7 @@ class Semantic(nn.Module):
                 told = class_figures(table, self.names)
                 figures |= {f"{figure}/{where}": value for figure, value in told.items() if "f1" in figure}
         return figures
+
+    def plots(self, sums: Mapping[str, np.ndarray[Any, Any]]) -> list[Panel]:
+        """True and predicted classes, and the calibration (`hepfm.api.Plotted`)."""
+        return [confusion_panel(sums["confusion"], self.names), reliability_panel(sums["reliability"])]

@@ -18,6 +18,8 @@ from pydantic import BaseModel, Field
 from torch import nn
 
 from hepfm.api import Batch, Column, Features, Need, PartSchema, Ragged, RaggedTable, RaggedTables
+from hepfm.display.panels import Axis, Panel
+from hepfm.display.plots import within_panel
 from hepfm.errors import DataError
 from hepfm.metrics.residuals import ONE_SIGMA, histogram, logarithmic, quantile
 from hepfm.nn.ragged import event_index
@@ -184,6 +186,12 @@ class Vertex(nn.Module):
         columns = {self.config.label: place, "probability": probability}
         return {self.part: {EVENT: RaggedTable(columns, one_each(events, device=place.device))}}
 
+    def truth(self, batch: Batch) -> dict[str, RaggedTables]:
+        """The true vertices, of which any is right (`hepfm.api.Answered`)."""
+        true, _ = self.vertices(batch)
+        columns = {self.config.label: true.values.numpy()}
+        return {self.part: {EVENT: RaggedTable(columns, true.offsets.numpy())}}
+
     def statistics(
         self, predicted: Mapping[str, RaggedTables], batch: Batch
     ) -> dict[str, np.ndarray[Any, Any]]:
@@ -211,6 +219,11 @@ class Vertex(nn.Module):
             for where, counts in zip(named(name, edges), sums[f"distance/{name}"], strict=True):
                 found |= {f"{figure}/{where}": value for figure, value in _contained(counts).items()}
         return found
+
+    def plots(self, sums: Mapping[str, np.ndarray[Any, Any]]) -> list[Panel]:
+        """Share of the events whose vertex is found within a distance (`hepfm.api.Plotted`)."""
+        distance = Axis("distance to the nearest true vertex", "mm")
+        return [within_panel(sums["distance"], DISTANCES, distance, title="vertices found")]
 
 
 def _contained(counts: np.ndarray[Any, Any]) -> dict[str, float]:

@@ -34,11 +34,13 @@ def panels(
 ) -> list[Panel]:
     """A panel for each plane, or one where channels are of none; samples stand above their pedestals.
 
-    Where pedestals are not known, the median of a channel stands for its one.
+    Where pedestals are not known, the median of a channel stands for its one. In place of ``adc`` there may
+    be another number of each sample, such as its charge: that is drawn as it is.
 
     Args:
-        tables: ``samples`` with ``adc (N,)``; ``traces`` with ``channel``, ``n_samples`` and ``start_tick``
-            ``(K,)``, with ``plane`` where there are several, ``pedestal_adc`` and ``time_ns`` where known.
+        tables: ``samples`` with ``adc (N,)``, or another column; ``traces`` with ``channel``, ``n_samples``
+            and ``start_tick`` ``(K,)``, with ``plane`` where there are several, ``pedestal_adc`` and
+            ``time_ns`` where known.
         schema: Attribute ``sample_ns``; vocabulary ``plane``; unit of ``adc``.
         labels: Not drawn.
         title: What the tables are.
@@ -47,7 +49,8 @@ def panels(
         DataError: The part has no ``sample_ns``.
     """
     traces = tables["traces"]
-    adc = np.asarray(tables["samples"]["adc"], np.float32)
+    drawn = "adc" if "adc" in tables["samples"] else next(iter(tables["samples"]))
+    values = np.asarray(tables["samples"][drawn], np.float32)
     ends = np.cumsum(traces["n_samples"])
     plane = np.asarray(traces.get("plane", np.zeros(len(ends), np.int8)))
     names = {entry.value: entry.name for entry in schema.vocabularies.get("plane", ())}
@@ -63,14 +66,17 @@ def panels(
     if len(known):
         first = known[0]
         zero_us = float(traces["time_ns"][first]) / _NS_A_US - float(traces["start_tick"][first]) * tick_us
-    unit = schema.tables["samples"]["adc"].unit or "ADC"
-    height = Axis("above pedestal" if "pedestal_adc" in traces else "above median", unit)
+    unit = schema.tables["samples"][drawn].unit
+    if drawn == "adc":
+        height = Axis("above pedestal" if "pedestal_adc" in traces else "above median", unit or "ADC")
+    else:
+        height, traces = Axis(drawn.replace("_", " "), unit), {**traces, "pedestal_adc": np.zeros(len(ends))}
     shown: list[Panel] = []
     for value in sorted(set(plane.tolist()) | (names.keys() if not len(plane) else set())):
         some = np.flatnonzero(plane == value)
         name = f"{title}, {names[value]}" if value in names else title or "waveforms"
         draw = _curves if len(np.unique(traces["channel"][some])) <= _MOST_LINES else _picture
-        shown.append(draw(name, adc, traces, some, ends, tick_us, zero_us, height))
+        shown.append(draw(name, values, traces, some, ends, tick_us, zero_us, height))
     return shown or [Lines(title=title or "waveforms", lines=[], x=Axis("time", "us"), y=height)]
 
 

@@ -70,7 +70,7 @@ from hepfm.api.specs import (
     RecipeSpec,
     Spec,
 )
-from hepfm.api.tasks import Features, Head, Need, Observing, Probed
+from hepfm.api.tasks import Answered, Features, Head, Need, Observing, Plotted, Probed
 
 API_VERSION = (1, 0)
 """(major, minor). A plugin declares ``HEPFM_API = (major, minor)``; another major is refused."""
@@ -81,6 +81,7 @@ hookimpl = pluggy.HookimplMarker("hepfm")
 __all__ = [
     "API_VERSION",
     "GENERATOR_KEYS",
+    "Answered",
     "Backbone",
     "BackboneSpec",
     "Batch",
@@ -118,6 +119,7 @@ __all__ = [
     "PartSchema",
     "Pieces",
     "Plan",
+    "Plotted",
     "Probed",
     "Ragged",
     "RaggedTable",

@@ -131,3 +131,30 @@ class Observing(Protocol):
 
     def observed(self) -> list[torch.Tensor]:
         """The buffers: sums over events, which ranks add up."""
+
+
+@runtime_checkable
+class Answered(Protocol):
+    """What a `Head` has besides if the right answers are no columns of labels named as the predicted ones.
+
+    Displays draw them beside the predictions.
+    """
+
+    def truth(self, batch: Batch) -> Mapping[str, RaggedTables]:
+        """Of a numpy batch with labels: what a perfect prediction would say.
+
+        Part name to tables with columns of `Head.predictions`; those without a truth are left out. NaN, a
+        value that is no class, or no row is what is not known. A table of points has a row for each, others
+        may have any number: several places may be right.
+        """
+
+
+@runtime_checkable
+class Plotted(Protocol):
+    """What a `Head` has besides if its figures are made of more than numbers tell: curves, tables."""
+
+    def plots(self, sums: Mapping[str, np.ndarray[Any, Any]]) -> Sequence[Any]:
+        """Panels (`hepfm.display`, some are made in ``hepfm.display.plots``) of summed `Head.statistics`.
+
+        Figures in bins need none: those named ``FIGURE/COLUMN/LOW-HIGH`` are drawn for every head.
+        """

@@ -155,12 +155,9 @@ def result_of(
     model: Pretrained, source: Source, judged: Evaluated, *, level: float, draws: int, doubts: list[str]
 ) -> dict[str, Any]:
     """What ``evaluation.json`` says, but for names and times."""
+    from hepfm.evaluation.evaluate import told
     from hepfm.tracking.versions import code_version
 
-    figures = {}
-    for key, value in judged.figures.items():
-        ends = judged.intervals.get(key)
-        figures[key] = {"value": value} | ({"low": ends[0], "high": ends[1]} if ends else {})
     return {
         "checkpoint": model.folder.name,
         "step": model.manifest["step"],
@@ -168,7 +165,7 @@ def result_of(
         "data": {"digest": source.digest, "events": len(source), "counted": judged.counted},
         "level": level,
         "draws": draws,
-        "figures": figures,
+        "figures": told(judged),
         "doubts": doubts,
         "pretrain": model.about["pretrain"],
         "plugins": model.about["plugins"],
@@ -181,19 +178,21 @@ def recorded(
 ) -> tuple[RunDir, str]:
     """Writes the evaluation's folder and tells MLflow."""
     from hepfm.display.intervals import write_intervals
+    from hepfm.evaluation.plots import write_plots
     from hepfm.tracking.evaluations import REDRAWN, begin, record
 
     folder = begin(run, result["name"])
     picture = folder.path / "figures.png"
     title = f"{run.name}: {result['task']} on {result['data']['events']} events of {result['data']['named']}"
     write_intervals(result["figures"], picture, title=title, level=result["level"])
+    plots = write_plots(folder.path, model, judged, title=title)
     message = record(
         folder,
         result,
         {"event_id": judged.event_ids, **judged.statistics}
         | {f"{REDRAWN}{name}": values for name, values in judged.redrawn.items()},
         experiment=model.recipe.tracking.experiment,
-        artifacts=[picture],
+        artifacts=[picture, *plots],
     )
     return folder, message
 

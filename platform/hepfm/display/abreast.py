@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hepfm.display.panels import Branch, Heatmap, Lines, Panel, PointCloud, Tree
+from hepfm.display.panels import Branch, Heatmap, Lines, Matrix, Panel, PointCloud, Tree
 from hepfm.display.scene import cells
 
 Span = tuple[float, float]
@@ -57,6 +57,8 @@ def _is_empty(panel: Panel) -> bool:
         return not len(panel.xyz)
     if isinstance(panel, Heatmap):
         return not np.isfinite(panel.values).any()
+    if isinstance(panel, Matrix):
+        return not np.any(panel.counts)
     return not (panel.lines if isinstance(panel, Lines) else panel.branches)
 
 

@@ -57,7 +57,7 @@ def reconstruction_panels(
         for panel in abreast(
             {
                 f"{part}: {title}": event_panels(
-                    _rows(getattr(reconstruction, title), event), schemas[part], title=f"{part}: {title}"
+                    tables_of(getattr(reconstruction, title), event), schemas[part], title=f"{part}: {title}"
                 )
                 for title in RECONSTRUCTED
             }
@@ -65,7 +65,13 @@ def reconstruction_panels(
     ]
 
 
-def _rows(tables: RaggedTables, event: int) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
+def event_of(parts: Mapping[str, RaggedTables], event: int) -> dict[str, Tables]:
+    """Part name to the tables of one event of a batch (numpy or torch), as numpy."""
+    return {part: tables_of(tables, event) for part, tables in parts.items()}
+
+
+def tables_of(tables: RaggedTables, event: int) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
+    """The tables of one event of a batch (numpy or torch), as numpy."""
     return {
         name: {column: _numpy(table[column][event]) for column in table.columns}
         for name, table in tables.items()

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from hepfm.display.page import write_page
-from hepfm.display.panels import Heatmap, Lines, Panel, PointCloud, Tree
+from hepfm.display.panels import Heatmap, Lines, Marker, Matrix, Panel, PointCloud, Tree
 from hepfm.display.scene import (
-    PALETTE,
     Layer,
     box,
     cells,
     clouds,
+    coloured,
     layers,
     lines_of,
     scale,
@@ -57,10 +57,13 @@ def _drawn(panel: Panel, in_space: Sequence[PointCloud]) -> dict[str, Any]:
                 {"title": f"{name} [{panel.unit}]", "range": [first, last]}
                 for name, first, last in zip(panel.axes, low.tolist(), high.tolist(), strict=True)
             ],
-            "traces": [_trace(layer, panel, in_space) for layer in layers(panel)],
+            "traces": [_trace(layer, panel, in_space) for layer in layers(panel)]
+            + [_marker(marker, panel) for marker in panel.markers],
         }
     if isinstance(panel, Tree):
         return {"kind": "tree", "title": panel.title, "lines": lines_of(panel)}
+    if isinstance(panel, Matrix):
+        return _matrix(panel)
     traces = [_heat(panel)] if isinstance(panel, Heatmap) else _curves(panel)
     axes: list[dict[str, Any]] = [
         {"title": axis.title} | ({} if shown is None else {"range": shown})
@@ -94,9 +97,7 @@ def _heat(panel: Heatmap) -> dict[str, Any]:
 
 def _curves(panel: Lines) -> list[dict[str, Any]]:
     traces: list[dict[str, Any]] = []
-    for i, line in enumerate(panel.lines):
-        turn, which = divmod(i, len(PALETTE))
-        colour = PALETTE[which]
+    for line, colour, turn in coloured(panel):
         if line.band is not None:
             low, high = line.band
             around = {"x": np.concatenate([line.x, line.x[::-1]]), "y": np.concatenate([low, high[::-1]])}
@@ -105,18 +106,74 @@ def _curves(panel: Lines) -> list[dict[str, Any]]:
                 | {"type": "scatter", "mode": "lines", "fill": "toself", "fillcolor": f"{colour}40"}
                 | {"line": {"width": 0, "color": colour}, "hoverinfo": "skip", "showlegend": False}
             )
-        width = 1 if line.band is None else 2
+        dash = "dot" if line.look == "reference" else _DASHES[turn % len(_DASHES)]
         traces.append(
             {
-                "type": "scattergl" if line.band is None else "scatter",
-                "mode": "lines" if line.band is None else "lines+markers",
+                "type": "scatter" if line.marked else "scattergl",
+                "mode": "lines+markers" if line.marked else "lines",
                 "x": _packed(line.x),
                 "y": _packed(line.y),
                 "name": html.escape(line.name),
-                "line": {"width": width, "color": colour, "dash": _DASHES[turn % len(_DASHES)]},
+                "line": {"width": 2 if line.marked else 1, "color": colour, "dash": dash},
             }
         )
     return traces
+
+
+def _matrix(panel: Matrix) -> dict[str, Any]:
+    """A heatmap between names, the first row above; the page sets its colours."""
+    shares, counts = panel.shares, np.asarray(panel.counts, np.float64)
+    text = [
+        ["" if np.isnan(share) else f"{share:.1%}<br>{count:.0f}" for share, count in zip(*row, strict=True)]
+        for row in zip(shares, counts, strict=True)
+    ]
+    names = [[html.escape(name) for name in side] for side in (panel.columns, panel.rows)]
+    axes: list[dict[str, Any]] = [
+        {
+            "title": axis.title,
+            "type": "linear",
+            "tickvals": list(range(len(labels))),
+            "ticktext": labels,
+            "showgrid": False,
+            "zeroline": False,
+        }
+        for axis, labels in zip((panel.x, panel.y), names, strict=True)
+    ]
+    axes[1] |= {"autorange": "reversed"}
+    trace = {
+        "type": "heatmap",
+        "z": np.nan_to_num(shares).tolist(),
+        "zmin": 0,
+        "zmax": 1,
+        "text": text,
+        "texttemplate": "%{text}",
+        "customdata": [[[row, column] for column in names[0]] for row in names[1]],
+        "hovertemplate": f"{panel.y.title} %{{customdata[0]}}<br>{panel.x.title} %{{customdata[1]}}"
+        "<br>%{text}<extra></extra>",
+        "showscale": False,
+    }
+    return {"kind": "flat", "title": panel.title, "axes": axes, "traces": [trace], "shares": True}
+
+
+def _marker(marker: Marker, panel: PointCloud) -> dict[str, Any]:
+    """A plotly trace of what stands out among the points."""
+    where = "<br>".join(
+        f"{name} %{{{axis}:.4g}} {panel.unit}" for name, axis in zip(panel.axes, "xyz", strict=True)
+    )
+    x, y, z = (_packed(column) for column in np.asarray(marker.xyz, np.float32).reshape(-1, 3).T)
+    name = html.escape(marker.name)
+    look = {"size": 8, "symbol": marker.symbol, "color": marker.colour}
+    return {
+        "type": "scatter3d",
+        "mode": "markers",
+        "x": x,
+        "y": y,
+        "z": z,
+        "name": name,
+        "showlegend": True,
+        "marker": look | {"line": {"width": 1, "color": "#ffffff"}},
+        "hovertemplate": f"{where}<extra>{name}</extra>",
+    }
 
 
 def _trace(layer: Layer, panel: PointCloud, panels: Sequence[PointCloud]) -> dict[str, Any]:

@@ -12,6 +12,23 @@ from hepfm.api import ClassName
 
 
 @dataclass(frozen=True, kw_only=True)
+class Marker:
+    """Places that stand out among a cloud's points, such as a vertex: true ones and predicted ones.
+
+    Attributes:
+        name: In the legend.
+        xyz: ``(M, 3)`` in the cloud's unit.
+        colour: ``#rrggbb``.
+        symbol: How they look.
+    """
+
+    name: str
+    xyz: np.ndarray[Any, Any]
+    colour: str
+    symbol: Literal["diamond", "square"] = "diamond"
+
+
+@dataclass(frozen=True, kw_only=True)
 class PointCloud:
     """Points in space, coloured by a value, by class, or not at all.
 
@@ -31,6 +48,7 @@ class PointCloud:
         classes: ``(N,)`` integers for the colour, in place of ``values``.
         vocabulary: Their names and colours.
         point_size: Diameter on the screen, in pixels.
+        markers: What stands out among them.
     """
 
     title: str
@@ -45,6 +63,7 @@ class PointCloud:
     classes: np.ndarray[Any, Any] | None = None
     vocabulary: Sequence[ClassName] = ()
     point_size: float = 2.5
+    markers: Sequence[Marker] = ()
 
     def __post_init__(self) -> None:
         if np.shape(self.xyz)[1:] != (3,):
@@ -117,6 +136,13 @@ class Line:
     y: np.ndarray[Any, Any]
     band: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None = None
     """Lower and upper edge ``(N,)`` of an interval around it."""
+    look: Literal["line", "points", "reference"] = "line"
+    """With its points marked; or grey and dotted, as what others are compared with."""
+
+    @property
+    def marked(self) -> bool:
+        """Whether its points are."""
+        return self.band is not None or self.look == "points"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +169,39 @@ class Lines:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """Counts of pairs of names, such as true and predicted classes; coloured by the share of their row.
+
+    Attributes:
+        title: What is shown.
+        counts: ``(rows, columns)``, none negative.
+        rows: Name of each row.
+        columns: Name of each column.
+        x: What the columns are.
+        y: What the rows are.
+    """
+
+    title: str
+    counts: np.ndarray[Any, Any]
+    rows: Sequence[str]
+    columns: Sequence[str]
+    x: Axis
+    y: Axis
+
+    def __post_init__(self) -> None:
+        if np.shape(self.counts) != (shape := (len(self.rows), len(self.columns))):
+            raise ValueError(f"counts of '{self.title}' are {np.shape(self.counts)}, not {shape}")
+
+    @property
+    def shares(self) -> np.ndarray[Any, Any]:
+        """``(rows, columns)`` float64: of each row, the share in each column; NaN for a row of nothing."""
+        counts = np.asarray(self.counts, np.float64)
+        total = counts.sum(1, keepdims=True)
+        shares: np.ndarray[Any, Any] = np.where(total > 0, counts / np.maximum(total, 1e-300), np.nan)
+        return shares
+
+
+@dataclass(frozen=True, kw_only=True)
 class Branch:
     """One line of a tree: how deep it stands, its text, and the colour of its mark (``#rrggbb``, or none)."""
 
@@ -159,5 +218,5 @@ class Tree:
     branches: Sequence[Branch]
 
 
-Panel = PointCloud | Heatmap | Lines | Tree
+Panel = PointCloud | Heatmap | Lines | Matrix | Tree
 """Any panel."""

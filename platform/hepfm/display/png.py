@@ -14,14 +14,16 @@ from matplotlib.colors import Colormap, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.axes3d import Axes3D  # type: ignore[import-untyped]
 
-from hepfm.display.panels import Heatmap, Lines, Panel, PointCloud, Tree
-from hepfm.display.scene import PALETTE, box, cells, clouds, layers, lines_of, scale, ticks_of, value_title
+from hepfm.display.panels import Heatmap, Lines, Matrix, Panel, PointCloud, Tree
+from hepfm.display.scene import box, cells, clouds, coloured, layers, lines_of, scale, ticks_of, value_title
 
 _PANEL_INCHES = (6.0, 5.2)
 IN_A_ROW = 4
 _COLUMN_INCHES, _LINE_INCHES, _LETTER_INCHES, _INDENT_INCHES = 8.0, 0.15, 0.056, 0.15
 """Of a tree: width of a column, height of a line, width of a letter of 7 points, shift of a child."""
 _FEW_LINES = 12
+_FEW_CLASSES = 8
+_SYMBOLS = {"diamond": "D", "square": "s"}
 _STYLES = ("-", "--", ":", "-.")
 """Of curves, where there are more of them than colours."""
 
@@ -61,7 +63,10 @@ def write_png(panels: Sequence[Panel], path: Path, title: str = "", in_a_row: in
             _draw_cloud(axes, panel, in_space)
         else:
             axes = figure.add_subplot(at)
-            _draw_flat(axes, panel)
+            if isinstance(panel, Matrix):
+                _draw_matrix(axes, panel)
+            else:
+                _draw_flat(axes, panel)
         axes.set_title(panel.title)
     for i, tree in enumerate(trees, len(heights) - len(trees)):
         axes = figure.add_subplot(grid[i, :])
@@ -96,8 +101,21 @@ def _draw_cloud(axes: Axes3D, panel: PointCloud, panels: Sequence[PointCloud]) -
                 *layer.xyz.T, s=size, c=colours, norm=norm, cmap=light_colours(), lw=0, depthshade=False
             )
             axes.figure.colorbar(drawn, ax=axes, label=value_title(panel), shrink=0.6, pad=0.1)
-    if any(layer.name for layer in shown):
-        axes.legend(loc="upper left", markerscale=4, frameon=False)
+    for marker in panel.markers:
+        axes.scatter(
+            *np.asarray(marker.xyz, np.float32).T,
+            s=90,
+            c=marker.colour,
+            marker=_SYMBOLS[marker.symbol],
+            label=marker.name,
+            edgecolors="white",
+            lw=0.8,
+            depthshade=False,
+        )
+    if any(layer.name for layer in shown) or panel.markers:
+        drawn = axes.legend(loc="upper left", frameon=False, fontsize="small")
+        for handle in drawn.legend_handles:
+            handle.set_sizes([40])
 
 
 def _column_lines(tree: Tree, inches: float) -> int:
@@ -121,6 +139,22 @@ def _draw_tree(axes: Axes, tree: Tree, inches: float) -> None:
         written.set_in_layout(False)  # a long line would take the other panels' room
 
 
+def _draw_matrix(axes: Axes, panel: Matrix) -> None:
+    """Shares in per cent, and below each the count where there is room for both."""
+    shares = panel.shares
+    axes.imshow(np.nan_to_num(shares), vmin=0, vmax=1, cmap="Blues", aspect="auto")
+    small = max(len(panel.rows), len(panel.columns)) > _FEW_CLASSES
+    for (row, column), share in np.ndenumerate(shares):
+        if np.isfinite(share):
+            text = f"{100 * share:.0f}" if small else f"{share:.1%}\n{panel.counts[row, column]:.0f}"
+            colour = "white" if share > 0.5 else "#222222"
+            axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
+    axes.set_xlabel(panel.x.title + (", % of the row" if small else ""))
+    axes.set_ylabel(panel.y.title)
+    axes.set_xticks(range(len(panel.columns)), panel.columns, rotation=45 if len(panel.columns) > 5 else 0)
+    axes.set_yticks(range(len(panel.rows)), panel.rows)
+
+
 def _draw_flat(axes: Axes, panel: Heatmap | Lines) -> None:
     axes.set_xlabel(panel.x.title)
     axes.set_ylabel(panel.y.title)
@@ -129,33 +163,43 @@ def _draw_flat(axes: Axes, panel: Heatmap | Lines) -> None:
     if panel.y_range:
         axes.set_ylim(*panel.y_range)
     if isinstance(panel, Heatmap):
-        picture, end = cells(panel)
-        extent = (*picture.x_edges, *picture.y_edges)
-        drawn = axes.imshow(
-            picture.values,
-            origin="lower",
-            aspect="auto",
-            interpolation="nearest",
-            extent=extent,
-            norm=Normalize(-end, end),
-            cmap="RdBu_r",
-        )
-        axes.figure.colorbar(drawn, ax=axes, label=panel.value.title)
-        axes.set_xlim(*panel.x_range or extent[:2])
-        axes.set_ylim(*panel.y_range or extent[2:])
-        return
+        _draw_heat(axes, panel)
+    else:
+        _draw_lines(axes, panel)
+
+
+def _draw_heat(axes: Axes, panel: Heatmap) -> None:
+    picture, end = cells(panel)
+    extent = (*picture.x_edges, *picture.y_edges)
+    drawn = axes.imshow(
+        picture.values,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        extent=extent,
+        norm=Normalize(-end, end),
+        cmap="RdBu_r",
+    )
+    axes.figure.colorbar(drawn, ax=axes, label=panel.value.title)
+    axes.set_xlim(*panel.x_range or extent[:2])
+    axes.set_ylim(*panel.y_range or extent[2:])
+
+
+def _draw_lines(axes: Axes, panel: Lines) -> None:
     if panel.log_x:
         axes.set_xscale("log")
         if ticks := ticks_of(panel):
             axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             axes.set_xticks([], minor=True)
-    for i, line in enumerate(panel.lines):
-        turn, which = divmod(i, len(PALETTE))
-        colour, style = PALETTE[which], _STYLES[turn % len(_STYLES)]
-        if line.band is None:
-            axes.plot(line.x, line.y, lw=0.7, color=colour, ls=style, label=line.name)
-        else:
+    for line, colour, turn in coloured(panel):
+        style = _STYLES[turn % len(_STYLES)]
+        if line.look == "reference":
+            axes.plot(line.x, line.y, lw=1.0, color=colour, ls=":", label=line.name)
+        elif line.marked:
             axes.plot(line.x, line.y, lw=1.2, marker="o", ms=4, color=colour, ls=style, label=line.name)
+        else:
+            axes.plot(line.x, line.y, lw=0.7, color=colour, ls=style, label=line.name)
+        if line.band is not None:
             axes.fill_between(line.x, *line.band, color=colour, alpha=0.25, lw=0)
     if not panel.lines:
         axes.text(0.5, 0.5, "nothing", transform=axes.transAxes, ha="center", color="grey")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hepfm.display.panels import Heatmap, Lines, Panel, PointCloud, Tree
+from hepfm.display.panels import Heatmap, Line, Lines, Panel, PointCloud, Tree
 
 Array = np.ndarray[Any, Any]
 
@@ -60,6 +60,18 @@ def layers(panel: PointCloud) -> list[Layer]:
     return [Layer(name=note.strip(), xyz=xyz, colour=PALETTE[1])]
 
 
+def coloured(panel: Lines) -> Iterator[tuple[Line, str, int]]:
+    """Each curve, its colour, and how often the colours were used up before it; references are grey."""
+    number = 0
+    for line in panel.lines:
+        if line.look == "reference":
+            yield line, GREY, 0
+            continue
+        turn, which = divmod(number, len(PALETTE))
+        yield line, PALETTE[which], turn
+        number += 1
+
+
 def ticks_of(panel: Lines) -> list[float]:
     """Where the curves have their points, where that is few enough to be told on a logarithmic axis."""
     at = sorted({float(x) for line in panel.lines for x in line.x[: _FEW_TICKS + 1]})
@@ -68,7 +80,12 @@ def ticks_of(panel: Lines) -> list[float]:
 
 def box(panels: Sequence[PointCloud]) -> tuple[Array, Array]:
     """The corners ``(3,)`` of one box around all panels' points, nowhere thinner than 5 % of its length."""
-    occupied = [np.asarray(panel.xyz, dtype=np.float64) for panel in panels if len(panel.xyz)]
+    occupied = [
+        np.asarray(xyz, dtype=np.float64)
+        for panel in panels
+        for xyz in (panel.xyz, *(marker.xyz for marker in panel.markers))
+        if len(xyz)
+    ]
     points = (
         np.concatenate([each[np.isfinite(each).all(1)] for each in occupied])
         if occupied

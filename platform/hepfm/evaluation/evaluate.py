@@ -60,6 +60,15 @@ class Evaluated:
     counted: int
 
 
+def told(judged: Evaluated) -> dict[str, dict[str, float]]:
+    """Figure to ``value``, and ``low`` and ``high`` where it has an interval."""
+    found = {}
+    for name, value in judged.figures.items():
+        interval = judged.intervals.get(name)
+        found[name] = {"value": value} | ({"low": interval[0], "high": interval[1]} if interval else {})
+    return found
+
+
 def evaluate(
     judging: Judging,
     source: Source,

@@ -12,12 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from hepfm.api import (
+    Answered,
     Batch,
     Features,
     Modality,
     Need,
     Observing,
     Plan,
+    RaggedTable,
+    RaggedTables,
     Reconstruction,
     Tokens,
     Units,
@@ -172,12 +175,36 @@ class Task(nn.Module):
     @torch.no_grad()
     def statistics(self, prediction: Any, batch: Batch) -> dict[str, np.ndarray[Any, Any]]:
         """The head's statistics of a prediction, for a torch batch with labels: ``(B, ...)`` each."""
-        # In float32, as whoever predicts with the finished head does.
-        with torch.autocast(batch.event_ids.device.type, enabled=False):
-            found = self.head.predict(prediction)
-        predicted = {part: tables_to_numpy(tables) for part, tables in found.items()}
-        statistics: dict[str, np.ndarray[Any, Any]] = self.head.statistics(predicted, to_numpy(batch))
+        found = self.head.statistics(self.predicted(prediction, batch.event_ids.device), to_numpy(batch))
+        statistics: dict[str, np.ndarray[Any, Any]] = found
         return statistics
+
+    @torch.no_grad()
+    def predicted(self, prediction: Any, device: torch.device) -> dict[str, dict[str, RaggedTable]]:
+        """A prediction as tables (numpy)."""
+        # In float32, as whoever predicts with the finished head does.
+        with torch.autocast(device.type, enabled=False):
+            found = self.head.predict(prediction)
+        return {part: tables_to_numpy(tables) for part, tables in found.items()}
+
+    def truth(self, batch: Batch) -> Mapping[str, RaggedTables]:
+        """The right answers of a numpy batch with labels, as far as they are known.
+
+        Those that the head tells (`hepfm.api.Answered`), else the labels with the names of what it predicts.
+        """
+        if isinstance(self.head, Answered):
+            return self.head.truth(batch)
+        found: dict[str, RaggedTables] = {}
+        for part, schema in self.head.predictions.items():
+            labels = batch.labels.get(part, {})
+            found[part] = {
+                name: RaggedTable(
+                    {c: table.columns[c] for c in schema.tables[name] if c in table.columns}, table.offsets
+                )
+                for name, table in labels.items()
+                if name in schema.tables
+            }
+        return found
 
 
 def with_inputs(features: Features, head: Any, batch: Batch) -> Features:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,12 @@ import torch
 from torch import Tensor
 
 from hepfm.api import (
+    Answered,
     Batch,
     Features,
     Need,
     PartSchema,
+    Plotted,
     Probed,
     Ragged,
     RaggedTable,
@@ -23,6 +27,7 @@ from hepfm.api import (
     Tokens,
 )
 from hepfm.data.tensors import tables_to_numpy, to_numpy, to_torch
+from hepfm.display.html import write_html
 from hepfm.errors import DataError
 from hepfm.nn.ragged import offsets_of
 from hepfm.readers.layout import check_parts, columns, half
@@ -361,6 +366,44 @@ def probes_fit(subject: _Subject) -> None:
     assert set(predicted) == set(subject.module.predictions), f"parts {sorted(predicted)} are predicted"
 
 
+def truth_follows_predictions(subject: _Subject) -> None:
+    """Where the head tells right answers, these are columns of its predictions, of each event.
+
+    Of points, there is one for each.
+    """
+    head = subject.module
+    if not isinstance(head, Answered):
+        return
+    samples = [subject.samples[0], subject.empty(907), *subject.samples[1:]]
+    predicted = subject.predicted(samples)
+    for part, tables in head.truth(to_numpy(subject.batch(samples))).items():
+        for name, table in tables.items():
+            where = f"truth of part {part}, table {name}"
+            known = head.predictions[part].tables.get(name, {})  # type: ignore[attr-defined]
+            assert known, f"{where} is not predicted"
+            assert len(table) == len(samples), f"{where} has {len(table)} events of {len(samples)}"
+            if name == subject.schema[part].primary:
+                assert table.offsets.tolist() == predicted[part][name].offsets.tolist(), (
+                    f"{where} has other rows"
+                )
+            for column, values in table.columns.items():
+                assert column in known, f"{where}, column {column} is not predicted"
+                shape = (int(table.offsets[-1]), *known[column].shape)
+                assert values.shape == shape, f"{where}, column {column} is {values.shape}, not {shape}"
+
+
+def plots_are_drawn(subject: _Subject) -> None:
+    """Where the head describes plots, they can be drawn: of events, and of none."""
+    if not isinstance(subject.module, Plotted):
+        return
+    statistics = subject.statistics(subject.samples)
+    with TemporaryDirectory() as folder:
+        for rows in (slice(None), slice(0)):
+            panels = subject.module.plots({name: values[rows].sum(0) for name, values in statistics.items()})
+            assert panels, "it describes none"
+            write_html(panels, Path(folder, "plots.html"))
+
+
 CHECKS = (
     needs_are_named,
     predictions_can_be_stored,
@@ -375,4 +418,6 @@ CHECKS = (
     features_are_left_alone,
     statistics_add_up,
     probes_fit,
+    truth_follows_predictions,
+    plots_are_drawn,
 )

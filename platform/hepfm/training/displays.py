@@ -1,20 +1,33 @@
-"""Pictures at a validation: what was visible, hidden and predicted in a few validation events."""
+"""Pictures of a few events: what was visible, hidden and predicted; of a task, truth beside prediction."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from hepfm.api import Labelled, Reconstruction
-from hepfm.data.tensors import to_torch
-from hepfm.display.event import RECONSTRUCTED, reconstruction_panels
+from hepfm.api import Batch, Labelled, PartSchema
+from hepfm.data.tensors import to_device, to_numpy, to_torch
+from hepfm.display.answers import answer_panels
+from hepfm.display.event import RECONSTRUCTED, event_of, reconstruction_panels
+from hepfm.display.panels import Panel
+from hepfm.objectives.task import Task
+from hepfm.objectives.units import units_of
+from hepfm.random import Draws
+from hepfm.training.model import PretrainModule
 from hepfm.training.session import Session
 from hepfm.training.validate import validation_plan
 
 _log = logging.getLogger(__name__)
+
+IN_A_ROW = len(RECONSTRUCTED)
+"""Panels of a row: visible, hidden, predicted; or true, predicted, wrong."""
+
+Picture = Callable[[int], list[Panel]]
+"""Which event of a batch, to its panels."""
 
 
 @torch.no_grad()
@@ -33,33 +46,78 @@ def draw(session: Session) -> list[Path]:
     labels = isinstance(module.objective, Labelled)
     batch = to_torch(session.val.read(range(count), labels=labels))
     module.eval()
-    plan = validation_plan(module, batch, session.recipe.seed, ranks.device)
     with torch.autocast(ranks.device.type, torch.bfloat16, enabled=module.precision == "bf16"):
-        parts = module.objective.reconstruct(module.encoder, plan)
+        picture = seen(module, batch, session.val.parts, seed=session.recipe.seed, device=ranks.device)
     module.train()
-    if ranks.rank > 0 or not parts:
+    if ranks.rank > 0 or picture is None:
         return []
     try:
-        return _files(session, parts, batch.event_ids.tolist())
+        return _files(session, picture, batch.event_ids.tolist())
     except Exception:  # noqa: BLE001  whatever a plugin's display can do: a picture is not worth the run
         _log.exception("the displays of step %d could not be drawn; training goes on", session.state.step)
         return []
 
 
-def _files(session: Session, parts: Mapping[str, Reconstruction], event_ids: Sequence[int]) -> list[Path]:
+def seen(
+    module: PretrainModule,
+    batch: Batch,
+    parts: Mapping[str, PartSchema],
+    *,
+    seed: int,
+    device: torch.device,
+) -> Picture | None:
+    """Lets a model see events, in evaluation; their panels are made when they are asked for.
+
+    Args:
+        module: Encoder and objective.
+        batch: Torch events; without labels, what a head predicts is drawn alone.
+        parts: Part name to schema.
+        seed: Of what is hidden: the run's, for what its validations hide.
+        device: Of the model.
+
+    Returns:
+        How an event is drawn; None where the objective neither hides nor predicts anything.
+    """
+    objective = module.objective
+    if isinstance(objective, Task):
+        return _answered(objective, module, batch, parts, device)
+    found = objective.reconstruct(module.encoder, validation_plan(module, batch, seed, device))
+    return partial(reconstruction_panels, found, parts) if found else None
+
+
+def _answered(
+    task: Task, module: PretrainModule, batch: Batch, parts: Mapping[str, PartSchema], device: torch.device
+) -> Picture:
+    draws = Draws(seed=0, epoch="as it is", event_ids=batch.event_ids.to(device))
+    units = units_of(to_device(batch, device), task.modalities, draws, augment=False)
+    predicted = task.predicted(task.prediction(module.encoder, units), device)
+    events = to_numpy(batch)
+
+    def picture(event: int) -> list[Panel]:
+        return answer_panels(
+            events.event(event),
+            event_of(predicted, event),
+            event_of(task.truth(events) if events.labels else {}, event),
+            schemas=parts,
+            predictions=task.head.predictions,
+        )
+
+    return picture
+
+
+def _files(session: Session, picture: Picture, event_ids: Sequence[int]) -> list[Path]:
     # Half a second of importing plotly and matplotlib, which runs and ranks that draw nothing go without.
     from hepfm.display.html import write_html
     from hepfm.display.png import write_png
 
-    assert session.val is not None
     folder = session.run.path / "displays"
     folder.mkdir(exist_ok=True)
     files = []
     for i, event_id in enumerate(event_ids):
-        panels = reconstruction_panels(parts, session.val.parts, i)
+        panels = picture(i)
         title = f"event {event_id & 0xFFFFFFFFFFFFFFFF:016x}, step {session.state.step}"
         for suffix, write in ((".html", write_html), (".png", write_png)):
             path = folder / f"event-{i}{suffix}"
-            write(panels, path, title, in_a_row=len(RECONSTRUCTED))
+            write(panels, path, title, in_a_row=IN_A_ROW)
             files.append(path)
     return files
