@@ -2,7 +2,7 @@
 """What pretraining is worth on the Geant4 sample: probes, few labels, all labels, particles.
 
 Each step is a command that a user would give. Runs that are done stay, so it can be stopped and goes on.
-Labels are of the training events, settings were chosen on the validation events, figures are of the test events.
+Labels are of training events, settings were chosen on validation events, figures are of test events.
 """
 
 from __future__ import annotations
@@ -100,7 +100,10 @@ def main(
                 str(point["events"]): {key: between(value) for key, value in point["figures"].items()}
                 for point in points
             }
-            for name, points in (*curve["curves"].items(), *((f"gain-{k}", v) for k, v in curve["gain"].items()))
+            for name, points in (
+                *curve["curves"].items(),
+                *((f"gain-{k}", v) for k, v in curve["gain"].items()),
+            )
         },
         "curve_minutes": curve["processor_minutes"],
         "particles": commands.test(grouped["run_dir"]),
