@@ -232,6 +232,7 @@ def test_bad_input_is_told(hepfm, runs, tmp_path):
     assert "trained on" in hepfm(*command, "--reference", "val.h5", "--against", "train.h5", fails=DataError)
     assert "4 reference events are not empty" in hepfm(*command, "--reference", "few.h5", fails=DataError)
     assert "--name" in hepfm(*command, "--name", "against", fails=RecipeError)
+    assert "There is no layer 9" in hepfm(*command, "--layers", "1,9", fails=RecipeError)
     told = json.loads(hepfm(*command[:-1], "train.h5", "--out", tmp_path / "c", "--json").splitlines()[-1])
     assert any("are reference events" in each for each in told["doubts"])
     told = hepfm(*command[:-1], "none.h5", "--out", tmp_path / "d", fails=DataError)

@@ -26,6 +26,7 @@ from hepfm.cli.evaluate import (
 from hepfm.cli.launch import Json, near
 from hepfm.cli.opened import Device, Events, Run, Step, device_of, numbers, open_run, paths_of
 from hepfm.cli.predict import Runs, filled, in_words
+from hepfm.cli.probe import folder_name
 from hepfm.cli.shards import Address, Workers, warn
 from hepfm.errors import DataError, RecipeError
 
@@ -82,20 +83,23 @@ def anomaly(
     stopped goes on where it was: run the same command again.
     """
     from hepfm.evaluation.anomaly import Seen, Usual, judge
+    from hepfm.evaluation.embed import check_read
     from hepfm.evaluation.writing import Making
 
     found, model = open_run(run, runs, step, "cpu")
     doubts = refuse_truth(model, allowed=allow_truth)
-    name = name or name_of(data[0])
+    name = folder_name(name or name_of(data[0]))
     if name in _OTHERS:
         raise RecipeError(f"Scores cannot be called '{name}'.", where="--name", fix="give another name")
+    chosen = tuple(numbers(layers, "--layers")) if layers else ()
+    check_read(model, "pooled", "", chosen)
     given = {"reader": reader, "options": reader_options(option)}
     checkpoint = found.checkpoints / model.folder.name
     common = Making(
         checkpoint=str(checkpoint),
         data=[],
         read="scored",
-        layers=tuple(numbers(layers, "--layers")) if layers else (),
+        layers=chosen,
         masks=masks,
         device=device_of(device),
     )
