@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-CLASSES = ("shower", "track", "Michel", "delta", "LED")
+VALIDATED = ("train.validate_every=200", "train.validate_events=60", "train.patience=5")
 PRETRAINING, SEMANTIC, PARTICLES = "image3d/masked-hour", "tasks/semantic-hour", "tasks/particles-hour"
 
 
@@ -50,63 +50,71 @@ class Commands:
         if noted.exists():
             return dict(json.loads(noted.read_text(encoding="utf-8")))
         data = [f"data.train={self.sample / 'train'}", f"data.val={self.sample / 'val'}"]
-        settings = [item for each in (*data, *self.overrides) for item in ("--set", each)]
-        options = ("--in-process", "--name", name, "--out", self.runs, *settings)
+        options = ("--in-process", "--name", name, "--out", self.runs, *self.settings(*data))
         told = self(command, *arguments, *options)
         noted.write_text(json.dumps(told), encoding="utf-8")
         return told
 
+    def settings(self, *more: str) -> list[str]:
+        """Options that set values of a recipe."""
+        return [item for each in (*more, *self.overrides) for item in ("--set", each)]
+
     def test(self, run: str) -> dict[str, Any]:
         """Figures of a run's task on the test events: name to value and ends of the interval."""
         told = self("evaluate", run, "--data", self.sample / "test", "--name", "results", "--out", self.runs)
-        return {name: between(figure) for name, figure in told["figures"].items()}
+        return betweens(told["figures"])
 
 
-def between(figure: Mapping[str, float]) -> list[float]:
-    """Value, low and high."""
-    return [round(figure[end], 4) for end in ("value", "low", "high") if end in figure]
+def main(data: Path, out: Path, overrides: list[str], *, labelled: int = 150) -> dict[str, Any]:
+    """Pretrains, probes, fine-tunes with few labels and with all of them, and groups voxels to particles.
 
-
-def main(
-    data: Path, out: Path, overrides: list[str], *, few: Sequence[int] = (10, 30, 100, 300, 1000)
-) -> dict[str, Any]:
-    """Pretrains, probes, fine-tunes with few labels and all of them, and groups voxels to particles."""
-    commands = Commands(data / "geant4_lartpc", out / "runs", overrides)
-    commands.runs.mkdir(parents=True, exist_ok=True)
+    Args:
+        data: Folder of real data.
+        out: Folder of runs.
+        overrides: Further ``key=value`` of each training.
+        labelled: Events that the probe is fitted to.
+    """
+    commands = Commands(data / "geant4_lartpc", out, overrides)
     splits = [item for name in ("train", "val", "test") for item in (f"--{name}", commands.sample / name)]
     pretrained = commands.train("geant4", "pretrain", PRETRAINING)
     run = pretrained["run_dir"]
-    probed = commands(
-        "probe", run, "--task", "semantic", "--untrained", "--events", min(150, max(few)), *splits
-    )
-    settings = [item for each in overrides if not each.startswith("train.steps") for item in ("--set", each)]
-    steps = [each.split("=")[1] for each in overrides if each.startswith("train.steps")]
-    curve = commands(
-        "fewshot", run, "--task", "semantic", "--recipe", SEMANTIC, "--in-process", "--no-probe",
-        "--events", ",".join(map(str, few)), "--seeds", "1", *splits, "--out", commands.runs,
-        *(["--updates", steps[0]] if steps else []), *settings,
-    )  # fmt: skip
+    probed = commands("probe", run, "--task", "semantic", "--untrained", "--events", labelled, *splits)
+    short = any(each.startswith("train.steps=") for each in overrides)
+    curves = {}
+    for name, events, updates in (
+        ("few", 100, ["--updates", 1000, "--converge", 3000]),
+        ("all", 1000, ["--updates", 2500]),
+    ):
+        curves[name] = commands(
+            "fewshot", run, "--task", "semantic", "--recipe", SEMANTIC, "--name", f"fewshot-{name}",
+            "--events", 4 if short else events, *(["--updates", 2] if short else updates),
+            "--seeds", 1, "--no-probe", "--in-process", "--out", out, *splits, *commands.settings(*VALIDATED),
+        )  # fmt: skip
     grouped = commands.train("geant4-particles", "finetune", run, "--recipe", PARTICLES)
     return {
         "recipe": PRETRAINING,
         "steps": pretrained["steps"],
-        "pretraining_minutes": pretrained["processor_minutes"],
-        "probe": {
-            arm: {name: between(figure) for name, figure in probed["figures"][arm].items()}
-            for arm in ("untrained", "pretrained")
-        },
-        "curves": {
-            name: {
-                str(point["events"]): {key: between(value) for key, value in point["figures"].items()}
-                for point in points
-            }
-            for name, points in (
-                *curve["curves"].items(),
-                *((f"gain-{k}", v) for k, v in curve["gain"].items()),
-            )
-        },
-        "curve_minutes": curve["processor_minutes"],
+        "validation_loss": round(float(pretrained["val_loss"]), 4),
+        "validation_loss_without_learning": round(float(pretrained["val_loss_baseline"]), 4),
+        "training_events": pretrained["effective"]["train_events"],
+        "held_out_events": pretrained["effective"]["val_events"],
+        "processor_minutes": pretrained["processor_minutes"],
+        "probe": {arm: betweens(figures) for arm, figures in probed["figures"].items()},
+        **{name: of_curve(curve) for name, curve in curves.items()},
         "particles": commands.test(grouped["run_dir"]),
-        "particles_steps": grouped["steps"],
         "particles_minutes": grouped["processor_minutes"],
+    }
+
+
+def of_curve(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Curve to figures, of a few-shot curve at one number of events."""
+    named = {**told["curves"], **{f"gain-{count}": points for count, points in told["gain"].items()}}
+    return {name: betweens(points[0]["figures"]) for name, points in named.items()}
+
+
+def betweens(figures: Mapping[str, Mapping[str, float]]) -> dict[str, list[float]]:
+    """Name to value, low and high."""
+    return {
+        name: [round(figure[end], 4) for end in ("value", "low", "high") if end in figure]
+        for name, figure in figures.items()
     }
