@@ -1,9 +1,10 @@
 """The task ``sample-values``: a number of each sample of a waveform. It denoises, and it unfolds.
 
 Without its noise and unfolded, a waveform is a filtered one, where the best filter depends on what is there:
-a track across the wires, one along them, nothing. So the head is a bank of learned linear filters, and how
-much of each a sample takes is said by its features. Heights pass through linearly: what is twice as high need
-not be learned anew.
+a track across the wires, one along them, nothing. So the head is a bank of linear filters, and how much of
+each a sample takes is said by its features. The first filter is the best one of the training events, plane by
+plane; before learning it is all that there is. Heights pass through linearly: twice as high need not be
+learned anew.
 
 Legend of shapes: N samples, B events, C filters, W taps, D width of the features.
 """
@@ -26,10 +27,12 @@ from hepfm_tasks.against import Edges
 from hepfm_tasks.labels import label_column, the_part
 from hepfm_tasks.network import mlp
 from hepfm_tasks.sample_figures import SampleFigures
-from hepfm_tasks.traces import Heights, check_waveforms, truth_of
+from hepfm_tasks.traces import PLANE, Heights, check_waveforms, truth_of
 
 LINEAR_FROM = 3.0
 """Residuals above so many times the noise count linearly (Huber): few high pulses do not outweigh all."""
+SHARPNESS = 4.0
+"""How soon an amount is as linear as the filters, in units of the mean of what is not zero (softplus)."""
 _FLOOR = 1e-4
 """No expectation is smaller, in units of the mean of what is not zero: its logarithm stays finite."""
 
@@ -124,17 +127,16 @@ class SampleValues(nn.Module):
         fading = torch.exp(-8.0 * (torch.arange(taps) - taps // 2).abs() / taps)
         drawn = torch.randn(config.filters, taps) * fading
         self.filters = nn.Parameter(drawn / drawn.norm(dim=1, keepdim=True))
-        gain = 0.1 if config.nonnegative else 0.01  # little of other filters beside the waveform as it is
-        self.network = mlp(d_in("points", part), config.width, config.filters + 1, gain=gain)
+        self.network = mlp(d_in("points", part), config.width, config.filters + 2, gain=0.01)
         *_, bias = self.network.parameters()
         with torch.no_grad():
-            if config.nonnegative:  # most samples have none of it
-                bias[-1] = -2.0
-            else:  # before learning, the waveform as it is
-                self.filters[0] = (torch.arange(taps) == taps // 2).float()
-                bias[0] = 1.0
+            bias[0] = 1.0  # before learning, the best linear filter
+        planes = max((each.value + 1 for each in data.vocabularies.get(PLANE, ())), default=1)
+        self.register_buffer("normal", torch.zeros(planes, taps, taps + 1, dtype=torch.float64))
         self.register_buffer("moments", torch.zeros(4, dtype=torch.float64))
 
+    normal: torch.Tensor
+    """``(P, W, W + 1)`` float64 of each plane: products of heights around a sample, and with the truth."""
     moments: torch.Tensor
     """``(4,)`` float64: samples, and the sum of their squared heights, or of the noise of those without a
     signal; samples with a truth above zero, and the sum of that."""
@@ -146,19 +148,26 @@ class SampleValues(nn.Module):
         x, heights = features.points.x, Heights.of(features.inputs, self.table)
         mixture = self.network(x).float()
         with torch.autocast(x.device.type, enabled=False):  # counts have more digits than bf16
-            filtered = heights.filtered(self.filters / self._scales()[0])
+            scale, unit = self._scales()
+            best = heights.filtered(self._best() / unit)
+            best = best.gather(1, heights.plane.clamp(0, best.shape[1] - 1)[:, None])
+            filtered = torch.cat((best, heights.filtered(self.filters / scale)), 1)
             values = (mixture[:, :-1] * filtered).sum(1) + mixture[:, -1]
         if self.config.nonnegative:
-            values = softplus(values)
+            values = softplus(values, beta=SHARPNESS)
         answered = heights.known & x.any(1)
         return Prediction(values.where(answered, 0.0), heights)
 
     def observe(self, batch: Batch) -> None:
-        """Gathers the scales of heights and of the truth (`hepfm.api.Observing`)."""
+        """Gathers the scales, and what the best linear filter follows from (`hepfm.api.Observing`)."""
         heights, truth, known = self._targets(batch)
         amounts = self.config.nonnegative
         spread, there = heights.values if amounts else heights.values - truth, known & (truth > 0)
         counting = known if amounts else known & (truth.abs() < self.config.signal)
+        for plane, sums in enumerate(self.normal):
+            mine = known & (heights.plane.clamp(0, len(self.normal) - 1) == plane)
+            around = heights.around(sums.shape[0])[mine].double()
+            self.normal[plane] += around.T @ torch.cat((around, truth[mine, None].double()), 1)
         self.moments += torch.stack(
             (
                 counting.sum().double(),
@@ -170,7 +179,7 @@ class SampleValues(nn.Module):
 
     def observed(self) -> list[torch.Tensor]:
         """Its sums."""
-        return [self.moments]
+        return [self.moments, self.normal]
 
     def counts(self, batch: Batch) -> dict[str, int]:
         """Samples whose truth is known.
@@ -229,6 +238,21 @@ class SampleValues(nn.Module):
         heights = Heights.of(batch.parts[self.part], self.table)
         truth = truth_of(batch, self.part, self.table, self.config.label)
         return heights, truth, heights.known & truth.isfinite()
+
+    def _best(self) -> torch.Tensor:
+        """``(P, W)`` float32: of each plane the linear filter nearest to the truth in the mean square.
+
+        Where nothing was observed: the waveform as it is, or for amounts nothing.
+        """
+        products, truth = self.normal[..., :-1], self.normal[..., -1:]
+        size = products.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
+        eye = torch.eye(products.shape[1], dtype=torch.float64, device=products.device)
+        seen = size > 0
+        found: torch.Tensor = torch.linalg.solve((products + 1e-6 * size * eye).where(seen, eye), truth)[
+            ..., 0
+        ]
+        middle = eye[len(eye) // 2] * (0.0 if self.config.nonnegative else 1.0)
+        return found.where(seen[..., 0], middle).float()
 
     def _scales(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Float32 units of heights (ADC) and of the truth; 1 where nothing was observed."""

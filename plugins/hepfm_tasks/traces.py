@@ -14,7 +14,7 @@ from hepfm.api import Batch, PartSchema, RaggedTables
 from hepfm.errors import DataError
 from hepfm.nn.ragged import event_index, offsets_of, segment_sum
 
-TRACES, LENGTH, ADC, PEDESTAL = "traces", "n_samples", "adc", "pedestal_adc"
+TRACES, LENGTH, ADC, PEDESTAL, PLANE = "traces", "n_samples", "adc", "pedestal_adc", "plane"
 
 
 def check_waveforms(part: str, schema: PartSchema) -> None:
@@ -44,6 +44,7 @@ class Heights:
         trace: ``(N,)`` int64, the trace of each sample.
         samples: ``(B+1,)`` int64, offsets of the events' samples.
         traces: ``(B+1,)`` int64, and of their traces.
+        plane: ``(N,)`` int64, of each sample's trace, 0 where planes are not told.
     """
 
     values: torch.Tensor
@@ -51,6 +52,7 @@ class Heights:
     trace: torch.Tensor
     samples: torch.Tensor
     traces: torch.Tensor
+    plane: torch.Tensor
 
     @classmethod
     def of(cls, tables: RaggedTables, primary: str) -> Heights:
@@ -60,12 +62,15 @@ class Heights:
         pedestal = torch.as_tensor(traces.columns[PEDESTAL]).float()
         height = torch.as_tensor(samples.columns[ADC]).float() - pedestal.index_select(0, trace)
         known = height.isfinite()
+        planes = traces.columns.get(PLANE)
+        plane = trace.new_zeros(len(pedestal)) if planes is None else torch.as_tensor(planes).long()
         return cls(
             values=height.where(known, 0.0),
             known=known,
             trace=trace,
             samples=torch.as_tensor(samples.offsets),
             traces=torch.as_tensor(traces.offsets),
+            plane=plane.index_select(0, trace),
         )
 
     def of_traces(self, values: torch.Tensor) -> torch.Tensor:
@@ -78,11 +83,21 @@ class Heights:
 
         Beyond its ends a trace is at its pedestal.
         """
-        gap = filters.shape[1] // 2
+        row, place = self._in_a_row(filters.shape[1])
+        return conv1d(row[None], filters[:, None])[:, place].T
+
+    def around(self, taps: int) -> torch.Tensor:
+        """``(N, W)``: the heights of its trace around each sample, by which filters are multiplied."""
+        row, place = self._in_a_row(taps)
+        return row.unfold(0, taps, 1)[place]
+
+    def _in_a_row(self, taps: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """All traces, half a filter's zeros between them, and the place of each sample's first tap."""
+        gap = taps // 2
         place = torch.arange(len(self.trace), device=self.trace.device) + gap * self.trace
-        row = self.values.new_zeros(len(self.trace) + gap * int(self.traces[-1]) + 1)
-        row[place] = self.values
-        return conv1d(row[None], filters[:, None], padding=gap)[:, place].T
+        row = self.values.new_zeros(len(self.trace) + gap * (int(self.traces[-1]) + 2) + 1)
+        row[place + gap] = self.values
+        return row, place
 
 
 def truth_of(batch: Batch, part: str, table: str, label: str) -> torch.Tensor:
