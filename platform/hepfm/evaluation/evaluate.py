@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from hepfm.data.source import Source
 from hepfm.data.tensors import to_numpy
 from hepfm.errors import DataError
 from hepfm.evaluation.checks import task_of
-from hepfm.evaluation.events import batches
+from hepfm.evaluation.events import batches, units_as_they_are
 from hepfm.evaluation.predict import predict
 from hepfm.metrics.bootstrap import ends, redrawn, sums
+from hepfm.nn.encoder import Encoder
+from hepfm.objectives.task import Task
 from hepfm.training.pretrained import Pretrained
 
 Array = np.ndarray[Any, Any]
@@ -67,16 +71,10 @@ def evaluate(
     """
     head = task_of(model).head
     statistics = statistics_of(model, source, progress)
-    counts = np.zeros(len(source), bool)
-    for values in statistics.values():
-        counts |= values.reshape(len(values), -1).any(1)
+    counts = _counted(statistics)
     figures = head.figures(sums(statistics))
     if not counts.any() or not figures:
-        raise DataError(
-            "No event has a label that the head knows, so there is nothing to compare.",
-            where=where,
-            fix="look at the labels with hepfm data inspect, and name labelled events",
-        )
+        raise _unlabelled(where)
     # Of one event, drawing again makes that event: no interval.
     several = int(counts.sum()) > 1
     drawn = {} if not several else redrawn(statistics, head.figures, draws=draws, seed=seed)
@@ -87,6 +85,41 @@ def evaluate(
         statistics=statistics,
         event_ids=source.event_ids(),
         counted=int(counts.sum()),
+    )
+
+
+def refuse_unlabelled(task: Task, encoder: Encoder, source: Source, *, where: str) -> None:
+    """`DataError` where no event has a target that a head knows; reads until one has, whatever is predicted.
+
+    Args:
+        task: The head, with whatever weights.
+        encoder: That it reads.
+        source: Events with its labels.
+        where: Where they are from, for messages.
+    """
+    device = encoder.part_embedding.weight.device
+    task = copy.deepcopy(task).to(device).eval()
+    with torch.inference_mode():
+        for batch in batches(source):
+            prediction = task.prediction(encoder, units_as_they_are(batch, task.modalities, device))
+            if _counted(task.statistics(prediction, batch)).any():
+                return
+    raise _unlabelled(where)
+
+
+def _counted(statistics: Mapping[str, Array]) -> Array:
+    """``(B,)`` bool: events that any statistic is not zero for."""
+    counts = np.zeros(len(next(iter(statistics.values()))), bool)
+    for values in statistics.values():
+        counts |= values.reshape(len(values), -1).any(1)
+    return counts
+
+
+def _unlabelled(where: str) -> DataError:
+    return DataError(
+        "No event has a label that the head knows, so there is nothing to compare.",
+        where=where,
+        fix="look at the labels with hepfm data inspect, and name labelled events",
     )
 
 
