@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from hepfm.data.local_ray import init_options, own_token, token_file
-from hepfm.errors import HepfmError
+from hepfm.data.ray_address import connect
+from hepfm.errors import HepfmError, TrainingError
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +68,19 @@ def test_a_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / f"hepfm-ray-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(HepfmError, match="somebody else"):
         init_options(None, cpus=1)
+
+
+def test_a_machine_that_is_too_busy_to_start_ray_is_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import ray
+
+    said = "The current node timed out during startup. This could happen because some of the raylet failed"
+
+    def too_busy(**_: object) -> None:
+        raise Exception(said)  # noqa: TRY002 - as Ray 2.60 does
+
+    monkeypatch.setattr(ray, "init", too_busy)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(TrainingError, match="--in-process"):
+        connect(None, named="cluster.address", cpus=1)

@@ -236,7 +236,7 @@ def figures_of(run, name):
     return {line["step"]: line["metrics"][name] for line in lines if name in line["metrics"]}
 
 
-def test_a_curve_holds_back_no_arm_and_is_a_child_run(hepfm, runs, folder):
+def test_a_curve_holds_back_no_arm_and_is_a_child_run(hepfm, runs, folder, events, store):
     """With an encoder frozen for the pretrained arm, that from scratch learns all; the curve is in MLflow."""
     run = runs["pre"]
     command = ("fewshot", run.path, "--task", "semantic", "--events", 2, "--seeds", 1, "--updates", 1,
@@ -251,6 +251,16 @@ def test_a_curve_holds_back_no_arm_and_is_a_child_run(hepfm, runs, folder):
     for option, said in (("--figure", "macro_f2"), "did you mean 'macro_f1'"), (("--converge", 9), "--val"):
         told = hepfm(*command, *sets, "--test", "test.h5", "--name", "x", *option, fails=RecipeError)
         assert said in told, "before anything is trained"
+    unlabelled = store(folder / "unlabelled.h5", [
+        replace(s, labels={"image3d": {"voxels": {"semantic": s.labels["image3d"]["voxels"]["semantic"] * 0 - 1}}})
+        for s in events(range(950, 970))])  # fmt: skip
+    for train, test in ("train.h5", unlabelled), (unlabelled, "test.h5"):
+        words = [train if word == "train.h5" else word for word in command]
+        told = hepfm(*words, *sets, "--test", test, "--name", "x", fails=DataError)
+        assert (
+            f"No event has a label that the head knows, so there is nothing to compare.\n  where: {unlabelled}"
+            in told
+        )
     told = hepfm("fewshot", run.path, "--task", "semantic", "--reader", "store", *sets, fails=RecipeError)
     assert "--train and --test" in told
     sets += ["--set", "train.validate_every=1", "--set", "train.patience=1"]

@@ -76,6 +76,7 @@ def fewshot(
     its own, below the pretrained one, tested on all test events. The same command goes on after it was
     stopped or killed; points that are done stay. More events or seeds add points.
     """
+    from hepfm.evaluation.evaluate import refuse_unlabelled
     from hepfm.evaluation.fewshot import Ledger, curves, not_converged, points
     from hepfm.evaluation.frozen import task_on
     from hepfm.evaluation.probe import refuse_told
@@ -127,6 +128,8 @@ def fewshot(
     counts = numbers(events, "--events")
     _refuse_too_many(opened, counts, fewest=2 if probes and val is None else 1)
     opened.refuse_shared()
+    for source, named in ((opened.train, "train"), (opened.test, "test")):
+        refuse_unlabelled(learned, model.encoder, source, where=opened.told[named])
     steps = numbers(updates, "--updates") if updates else [first.recipe.train.steps]
     asked = points(sorted(counts), numbers(seeds, "--seeds"), steps, probes=probes, converge=converge)
     folder = parent.evaluations / folder_name(name or f"fewshot-{task}")

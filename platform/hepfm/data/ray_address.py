@@ -10,7 +10,7 @@ import re
 import socket
 
 from hepfm.data.local_ray import init_options
-from hepfm.errors import RecipeError
+from hepfm.errors import RecipeError, TrainingError
 
 _VERSIONS = re.compile(r"Ray: (\S+)\s+Python: (\S+)")
 
@@ -68,6 +68,7 @@ def connect(given: str | None, *, named: str, cpus: int) -> bool:
 
     Raises:
         RecipeError: No Ray answers at the address, it wants another token, or it has other versions.
+        TrainingError: A Ray of our own did not start in time.
     """
     refuse_silent(given, named=named)
     address, where = address_of(given), _where(given, named)
@@ -77,7 +78,15 @@ def connect(given: str | None, *, named: str, cpus: int) -> bool:
     if ray.is_initialized():
         return False
     if address is None:
-        ray.init(**options)
+        try:
+            ray.init(**options)
+        except Exception as error:
+            if "timed out during startup" not in str(error):  # it is a bare Exception
+                raise
+            raise TrainingError(
+                "Ray did not start in the 30 s that it gives itself.",
+                fix="try again when the machine is less busy; what is small needs no Ray: --in-process",
+            ) from error
         return True
     from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
     from ray._private.services import canonicalize_bootstrap_address_or_die

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from hepfm.data.source import Source
-from hepfm.data.tensors import to_numpy
+from hepfm.data.tensors import to_device, to_numpy
 from hepfm.errors import DataError
 from hepfm.evaluation.checks import task_of
-from hepfm.evaluation.events import batches
+from hepfm.evaluation.events import batches, units_as_they_are
 from hepfm.evaluation.predict import predict
 from hepfm.metrics.bootstrap import Figures, ends, redrawn, sums
+from hepfm.nn.encoder import Encoder
+from hepfm.objectives.task import Task
 from hepfm.training.pretrained import Pretrained
 
 Array = np.ndarray[Any, Any]
+UNLABELLED = (
+    "No event has a label that the head knows, so there is nothing to compare.",
+    "look at the labels with hepfm data inspect, and name labelled events",
+)
+"""What is said, and to be done, where a task has nothing to be judged by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +103,7 @@ def evaluate(
         DataError: An event cannot be read, or none has anything that counts.
     """
     statistics = judging.statistics(source, progress)
-    counts = np.zeros(len(source), bool)
-    for values in statistics.values():
-        counts |= np.nan_to_num(values.reshape(len(values), -1)).any(1)
+    counts = _counted(statistics)
     figures = judging.figures(sums(statistics))
     if not counts.any() or not figures:
         raise DataError(judging.nothing[0], where=where, fix=judging.nothing[1])
@@ -111,6 +118,34 @@ def evaluate(
         event_ids=source.event_ids(),
         counted=int(counts.sum()),
     )
+
+
+def refuse_unlabelled(task: Task, encoder: Encoder, source: Source, *, where: str) -> None:
+    """`DataError` where no event has a target that a head knows; reads until one has, whatever is predicted.
+
+    Args:
+        task: The head, with whatever weights.
+        encoder: That it reads.
+        source: Events with its labels.
+        where: Where they are from, for messages.
+    """
+    device = encoder.part_embedding.weight.device
+    task = copy.deepcopy(task).to(device).eval()
+    with torch.inference_mode():
+        for batch in batches(source):
+            moved = to_device(batch, device)
+            prediction = task.prediction(encoder, moved, units_as_they_are(moved, task.modalities, device))
+            if _counted(task.statistics(prediction, batch)).any():
+                return
+    raise DataError(UNLABELLED[0], where=where, fix=UNLABELLED[1])
+
+
+def _counted(statistics: Mapping[str, Array]) -> Array:
+    """``(B,)`` bool: events that any statistic is not zero for."""
+    counts = np.zeros(len(next(iter(statistics.values()))), bool)
+    for values in statistics.values():
+        counts |= np.nan_to_num(values.reshape(len(values), -1)).any(1)
+    return counts
 
 
 def statistics_of(

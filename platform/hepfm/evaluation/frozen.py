@@ -40,6 +40,12 @@ class Split:
         """Where an event is, for messages."""
         return self.source.place(int(self.indices[row]))
 
+    @property
+    def places(self) -> str:
+        """Where its events are, for messages."""
+        further = len(self.indices) - 1
+        return self.place(0) + (f", and {further} further events" if further else "")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Frozen:
@@ -220,7 +226,7 @@ def drawn_rows(
     if not len(order):
         raise DataError(
             "No row has a label that is known.",
-            where=f"{split.place(0)}, and {len(split.indices) - 1} further events",
+            where=split.places,
             fix="name labelled events, or the labels' column with --set",
         )
     if per_class is not None:

@@ -7,7 +7,7 @@ from functools import partial
 from hepfm.errors import RecipeError
 from hepfm.evaluation import losses, matching
 from hepfm.evaluation.checks import task_of
-from hepfm.evaluation.evaluate import Judging, statistics_of
+from hepfm.evaluation.evaluate import UNLABELLED, Judging, statistics_of
 from hepfm.objectives.contrastive import Contrastive
 from hepfm.objectives.task import Task
 from hepfm.training.pretrained import Pretrained
@@ -38,10 +38,7 @@ def judging_of(model: Pretrained, task: str | None = None, *, candidates: int | 
             labels=True,
             statistics=partial(statistics_of, model),
             figures=head.figures,
-            nothing=(
-                "No event has a label that the head knows, so there is nothing to compare.",
-                "look at the labels with hepfm data inspect, and name labelled events",
-            ),
+            nothing=UNLABELLED,
         )
     if isinstance(objective, Contrastive):
         return Judging(

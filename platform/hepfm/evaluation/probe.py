@@ -219,6 +219,6 @@ def _refuse_absent(frozen: Frozen, splits: Splits) -> None:
         names = ", ".join(frozen.names[index] for index in lacking)
         raise DataError(
             f"No training event has a row of the class {names}, which test events have.",
-            where=f"{splits.train.place(0)}, and {len(splits.train.indices) - 1} further events",
+            where=splits.train.places,
             fix="name more events to train on, with --train or --events, or draw others with --seeds",
         )

@@ -89,8 +89,9 @@ def _answered(
     task: Task, module: PretrainModule, batch: Batch, parts: Mapping[str, PartSchema], device: torch.device
 ) -> Picture:
     draws = Draws(seed=0, epoch="as it is", event_ids=batch.event_ids.to(device))
-    units = units_of(to_device(batch, device), task.modalities, draws, augment=False)
-    predicted = task.predicted(task.prediction(module.encoder, units), device)
+    moved = to_device(batch, device)
+    units = units_of(moved, task.modalities, draws, augment=False)
+    predicted = task.predicted(task.prediction(module.encoder, moved, units), device)
     events = to_numpy(batch)
 
     def picture(event: int) -> list[Panel]:
