@@ -68,9 +68,7 @@ class Places:
             one = torch.eye(axes, device=mean.device)
             spread = spread + LEAST**2 * one
             axis = spread
-            for _ in range(
-                2
-            ):  # towards the square of the longest axis alone, and smooth where none is longest
+            for _ in range(2):  # towards the longest axis alone, and smooth where none is longest
                 axis = axis @ axis
                 axis = axis / axis.diagonal(dim1=1, dim2=2).sum(1)[:, None, None]
             across = (one - axis) * LEAST**-2
