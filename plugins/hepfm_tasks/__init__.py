@@ -46,14 +46,17 @@ def hepfm_heads() -> list[api.HeadSpec]:
 @api.hookimpl
 def hepfm_recipes() -> list[api.RecipeSpec]:
     return [
-        api.RecipeSpec(name="tasks/denoise", target="hepfm_tasks:recipes/denoise.yaml"),
-        api.RecipeSpec(name="tasks/unfold", target="hepfm_tasks:recipes/unfold.yaml"),
-        api.RecipeSpec(name="tasks/unfold-light", target="hepfm_tasks:recipes/unfold-light.yaml"),
-        api.RecipeSpec(name="tasks/event-class", target="hepfm_tasks:recipes/event-class.yaml"),
-        api.RecipeSpec(name="tasks/momentum", target="hepfm_tasks:recipes/momentum.yaml"),
-        api.RecipeSpec(name="tasks/semantic", target="hepfm_tasks:recipes/semantic.yaml"),
-        api.RecipeSpec(name="tasks/semantic-hour", target="hepfm_tasks:recipes/semantic-hour.yaml"),
-        api.RecipeSpec(name="tasks/vertex", target="hepfm_tasks:recipes/vertex.yaml"),
-        api.RecipeSpec(name="tasks/particles", target="hepfm_tasks:recipes/particles.yaml"),
-        api.RecipeSpec(name="tasks/particles-hour", target="hepfm_tasks:recipes/particles-hour.yaml"),
+        api.RecipeSpec(name=f"tasks/{name}", target=f"hepfm_tasks:recipes/{name}.yaml", summary=summary)
+        for name, summary in (
+            ("semantic", "The class of each voxel of a 3D image."),
+            ("semantic-hour", "The class of each voxel, for the figures of docs/results.md."),
+            ("particles", "Groups the voxels of a 3D image to particles, with class and energy."),
+            ("particles-hour", "Particles, for the figures of docs/results.md."),
+            ("event-class", "The species of the most energetic particle of a 3D image."),
+            ("momentum", "The momentum of the most energetic particle, with its uncertainty."),
+            ("vertex", "The place of an interaction in a 3D image."),
+            ("denoise", "Waveforms of wires without their noise."),
+            ("unfold", "The charge in each sample of the waveforms of wires."),
+            ("unfold-light", "The photoelectrons in each sample of the waveforms of light sensors."),
+        )
     ]
