@@ -7,6 +7,10 @@ import json
 import numpy as np
 import pytest
 
+from hepfm.data.source import open_source
+from hepfm.readers.writer import StoreWriter
+from hepfm.recipe.schema import Part
+
 SMALL = ["train.steps=20", "train.warmup_steps=5", "tracking.displays=0"]
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")]
 
@@ -15,6 +19,26 @@ def in_order(figure):
     value, low, high = figure
     assert low <= high
     assert np.isfinite(value)
+
+
+@pytest.mark.timeout(900)
+def test_geant4(tmp_path):
+    """On a few events of the packaged sample, in place of the whole one."""
+    from results import geant4
+
+    source = open_source("sample:train", parts={"image3d": Part(kind="image3d")})
+    for name, events in (("train", range(8)), ("val", range(8, 12)), ("test", range(12, 16))):
+        folder = tmp_path / "geant4_lartpc" / name
+        folder.mkdir(parents=True)
+        with StoreWriter(folder / "events.h5", source.parts, {"made_by": "a test"}) as writer:
+            writer.write(source.read(np.array(events), labels=True))
+    small = ["train.steps=2", "train.warmup_steps=1", "tracking.displays=0"]
+    figures = geant4.main(tmp_path, tmp_path / "runs", small, labelled=6)
+    assert figures["steps"] == 2
+    assert figures["probe"]["pretrained"]["macro_f1"] != figures["probe"]["untrained"]["macro_f1"]
+    assert {"pretrained-2", "scratch-2", "gain-2"} == figures["few"].keys() == figures["all"].keys()
+    in_order(figures["particles"]["ari"])
+    assert len(list((tmp_path / "runs").glob("*/checkpoints"))) == 6
 
 
 def test_protodune(real_data, tmp_path):

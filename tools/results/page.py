@@ -6,9 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+CLASSES = ("shower", "track", "Michel", "delta", "LED")
+
 
 def tables(figures: Mapping[str, Any]) -> Iterator[str]:
     """Each table of the page, as it stands there."""
+    yield from geant4(figures["geant4"])
     runs = [
         *figures["protodune"].values(),
         *(figures[name] for name in ("microboone", "legend", "gibuu", "dimuons")),
@@ -88,6 +91,43 @@ def tables(figures: Mapping[str, Any]) -> Iterator[str]:
     error = figures["dimuons"]["mass_error"]
     yield table(
         ["features", "squared error of log(mass)"], ([name, between(of)] for name, of in error.items())
+    )
+
+
+def geant4(figures: Mapping[str, Any]) -> Iterator[str]:
+    """Tables of the Geant4 sample: classes of voxels, and particles."""
+    few, everything, probe = figures["few"], figures["all"], figures["probe"]
+    rows = [
+        ("linear probe of the untrained model", "150", probe["untrained"]),
+        ("linear probe of the frozen, pretrained model", "150", probe["pretrained"]),
+        *(
+            (f"{arm}, {updates} updates", labels, of[f"{name}-{updates}"])
+            for labels, of, updates in (("100", few, "1000"), ("1000", everything, "2500"))
+            for arm, name in (("from scratch", "scratch"), ("fine-tuned", "pretrained"))
+        ),
+        ("from scratch, to convergence", "100", few["scratch-converged-3000"]),
+        ("fine-tuned, to convergence", "100", few["pretrained-converged-3000"]),
+    ]
+    yield table(
+        ["", "labelled events", "macro F1", *CLASSES],
+        (
+            [way, labels, between(of["macro_f1"]), *(f"{of[f'f1/{name}'][0]:.2f}" for name in CLASSES)]
+            for way, labels, of in rows
+        ),
+    )
+    gains = [
+        ("100, 1000 updates", few["gain-1000"]),
+        ("100, to convergence", few["gain-converged-3000"]),
+        ("1000, 2500 updates", everything["gain-2500"]),
+    ]
+    yield table(
+        ["labelled events", "what pretraining adds to macro F1"],
+        ([name, between(of["macro_f1"])] for name, of in gains),
+    )
+    names = ("ari", "f1", "pq", "pq_class", "purity", "efficiency", "energy_bias", "energy_rms")
+    particles = figures["particles"]
+    yield table(
+        ["figure of `particles`", "value"], ([f"`{name}`", between(particles[name])] for name in names)
     )
 
 
