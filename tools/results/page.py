@@ -105,24 +105,25 @@ def geant4(figures: Mapping[str, Any]) -> Iterator[str]:
             for labels, of, updates in (("100", few, "1000"), ("1000", everything, "2500"))
             for arm, name in (("from scratch", "scratch"), ("fine-tuned", "pretrained"))
         ),
-        ("from scratch, to convergence", "100", few["scratch-converged-3000"]),
-        ("fine-tuned, to convergence", "100", few["pretrained-converged-3000"]),
+        ("from scratch, to convergence", "100", few.get("scratch-converged-3000")),
+        ("fine-tuned, to convergence", "100", few.get("pretrained-converged-3000")),
     ]
     yield table(
         ["", "labelled events", "macro F1", *CLASSES],
         (
             [way, labels, between(of["macro_f1"]), *(f"{of[f'f1/{name}'][0]:.2f}" for name in CLASSES)]
             for way, labels, of in rows
+            if of
         ),
     )
     gains = [
         ("100, 1000 updates", few["gain-1000"]),
-        ("100, to convergence", few["gain-converged-3000"]),
+        ("100, to convergence", few.get("gain-converged-3000")),
         ("1000, 2500 updates", everything["gain-2500"]),
     ]
     yield table(
         ["labelled events", "what pretraining adds to macro F1"],
-        ([name, between(of["macro_f1"])] for name, of in gains),
+        ([name, between(of["macro_f1"])] for name, of in gains if of),
     )
     names = ("ari", "f1", "pq", "pq_class", "purity", "efficiency", "energy_bias", "energy_rms")
     particles = figures["particles"]
