@@ -31,18 +31,34 @@ def anchors_of(positions: Tensor, instance: Tensor, most: int) -> Tensor:
     order = order[instance[order].argsort(stable=True)]
     size = torch.unique_consecutive(instance[order], return_counts=True)[1]
     sizes = size.repeat_interleave(size)
-    turn = torch.arange(len(order), device=order.device) - offsets_of(size)[:-1].repeat_interleave(size)
-    order = order[(turn * (int(size.max()) + 1) - sizes).argsort(stable=True)]
+    order = order[(_turns(size) * (int(size.max()) + 1) - sizes).argsort(stable=True)]
     first = order[: (most + 1) // 2]
     others = spread[~torch.isin(spread, first)]
     return torch.cat((first, others))[:most]
 
 
 def shuffled(positions: Tensor) -> Tensor:
-    """``(N,)`` int64: an order of points that follows from their places ``(N, P)``, and looks random."""
+    """``(N,)`` int64: an order of points that follows from their places ``(N, P)``, and looks random.
+
+    Which of several points of one place comes first, their rows decide.
+    """
     place = (positions.double() * 64).round().long()
-    mixed = torch.arange(len(place), device=place.device) * 2654435761
-    for axis in range(place.shape[1]):  # Knuth's multiplicative hash, axis by axis
-        mixed = ((mixed ^ place[:, axis]) * 2654435761) % 2**32
-        mixed = mixed ^ (mixed >> 15)
-    return mixed.argsort(stable=True)
+    mixed = torch.zeros(len(place), dtype=torch.int64, device=place.device)
+    for axis in range(place.shape[1]):
+        mixed = _mixed(mixed, place[:, axis])
+    order = mixed.argsort(stable=True)
+    again = torch.empty_like(order)  # else points of one place would come all at once
+    again[order] = _turns(torch.unique_consecutive(mixed[order], return_counts=True)[1])
+    return _mixed(mixed, again).argsort(stable=True)
+
+
+def _mixed(one: Tensor, other: Tensor) -> Tensor:
+    """Knuth's multiplicative hash of two numbers."""
+    mixed = ((one ^ other) * 2654435761) % 2**32
+    return mixed ^ (mixed >> 15)
+
+
+def _turns(size: Tensor) -> Tensor:
+    """``(N,)`` int64: 0, 1, ... within each of groups of these sizes, one after the other."""
+    rows = torch.arange(int(size.sum()), device=size.device)
+    return rows - offsets_of(size)[:-1].repeat_interleave(size)

@@ -84,7 +84,7 @@ def covered(masks: Tensor, group: Tensor, most: int, smallest: int) -> tuple[Ten
     """Each point's probability and instance ``(N,)``, of masks ``(A, N)`` in groups ``(A,)``.
 
     A point goes to the group whose masks are surest of it on average. Groups with fewer than ``smallest``
-    points lose them to others, as do all but the largest ``most``.
+    points lose them to others, as do all but the largest ``most``. The largest instance comes first.
     """
     member = torch.nn.functional.one_hot(group).to(masks.dtype)
     mean = (member / member.sum(0)).T @ masks
@@ -92,4 +92,5 @@ def covered(masks: Tensor, group: Tensor, most: int, smallest: int) -> tuple[Ten
     kept = size.argsort(descending=True, stable=True)[:most]
     kept = kept[(size[kept] >= smallest) | (size[kept] == size.max())]
     probability, which = mean[kept].max(0)
-    return probability, torch.unique(which, return_inverse=True)[1]
+    instance, size = torch.unique(which, return_inverse=True, return_counts=True)[1:]
+    return probability, size.argsort(descending=True, stable=True).argsort()[instance]

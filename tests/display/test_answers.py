@@ -10,6 +10,7 @@ from hepfm.display.answers import answer_panels
 from hepfm.display.html import write_html
 from hepfm.display.panels import Heatmap
 from hepfm.display.png import write_png
+from hepfm.display.scene import GREY
 from hepfm_image3d.schema import image3d_schema
 
 DATA = image3d_schema(voxels=("voxel", "energy_mev", "semantic"))
@@ -186,6 +187,26 @@ def test_what_is_not_known_is_not_compared(true, said):
     energy, listed = drawn(EVENT, FOUND, true)
     assert [marker.name for marker in energy.markers] == ["predicted vertex"]
     assert listed.branches[1].text == said
+
+
+def test_a_value_that_is_no_class_is_not_known():
+    """As the head's right answers may say it (`hepfm.api.Answered`): it is not drawn as a mistake."""
+    _, listed = drawn(EVENT, FOUND, {"event": {"pid": np.array([-7])}})
+    assert listed.branches[0].text == "pid: true not known, predicted proton (80%)"
+    assert listed.branches[0].colour == GREY
+    instance = {"instance": np.arange(N) // N}
+    true = {"voxels": instance, "particles": {"instance": np.array([0]), "pid": np.array([-7])}}
+    predicted = {
+        "voxels": {**instance, "score": np.ones(N, "f4")},
+        "particles": {
+            "instance": np.array([0]),
+            "pid": np.array([2]),
+            "probability": np.array([[0.9, 0.1]]),
+            "energy_mev": np.array([245.0]),
+        },
+    }
+    *_, listed = drawn(PARTICLES, predicted, true)
+    assert listed.branches[0].text == "1: true; predicted muon (90%), energy 245 MeV; overlap 1.00"
 
 
 def test_numbers_of_points_have_one_scale_and_their_difference_another():

@@ -18,7 +18,7 @@ from hepfm.display.plots import (
 )
 from hepfm.display.png import write_png
 from hepfm.metrics.calibration import reliability
-from hepfm.metrics.residuals import histogram, logarithmic, two_sided
+from hepfm.metrics.residuals import histogram, logarithmic, residual_figures, two_sided
 
 EDGES = two_sided(1e-4, 1e3, per_decade=30)
 
@@ -39,6 +39,16 @@ def test_residuals_are_drawn_as_the_density_that_they_have():
     assert np.abs(density - wanted).max() < 0.06 * wanted.max()
     assert panel.title == "p: median 0.3 GeV, resolution 0.2 GeV"
     assert panel.y.title == "density [1/GeV]"
+
+
+@pytest.mark.parametrize(
+    "values", [(-0.5, 0.5), (0.1, 0.2, 0.3, 0.4), (-3.0, 0.0, 2.0, 2.0), (1e9, 2.0, -1e9)]
+)
+def test_the_title_says_of_few_events_what_the_figures_say(values):
+    """Of an even number the median is anywhere between two values: plot and figure take the same one."""
+    told = residual_figures(counts(np.array(values), EDGES), EDGES)
+    panel = histogram_panel(counts(np.array(values), EDGES), EDGES, Axis("x"), title="p")
+    assert panel.title.startswith(f"p: median {told['bias']:.3g}, resolution {told['resolution']:.3g}")
 
 
 def test_pulls_are_beside_a_normal_distribution_and_far_ones_are_told():

@@ -56,6 +56,15 @@ def test_points_go_to_the_group_that_is_surest_on_average():
     assert covered(masks, group, most=9, smallest=50)[1].tolist() == [0] * 6  # the largest one stays
 
 
+def test_the_largest_comes_first_when_small_ones_have_lost_their_points():
+    sure, second = (
+        torch.eye(5)[[0, 0, 0, 0, 1, 1, 1, 2, 2, 3]].T,
+        torch.eye(5)[[4, 4, 4, 4, 4, 4, 4, 1, 1, 1]].T,
+    )
+    masks = (0.6 * sure + 0.3 * second)[:4]
+    assert covered(masks, torch.arange(4), most=9, smallest=3)[1].tolist() == [1] * 4 + [0] * 6
+
+
 def test_what_no_mask_covers_gets_anchors_of_its_own():
     rng = np.random.default_rng(1)
     middles = np.arange(6).reshape(2, 3) * 10.0

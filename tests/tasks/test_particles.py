@@ -12,7 +12,7 @@ from hepfm.errors import DataError
 from hepfm.readers.pack import pack
 from hepfm.testing import head_contract
 from hepfm_image3d.schema import image3d_schema
-from hepfm_tasks.anchors import anchors_of
+from hepfm_tasks.anchors import anchors_of, shuffled
 from hepfm_tasks.instances import instances_of, kinetic_energy, truth_rows
 from hepfm_tasks.particles import Particles, ParticlesConfig
 
@@ -123,6 +123,23 @@ def test_anchors_are_of_all_particles_and_mostly_of_large_ones():
     assert drawn[-1] == 0
     assert drawn[7] == 2
     assert drawn[4] > drawn[9] >= 5
+
+
+def test_anchors_follow_from_places_and_not_from_the_order_of_rows():
+    rng = np.random.default_rng(4)
+    places = torch.from_numpy(rng.permutation(np.argwhere(np.ones((10, 10, 10))))) / 6
+    number, mixed = torch.from_numpy(rng.integers(-1, 9, 1000)), torch.from_numpy(rng.permutation(1000))
+    assert torch.equal(mixed[shuffled(places[mixed])], shuffled(places))
+    assert torch.equal(mixed[anchors_of(places[mixed], number[mixed], 50)], anchors_of(places, number, 50))
+    first = shuffled(places)[:200]
+    assert torch.allclose(places[first].mean(0), places.mean(0), atol=0.15)
+    assert torch.allclose(places[first].std(0), places.std(0), atol=0.1)
+
+
+def test_points_of_one_place_do_not_come_all_at_once():
+    places = torch.arange(20).repeat_interleave(50)[:, None] * 1.0
+    assert len(places[shuffled(places)[:40]].unique()) > 12
+    assert shuffled(places).sort().values.tolist() == list(range(1000))
 
 
 def test_the_truth_of_a_particle_is_its_leading_or_largest_fragment():

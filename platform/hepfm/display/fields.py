@@ -58,7 +58,7 @@ def _event(columns: Columns, predicted: Table, truth: Table, vocabularies: Vocab
         found = predicted[name][0]
         said = _predicted(columns, predicted, 0, name, vocabularies)
         true = np.asarray(truth.get(name, ()))
-        known = true[np.isfinite(true.reshape(len(true), -1)).all(1)] if len(true) else true
+        known = true[[_is_known(value, column, vocabularies) for value in true]] if len(true) else true
         if not len(known):
             missing = "" if not truth else "true not known, "
             yield Branch(depth=0, text=f"{_plain(name, column)}: {missing}predicted {said}", colour=GREY)
@@ -108,10 +108,13 @@ def _rows(
                 ("" if column.vocabulary else f"{_plain(name, column)} ")
                 + _predicted(columns, table, row, name, vocabularies)
                 for name, column in columns.items()
-                if name != number and name in table and is_answer(name) and _is_known(table[name][row])
+                if name != number
+                and name in table
+                and is_answer(name)
+                and _is_known(table[name][row], column, vocabularies)
             ]
             if int(old) in names:
-                lines.setdefault(names[int(old)], []).append(f"{word} {', '.join(fields)}")
+                lines.setdefault(names[int(old)], []).append(f"{word} {', '.join(fields)}".rstrip())
     for new in sorted(lines):
         said = lines[new]
         if new in matched.overlap:
@@ -126,8 +129,11 @@ def is_answer(name: str) -> bool:
     return name not in {_SURE, "score"} and not name.endswith(_WIDTH)
 
 
-def _is_known(value: Any) -> bool:
-    return bool(np.isfinite(np.asarray(value, np.float64)).all())
+def _is_known(value: Any, column: Column, vocabularies: Vocabularies) -> bool:
+    """Whether it is finite, and one of the classes where there are any."""
+    if not np.isfinite(np.asarray(value, np.float64)).all():
+        return False
+    return not column.vocabulary or int(value) in {e.value for e in vocabularies.get(column.vocabulary, ())}
 
 
 def _predicted(columns: Columns, table: Table, row: int, name: str, vocabularies: Vocabularies) -> str:

@@ -106,7 +106,8 @@ def histogram_panel(counts: Array, edges: Array, x: Axis, *, title: str, normal:
     if not total:
         return Lines(title=title, lines=[], x=x, y=Axis("density"))
     below = np.concatenate(([0.0], np.cumsum(counts[1:-1]))) + counts[0]  # at each edge
-    low, middle, high = (float(np.interp(q * total, below, edges)) for q in _ENDS)
+    # What falls between two bins is told by the lower one, as of `hepfm.metrics.residuals.quantile`.
+    low, middle, high = (float(np.interp(np.nextafter(q * total, 0), below, edges)) for q in _ENDS)
     half = _SIGMAS * max((high - low) / 2, 1e-9 * max(abs(middle), 1e-9))
     at = np.linspace(middle - half, middle + half, _BINS + 1)
     if normal:
