@@ -297,6 +297,9 @@ def test_what_belongs_together_is_found_as_in_validation(hepfm, runs):
     done = json.loads(hepfm(*command, "test.h5", "--candidates", 12))
     assert done["data"]["counted"] == 10, "one is empty, and one has one side"
     assert done["figures"]["candidates"]["value"] == 10
+    done = json.loads(hepfm(*command, "test.h5", "--candidates", 8))["figures"]
+    assert done["candidates"]["value"] == pytest.approx((6 * 6 + 4 * 4) / 10)
+    assert done["chance"]["value"] == pytest.approx(2 / 10), "one of each group: of 6, and of 4"
     told = hepfm("evaluate", runs["masked"].path, "--data", "val.h5", "--candidates", 4, fails=RecipeError)
     assert "finds no event among others" in told
     assert "no two events" in hepfm(*command, "one.h5", fails=DataError).lower()

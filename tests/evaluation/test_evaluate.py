@@ -261,6 +261,8 @@ def test_a_curve_holds_back_no_arm_and_is_a_child_run(hepfm, runs, folder, event
             f"No event has a label that the head knows, so there is nothing to compare.\n  where: {unlabelled}"
             in told
         )
+    told = hepfm(*command, *sets, "--val", unlabelled, "--test", "test.h5", "--name", "x", fails=DataError)
+    assert f"nothing to compare.\n  where: {unlabelled}" in told, "before anything is trained"
     told = hepfm("fewshot", run.path, "--task", "semantic", "--reader", "store", *sets, fails=RecipeError)
     assert "--train and --test" in told
     sets += ["--set", "train.validate_every=1", "--set", "train.patience=1"]
@@ -298,6 +300,18 @@ def test_a_single_event_has_no_interval_and_part_of_the_validation_is_doubted(
     some = store(tmp_path / "some.h5", events([51, 401, 402]))
     result = json.loads(hepfm("evaluate", runs["task"].path, "--data", some, "--json"))
     assert [each for each in result["doubts"] if "some are the run's validation events" in each]
+
+
+def test_scores_of_a_run_with_a_head_are_recorded_without_its_plots(hepfm, runs, tmp_path, events, store):
+    usual = [
+        word
+        for name, first in (("reference", 500), ("against", 600))
+        for word in (f"--{name}", store(tmp_path / f"{name}.h5", events(range(first, first + 20))))
+    ]
+    command = ("anomaly", runs["task"].path, "--data", "test.h5", "--workers", 0, "--out", tmp_path / "out")
+    result = json.loads(hepfm(*command, *usual, "--draws", 10, "--json").splitlines()[-1])
+    assert "auc/gaussian" in result["figures"]
+    assert not (Path(result["folder"]) / "plots.html").exists()
 
 
 def test_names_that_cannot_be_used_are_refused(hepfm, runs):

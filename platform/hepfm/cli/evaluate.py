@@ -18,9 +18,10 @@ from hepfm.cli.tables import figure_table, wide
 from hepfm.errors import RecipeError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from hepfm.data.source import Source
+    from hepfm.display.panels import Panel
     from hepfm.evaluation.evaluate import Evaluated
     from hepfm.recipe.schema import Generated
     from hepfm.tracking.runs import RunDir
@@ -70,10 +71,11 @@ def evaluate(
 
     The checkpoint says how the events are read and prepared. In MLflow the evaluation stands below the run.
     """
-    from hepfm.evaluation.checks import check_labels, check_unseen
+    from hepfm.evaluation.checks import check_labels, check_unseen, task_of
     from hepfm.evaluation.evaluate import evaluate as judge
     from hepfm.evaluation.events import open_events
     from hepfm.evaluation.judging import judging_of
+    from hepfm.evaluation.plots import panels_of
 
     found, model = open_run(run, out, step, device)
     judging = judging_of(model, task, candidates=candidates)
@@ -105,7 +107,8 @@ def evaluate(
     result["data"] |= {"named": named, "paths": events if isinstance(events, list) else []}
     if not as_json:
         show(result)
-    folder, message = recorded(found, model, result, judged)
+    panels = panels_of(judged, task_of(model).head if judging.labels else None)
+    folder, message = recorded(found, model, result, judged, panels)
     if register is not None:
         from hepfm.cli.register import register_model
 
@@ -174,9 +177,13 @@ def result_of(
 
 
 def recorded(
-    run: RunDir, model: Pretrained, result: Mapping[str, Any], judged: Evaluated
+    run: RunDir,
+    model: Pretrained,
+    result: Mapping[str, Any],
+    judged: Evaluated,
+    panels: Sequence[Panel] = (),
 ) -> tuple[RunDir, str]:
-    """Writes the evaluation's folder and tells MLflow."""
+    """Writes the evaluation's folder, with what is to be plotted, and tells MLflow."""
     from hepfm.display.intervals import write_intervals
     from hepfm.evaluation.plots import write_plots
     from hepfm.tracking.evaluations import REDRAWN, begin, record
@@ -185,7 +192,7 @@ def recorded(
     picture = folder.path / "figures.png"
     title = f"{run.name}: {result['task']} on {result['data']['events']} events of {result['data']['named']}"
     write_intervals(result["figures"], picture, title=title, level=result["level"])
-    plots = write_plots(folder.path, model, judged, title=title)
+    plots = write_plots(folder.path, panels, title=title)
     message = record(
         folder,
         result,

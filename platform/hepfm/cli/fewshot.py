@@ -128,8 +128,9 @@ def fewshot(
     counts = numbers(events, "--events")
     _refuse_too_many(opened, counts, fewest=2 if probes and val is None else 1)
     opened.refuse_shared()
-    for source, named in ((opened.train, "train"), (opened.test, "test")):
-        refuse_unlabelled(learned, model.encoder, source, where=opened.told[named])
+    for source, named in ((opened.train, "train"), (opened.val, "val"), (opened.test, "test")):
+        if source is not None:
+            refuse_unlabelled(learned, model.encoder, source, where=opened.told[named])
     steps = numbers(updates, "--updates") if updates else [first.recipe.train.steps]
     asked = points(sorted(counts), numbers(seeds, "--seeds"), steps, probes=probes, converge=converge)
     folder = parent.evaluations / folder_name(name or f"fewshot-{task}")

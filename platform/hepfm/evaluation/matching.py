@@ -71,10 +71,11 @@ def found_of(
 ) -> dict[str, Array]:
     """What is found of all events of a source: statistics of `figures`, of each event.
 
-    ``events (B, 2)``: whether it has both sides, and another such event in its group, and of how many one is
-    found there. ``found (B, 2, 2)``: of either direction, whether the right one was most alike, and one over
-    its rank. ``total_found``: the same for the line between the logarithms of how much there is on either
-    side, where the kinds say that. It is fitted to these events, which favours it, by two numbers.
+    ``events (B, 3)``: whether it has both sides, and another such event in its group; of how many one is
+    found there; and one over that. ``found (B, 2, 2)``: of either direction, whether the right one was most
+    alike, and one over its rank. ``total_found``: the same for the line between the logarithms of how much
+    there is on either side, where the kinds say that. It is fitted to these events, which favours it, by two
+    numbers.
 
     Args:
         model: Of the objective ``contrastive``.
@@ -90,13 +91,13 @@ def found_of(
         if np.ptp(log_BS[rows, 0]):
             slope, offset = np.polyfit(log_BS[rows, 0], log_BS[rows, 1], 1)
             line = np.stack((slope * log_BS[:, 0] + offset, log_BS[:, 1]), 1)
-    found = {"events": np.zeros((len(sides.both), 2)), "found": np.zeros((len(sides.both), 2, 2))}
+    found = {"events": np.zeros((len(sides.both), 3)), "found": np.zeros((len(sides.both), 2, 2))}
     if line is not None:
         found["total_found"] = np.zeros_like(found["found"])
     for group in np.split(rows, np.flatnonzero(np.diff(rows // candidates)) + 1):
         if len(group) < 2:
             continue
-        found["events"][group] = 1, len(group)
+        found["events"][group] = 1, len(group), 1 / len(group)
         first, second = (each[group] for each in sides.encoded)
         found["found"][group] = ranks(first @ second.T)
         if line is not None:
@@ -126,9 +127,9 @@ def figures(directions: Sequence[str], sums: Mapping[str, Array]) -> dict[str, f
     """Share found (``top1``) and mean of one over the rank (``mrr``), of both directions and of each.
 
     ``total_top1`` and ``total_mrr`` are those of how much there is on either side; ``candidates`` says among
-    how many events one is found, and ``chance`` what guessing among so many finds.
+    how many events one is found on average, and ``chance`` what share guessing finds.
     """
-    events, candidates = sums["events"]
+    events, candidates, guessed = sums["events"]
     if not events:
         return {}
     found = {}
@@ -140,7 +141,7 @@ def figures(directions: Sequence[str], sums: Mapping[str, Array]) -> dict[str, f
             found[f"{method}{name}"] = float(values.mean())
             if not method:
                 found |= {f"{name}/{way}": float(v) for way, v in zip(directions, values, strict=True)}
-    return found | {"chance": float(events / candidates), "candidates": float(candidates / events)}
+    return found | {"chance": float(guessed / events), "candidates": float(candidates / events)}
 
 
 def _amounts(objective: Contrastive, units: Mapping[str, Units]) -> Array | None:
