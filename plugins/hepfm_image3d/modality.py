@@ -45,7 +45,7 @@ class Image3DConfig(BaseModel):
     """Width of the point-wise network that is reduced over a cell."""
     point_width: int = Field(default=128, gt=0)
     """Width of a voxel's features in the light of its event, which tasks read beside the tokens."""
-    point_layers: int = Field(default=2, ge=0)
+    point_layers: int = Field(default=2, gt=0)
     """Layers over touching voxels that these features go through."""
     shared_axes: bool = True
     """Where the data tells the detector's axes (attribute ``frame``), units lie along them beside those of

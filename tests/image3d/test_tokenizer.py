@@ -132,7 +132,7 @@ def test_a_token_sees_across_its_cells_face_as_far_as_its_scales_reach(make_moda
     assert changed.tolist() == sees
 
 
-@pytest.mark.parametrize("layers", [0, 1, 3])
+@pytest.mark.parametrize("layers", [1, 3])
 def test_features_hear_of_voxels_as_many_steps_away_as_there_are_layers(make_modality, layers) -> None:
     """Of a straight track, tokens aside: what the first voxel's features depend on."""
     modality = make_modality(point_layers=layers)
