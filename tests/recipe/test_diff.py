@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hepfm.recipe.diff import ABSENT, Change, diff, render
+from hepfm.recipe.diff import ABSENT, Change, deciding, diff, render
 from hepfm.recipe.load import load_recipe
 
 
@@ -32,3 +32,11 @@ def test_changes_name_the_key_and_both_values():
         "train.betas: [0.9, 0.95] -> [0.9, 0.99]",
     ]
     assert "drop_path: 0.1 -> (absent)" in render(changes)
+
+
+def test_a_run_that_goes_on_may_wait_longer_but_not_be_judged_by_another_figure():
+    one = load_recipe("toy/hide").recipe
+    longer = load_recipe("toy/hide", ["train.patience=7"]).recipe
+    other = load_recipe("toy/hide", ["train.best_by=macro_f1"]).recipe
+    assert deciding(one, longer) == []
+    assert deciding(one, other) == [Change("train.best_by", None, "macro_f1")]

@@ -7,9 +7,11 @@ import json
 import pytest
 
 from hepfm.errors import CheckpointError, RecipeError, Stopped
+from hepfm.recipe.schema import Recipe
 from hepfm.training.checkpoint import MANIFEST, choose_best, retain
 from hepfm.training.loop import score_of
 from hepfm.training.request import TrainRequest
+from hepfm.training.snapshot import judged_otherwise
 from hepfm.training.state import State
 from hepfm.training.worker import train
 
@@ -83,6 +85,16 @@ def test_the_best_is_the_first_of_equal_ones_and_what_is_not_known_never():
     assert (state.best_score, state.best_step, state.since_best, state.score) == (2.0, 3, 2, 4.0)
     state.forget_validations()
     assert (state.best_score, state.best_step, state.since_best) == (None, None, 0)
+
+
+def test_scores_of_other_events_or_of_another_figure_do_not_count(make_run, tmp_path):
+    recipe = Recipe.model_validate(make_run()[1].recipe)
+    about = {"recipe": recipe.model_dump(mode="json"), "data_digests": {"train": "a", "val": "b"}}
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    other = recipe.model_copy(update={"train": recipe.train.model_copy(update={"best_by": "macro_f1"})})
+    assert not judged_otherwise(tmp_path, recipe, {"train": "c", "val": "b"})
+    assert judged_otherwise(tmp_path, recipe, {"train": "a", "val": "c"})
+    assert judged_otherwise(tmp_path, other, {"train": "a", "val": "b"})
 
 
 def test_checkpoints_are_kept_by_their_score_or_the_loss_that_older_ones_have(tmp_path):

@@ -17,11 +17,12 @@ ABSENT = "(absent)"
 FREE = {
     *("data.train", "data.val", "train.time_limit_minutes"),
     *("data.val.events", "train.validate_events", "train.validate_every"),
-    *("train.patience", "train.best_by"),
+    "train.patience",
     *(f"checkpoint.{name}" for name in Checkpoint.model_fields),
 }
 """What a run that goes on may change beside `NOT_HASHED`: where data lies (what it holds is compared by
-digest), how often and on how many events it is validated, when to save and stop."""
+digest), how often and on how many events it is validated, when to save and stop. Not by what the best is told
+(``train.best_by``): scores of two figures do not compare."""
 
 
 @dataclass(frozen=True)

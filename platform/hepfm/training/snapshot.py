@@ -234,3 +234,10 @@ def data_differs(folder: Path, digests: Mapping[str, str]) -> bool:
     """Whether a checkpoint's run trained on other events."""
     about = checkpoint.read_json(folder / "model.json")
     return bool(about["data_digests"]["train"] != digests["train"])
+
+
+def judged_otherwise(folder: Path, recipe: Recipe, digests: Mapping[str, str]) -> bool:
+    """Whether a checkpoint's run was validated on other events, or its best told by another figure."""
+    about = checkpoint.read_json(folder / "model.json")
+    then = Recipe.model_validate(about["recipe"]).train.best_by, about["data_digests"].get("val")
+    return then != (recipe.train.best_by, digests.get("val"))

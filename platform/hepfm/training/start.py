@@ -101,13 +101,21 @@ def start(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) 
     else:
         session.state.effective_s = 0.0
     if other_data or not own:
-        session.state.forget_validations()
         observe_marginals(session)
+    _forget_validations(session, folder, digests, anew=other_data or not own)
     if ranks.rank == 0:
         _describe_run(session)
         session.callbacks = _callbacks()
         session.recorder = _recorder(session, resolved, None if folder is None else session.state.step)
     return session
+
+
+def _forget_validations(
+    session: Session, folder: Path | None, digests: Mapping[str, str], *, anew: bool
+) -> None:
+    """Where the scores of a checkpoint's run do not compare with those to come."""
+    if anew or (folder is not None and snapshot.judged_otherwise(folder, session.recipe, digests)):
+        session.state.forget_validations()
 
 
 def _refuse_unknown_figure(objective: object, best_by: str | None) -> None:
