@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from hepfm.cli import launch
 from hepfm.cli.main import app
-from hepfm.errors import DataError, HepfmError, RecipeError
+from hepfm.errors import DataError, HepfmError, RecipeError, Stopped
 from hepfm.evaluation.events import open_events
 from hepfm.readers.pack import pack, take
 from hepfm.readers.store import StoreReader, StoreWriter
@@ -236,7 +238,7 @@ def figures_of(run, name):
     return {line["step"]: line["metrics"][name] for line in lines if name in line["metrics"]}
 
 
-def test_a_curve_holds_back_no_arm_and_is_a_child_run(hepfm, runs, folder, events, store):
+def test_a_curve_holds_back_no_arm_and_is_a_child_run(hepfm, runs, folder, events, store, monkeypatch):
     """With an encoder frozen for the pretrained arm, that from scratch learns all; the curve is in MLflow."""
     run = runs["pre"]
     command = ("fewshot", run.path, "--task", "semantic", "--events", 2, "--seeds", 1, "--updates", 1,
@@ -267,6 +269,13 @@ def test_a_curve_holds_back_no_arm_and_is_a_child_run(hepfm, runs, folder, event
     assert "--train and --test" in told
     sets += ["--set", "train.validate_every=1", "--set", "train.patience=1"]
     known = ("--val", "val.h5", "--test", "test.h5", "--converge", 3, "--reader", "store")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            launch, "_train", lambda *args, train=launch._train: (train(*args), signal.raise_signal(15))
+        )
+        told = hepfm(*command, *sets, *known, fails=Stopped)
+        assert "the same command goes on" in told, "though the signal came after a training's last step"
+    assert len(list((run.evaluations / "fewshot-semantic" / "points").iterdir())) == 1
     result = json.loads(hepfm(*command, *sets, *known).splitlines()[-1])
     converged = ["pretrained-converged-3", "scratch-converged-3"]
     assert set(result["curves"]) == {"pretrained-1", "scratch-1", *converged}

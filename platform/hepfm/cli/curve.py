@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hepfm.cli.finetune import task_on
 from hepfm.cli.launch import connection, launch, new_run
-from hepfm.errors import RecipeError
+from hepfm.errors import RecipeError, Stopped
 
 if TYPE_CHECKING:
     from hepfm.evaluation.fewshot import Ledger, Point
@@ -122,7 +122,9 @@ class Work:
                 resume_from=None if begun is None else "newest",
                 plugins=plugins().versions(),
             )
-            launch(request, resolved.recipe, as_json=False, reporting=False)
+            late = launch(request, resolved.recipe, as_json=False, reporting=False)
+        if late:
+            raise Stopped(f"Stopped ({late}) after a training.", fix="the same command goes on from there")
         return run
 
 

@@ -127,10 +127,13 @@ def refuse_weights(resolved: Resolved, before: Resolved) -> None:
         )
 
 
-def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool, reporting: bool = True) -> None:
+def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool, reporting: bool = True) -> str | None:
     """Trains, shows how it goes on standard error, and reports on standard output, unless others do.
 
     SIGTERM, SIGUSR1 and the first Ctrl-C ask it to stop after a checkpoint.
+
+    Returns:
+        The signal that asked it to stop after its last step, if one did.
 
     Raises:
         Stopped: It did so.
@@ -141,9 +144,10 @@ def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool, reporting: b
     from hepfm.tracking.runs import RunDir
     from hepfm.training.effective import attempt
     from hepfm.training.output import output_to
-    from hepfm.training.signals import noting
+    from hepfm.training.signals import noted, noting
 
     run = RunDir(Path(request.run_dir))
+    late = None
     request = replace(request, timeout_s=60 * recipe.cluster.timeout_minutes, launched=True)
     leads = not under_torchrun() or os.environ["RANK"] == "0"
     if leads:
@@ -163,6 +167,7 @@ def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool, reporting: b
         try:
             with follower, noting(partial(_stop, run, recipe, follower)):
                 _train(request, recipe, run, follower)
+                late = noted()
         except Stopped as error:
             stopped = error
         except KeyboardInterrupt:
@@ -181,6 +186,7 @@ def launch(request: TrainRequest, recipe: Recipe, *, as_json: bool, reporting: b
                 report(run, out, as_json=as_json)
     if stopped is not None:
         raise stopped
+    return late
 
 
 def _until_free(run: RunDir) -> None:
