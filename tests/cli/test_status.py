@@ -56,7 +56,7 @@ def test_the_list_of_jobs_has_restarts_where_there_were_some(capsys):
     assert "restarts" not in capsys.readouterr().out
     again = JobState(**(vars(state) | {"name": "again", "restarts": 2}))
     _print_table([_row(state), _row(again)])
-    head, first, second = capsys.readouterr().out.splitlines()
+    head, _, first, second = filter(str.strip, capsys.readouterr().out.splitlines())
     assert head.split()[-1] == "restarts"
     assert first.split()[-1] == "ago"
     assert second.split()[-1] == "2"
