@@ -100,8 +100,8 @@ def test_hidden_units_do_not_reach_the_prediction(pairs) -> None:
 def test_it_learns_what_the_visible_units_tell_of_hidden_ones(pairs) -> None:
     """Better than zeros, and than any constant; and the encodings of events stay apart."""
     encoder, objective = make(pairs, momentum=0.99)
-    optimiser = torch.optim.AdamW([*encoder.parameters(), *objective.parameters()], lr=1e-3)
-    steps = 60
+    optimiser = torch.optim.AdamW([*encoder.parameters(), *objective.parameters()], lr=2e-3)
+    steps = 100
     for step in range(1, steps + 1):
         plan = pairs.plan(objective, pairs.events([""] * 16, seed=step))
         optimiser.zero_grad()

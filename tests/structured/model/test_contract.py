@@ -9,8 +9,11 @@ from hepfm.api import Sample
 from hepfm.nn.transformer import Transformer, TransformerConfig
 from hepfm.objectives.autoregressive import Autoregressive
 from hepfm.objectives.masked import Masked, MaskedConfig
-from hepfm.testing import modality, modality_contract, objective_contract
+from hepfm.testing import modality_contract, objective_contract
 from hepfm.testing.checks import run_checks
+from hepfm.testing.modality import Subject
+from hepfm.testing.modality_losses import LOSSES, predictions_are_tables
+from hepfm.testing.modality_tokens import TOKENS, hidden_content_is_unseen
 
 SMALL = TransformerConfig(d_model=48, n_layers=2, n_heads=3, drop_path=0.2)
 
@@ -36,12 +39,9 @@ def test_objects(make_modality, full, options, content) -> None:
 @pytest.mark.parametrize("options", [{}, {"event_record": False, "place": ["eta"]}])
 def test_single_fields(make_modality, full, options) -> None:
     """Rows of hidden and visible fields are the same rows: what the other rules say of them is tested beside."""
-    checks = [
-        check
-        for check in modality.CHECKS
-        if check not in {modality.hidden_content_is_unseen, modality.predictions_are_tables}
-    ]
-    subject = modality._Subject(make_modality(units="fields", **options), tuple(full), ("pt",))
+    beside = {hidden_content_is_unseen, predictions_are_tables}
+    checks = [check for check in (*TOKENS, *LOSSES) if check not in beside]
+    subject = Subject(make_modality(units="fields", **options), tuple(full), ("pt",))
     run_checks("modality", checks, subject)
 
 
