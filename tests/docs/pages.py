@@ -82,5 +82,6 @@ def not_printed(shown: str, printed: str) -> list[str]:
 def _figureless(line: str) -> str:
     line = re.sub(r"\b[0-9a-f]{12,64}\b|(?<=-)[0-9a-f]{8}\b", "ID", line)
     line = re.sub(r"\d+[smhd] ago", "AGO", line)
+    line = re.sub("─+", "─", line)  # as wide as the figures below it
     line = re.sub(r"\d+(\.\d+)?(e-?\d+)?", "0", line)
     return " ".join(line.split())
