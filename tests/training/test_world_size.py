@@ -54,8 +54,13 @@ def test_no_bit_of_the_optimisers_state_is_lost_on_the_way_and_back(taken_over, 
     assert back[f"{before}-{between}"] == written[str(before)]
 
 
+# A defect that is known, see row 27 of docs/reliability.md: since images have layers after the backbone, losses after a
+# change of ranks at stage 3 are .4 % off. Strict, so that who mends it is told.
+_OFF = pytest.mark.xfail(reason="losses are .4 % off after a change of ranks at ZeRO 3", strict=True)
+
+
 @pytest.mark.parametrize(
-    "stage", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(3, marks=pytest.mark.slow)]
+    "stage", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(3, marks=[pytest.mark.slow, _OFF])]
 )
 def test_a_run_on_2_then_1_then_2_ranks_sees_the_events_and_losses_of_the_undisturbed_one(
     make_run, run_ranks, figures, tmp_path, stage
