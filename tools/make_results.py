@@ -46,13 +46,12 @@ def main() -> None:
     for name in given.only:
         out = given.runs / name
         out.mkdir(parents=True, exist_ok=True)
-        made = importlib.import_module(f"results.{name}").main(given.data, out, given.overrides)
-        figures[name], shown = made if isinstance(made, tuple) else (made, None)
-        if name == "geant4":  # its pictures are those of hepfm's commands, in the runs
-            pass
-        elif name in ("gibuu", "dimuons"):
+        figures[name], shown = importlib.import_module(f"results.{name}").main(
+            given.data, out, given.overrides
+        )
+        if name in ("gibuu", "dimuons"):
             structured[name] = shown
-        else:
+        elif shown:
             getattr(pictures, name)(shown, given.out)
         file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         print(name, json.dumps(figures[name], indent=1))  # noqa: T201

@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 import torch
 from sklearn.covariance import LedoitWolf
-from typer.testing import CliRunner
 
 from hepfm.api import Sample
-from hepfm.cli.main import app
 from hepfm.data.tensors import to_torch
 from hepfm.errors import DataError, RecipeError
 from hepfm.evaluation.anomaly import Seen, Usual, judge, p_values
@@ -173,24 +171,6 @@ def runs(folder):
         "masked": made("masked", ["near"], decoder_layers=1),
         "contrastive": made("contrastive", ["near", "far"], group_events=4, width=8),
     }
-
-
-@pytest.fixture
-def hepfm(folder, monkeypatch):
-    """Runs a command in the folder; what it printed, or the error that it raised."""
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-    def hepfm(*arguments, fails=None):
-        done = CliRunner().invoke(app, list(map(str, arguments)))
-        if fails is not None:
-            assert isinstance(done.exception, fails), done.output
-            return str(done.exception)
-        if done.exception:
-            raise done.exception
-        return done.stdout
-
-    return hepfm
 
 
 def rows_of(path):

@@ -33,7 +33,7 @@ def test_geant4(tmp_path):
         with StoreWriter(folder / "events.h5", source.parts, {"made_by": "a test"}) as writer:
             writer.write(source.read(np.array(events), labels=True))
     small = ["train.steps=2", "train.warmup_steps=1", "tracking.displays=0"]
-    figures = geant4.main(tmp_path, tmp_path / "runs", small, labelled=6)
+    figures, _ = geant4.main(tmp_path, tmp_path / "runs", small, labelled=6)
     assert figures["steps"] == 2
     assert figures["probe"]["pretrained"]["macro_f1"] != figures["probe"]["untrained"]["macro_f1"]
     assert {"pretrained-2", "scratch-2", "gain-2"} == figures["few"].keys() == figures["all"].keys()

@@ -65,8 +65,12 @@ class Commands:
         return betweens(told["figures"])
 
 
-def main(data: Path, out: Path, overrides: list[str], *, labelled: int = 150) -> dict[str, Any]:
+def main(
+    data: Path, out: Path, overrides: list[str], *, labelled: int = 150
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Pretrains, probes, fine-tunes with few labels and with all of them, and groups voxels to particles.
+
+    Gives figures, and nothing for a picture: those are of hepfm's commands, in the runs.
 
     Args:
         data: Folder of real data.
@@ -91,7 +95,7 @@ def main(data: Path, out: Path, overrides: list[str], *, labelled: int = 150) ->
             "--seeds", 1, "--no-probe", "--in-process", "--out", out, *splits, *commands.settings(*VALIDATED),
         )  # fmt: skip
     grouped = commands.train("geant4-particles", "finetune", run, "--recipe", PARTICLES)
-    return {
+    figures = {
         "recipe": PRETRAINING,
         "steps": pretrained["steps"],
         "validation_loss": round(float(pretrained["val_loss"]), 4),
@@ -104,6 +108,7 @@ def main(data: Path, out: Path, overrides: list[str], *, labelled: int = 150) ->
         "particles": commands.test(grouped["run_dir"]),
         "particles_minutes": grouped["processor_minutes"],
     }
+    return figures, {}
 
 
 def of_curve(told: Mapping[str, Any]) -> dict[str, Any]:

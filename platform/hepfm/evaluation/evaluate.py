@@ -14,11 +14,12 @@ from hepfm.data.source import Source
 from hepfm.data.tensors import to_device, to_numpy
 from hepfm.errors import DataError
 from hepfm.evaluation.checks import task_of
-from hepfm.evaluation.events import batches, units_as_they_are
+from hepfm.evaluation.events import batches
 from hepfm.evaluation.predict import predict
 from hepfm.metrics.bootstrap import Figures, ends, redrawn, sums
 from hepfm.nn.encoder import Encoder
 from hepfm.objectives.task import Task
+from hepfm.objectives.units import units_as_they_are
 from hepfm.training.pretrained import Pretrained
 
 Array = np.ndarray[Any, Any]

@@ -7,14 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
-from hepfm.api import Batch, Modality, Units
+from hepfm.api import Batch
 from hepfm.data.source import Source, open_source
-from hepfm.data.tensors import to_device, to_torch
+from hepfm.data.tensors import to_torch
 from hepfm.evaluation.checks import check_inputs, check_unseen
-from hepfm.objectives.units import units_of
-from hepfm.random import Draws
 from hepfm.recipe.schema import Generated
 from hepfm.training.pretrained import Pretrained
 
@@ -82,12 +79,3 @@ def batches(
             last += 1
         yield to_torch(source.read(chosen[first:last], labels=labels))
         first = last
-
-
-def units_as_they_are(
-    batch: Batch, modalities: Mapping[str, Modality], device: torch.device
-) -> dict[str, Units]:
-    """Part name to the units of a torch batch, on a device; nothing is varied."""
-    moved = to_device(batch, device)
-    draws = Draws(seed=0, epoch="as it is", event_ids=moved.event_ids)
-    return units_of(moved, modalities, draws, augment=False)

@@ -15,9 +15,10 @@ import torch
 from hepfm.api import Batch, Modality, Probed, Ragged
 from hepfm.data.source import Source
 from hepfm.errors import DataError, RecipeError
-from hepfm.evaluation.events import batches, units_as_they_are
+from hepfm.evaluation.events import batches
 from hepfm.nn.encoder import Encoder
 from hepfm.objectives.task import Task, TaskConfig
+from hepfm.objectives.units import units_as_they_are
 from hepfm.random import Draws
 from hepfm.recipe.schema import Component
 from hepfm.training.pretrained import Pretrained

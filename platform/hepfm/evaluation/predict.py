@@ -13,7 +13,7 @@ import torch
 from hepfm.api import Batch, PartSchema, RaggedTable, Units
 from hepfm.data.tensors import tables_to_numpy, to_device
 from hepfm.evaluation.checks import task_of
-from hepfm.evaluation.events import units_as_they_are
+from hepfm.objectives.units import units_as_they_are
 from hepfm.training.pretrained import Pretrained
 
 Tables = dict[str, dict[str, RaggedTable]]

@@ -14,7 +14,7 @@ import torch
 
 from hepfm.api import Batch, Ragged
 from hepfm.errors import DataError, RecipeError
-from hepfm.evaluation.events import batches, units_as_they_are
+from hepfm.evaluation.events import batches
 from hepfm.evaluation.fit import fit
 from hepfm.evaluation.frozen import Frozen, Split, drawn_rows, sample
 from hepfm.evaluation.probe import Judged, Protocol
@@ -22,6 +22,7 @@ from hepfm.evaluation.splits import Splits
 from hepfm.metrics.bootstrap import Figures
 from hepfm.metrics.classes import class_figures, confusion
 from hepfm.nn.ragged import only_part
+from hepfm.objectives.units import units_as_they_are
 from hepfm.random import Draws
 
 Array = np.ndarray[Any, Any]

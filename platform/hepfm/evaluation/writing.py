@@ -81,7 +81,7 @@ class Making(BaseModel):
         """The model and the events; ``say`` is told of what is not as in training."""
         model = open_checkpoint(Path(self.checkpoint), device=self.device)
         source = open_events(model, self.data, reader=self.reader, options=self.options, seen=True, say=say)
-        if self.most is not None and len(source) > self.most and not isinstance(source, FewEvents):
+        if self.most is not None and len(source) > self.most:
             source = FewEvents(source, self.most, seed=1)
         return model, source
 

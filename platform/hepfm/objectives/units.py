@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import torch
+
 from hepfm.api import Batch, Modality, RaggedTable, RaggedTables, Units
+from hepfm.data.tensors import to_device
 from hepfm.random import Draws
 
 
@@ -18,6 +21,14 @@ def units_of(
         tables = batch.parts[part]
         units[part] = modality.units(modality.augment(tables, draws) if augment else tables)
     return units
+
+
+def units_as_they_are(
+    batch: Batch, modalities: Mapping[str, Modality], device: torch.device
+) -> dict[str, Units]:
+    """Part name to the units of a torch batch, on a device; nothing is varied."""
+    moved = to_device(batch, device)
+    return {part: modality.units(moved.parts[part]) for part, modality in modalities.items()}
 
 
 def augmented(batch: Batch, modalities: Mapping[str, Modality], draws: Draws) -> Batch:
