@@ -36,8 +36,11 @@ def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callabl
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    from ray._raylet import AuthenticationTokenLoader
     from ray.cluster_utils import Cluster
 
+    loader = AuthenticationTokenLoader.instance()
+    loader.reset_cache()  # a test before may have used a Ray in this process, with its token
     started = []
 
     def start(nodes: int, **env: str) -> Any:
@@ -53,6 +56,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callabl
     yield start
     for each in started:
         each.shutdown()
+    loader.reset_cache()
 
 
 @pytest.fixture(scope="module")

@@ -139,10 +139,15 @@ class Engine:
         return padded[self.ranks.rank * shard.numel() :][: shard.numel()]
 
     def refresh(self) -> None:
-        """Must follow a change to `local_parameters`: ZeRO 3 keeps whole copies of the small ones."""
-        persistent = self._deepspeed.optimizer.persistent_parameters if self.stage == 3 else []
-        if persistent:
-            persistent[0].partition(persistent)  # what is whole already would not be gathered again
+        """Must follow a change to `local_parameters`: ZeRO 3 keeps whole copies, which would be taken for the new ones.
+
+        Of small parameters it always keeps them, of others for as long as it expects to need them again.
+        """
+        if self.stage < 3:
+            return
+        zero = self._deepspeed.optimizer
+        zero.parameter_offload.partition_all_parameters()
+        if persistent := zero.persistent_parameters:
             persistent[0].all_gather(persistent)
 
     def whole_parameters(self) -> Iterator[tuple[str, torch.Tensor]]:
