@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -170,6 +171,18 @@ def test_an_event_in_two_splits_is_refused(model):
         open_splits(model, test="sample:train")
     with pytest.raises(DataError, match="test events are training events too"):
         open_splits(model, train="sample:val").of(None, seed=1)
+
+
+def test_other_columns_may_be_missing_and_other_classes_are_refused(model, events, store, schema, tmp_path):
+    path = store(tmp_path / "few.h5", events(range(3)), schema)  # no times, no groups
+    splits = open_splits(model, test=str(path)).of(None, seed=1)
+    assert len(splits.test.indices) == 3
+    classes = schema.vocabularies["semantic"]
+    other = replace(schema, vocabularies={"semantic": (replace(classes[0], name="muon"), *classes[1:])})
+    path = store(tmp_path / "others.h5", events(range(3)), other)
+    with pytest.raises(DataError, match="mean different things") as refused:
+        open_splits(model, test=str(path))
+    assert "semantic" in refused.value.where
 
 
 def test_too_few_events_are_refused(opened):

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from hepfm.data.alike import mislabelled
 from hepfm.data.few import drawn_events
 from hepfm.data.generated import GeneratorSource
 from hepfm.data.source import Source, check_apart
 from hepfm.errors import DataError, RecipeError
 from hepfm.evaluation.events import open_events
 from hepfm.evaluation.frozen import Split
-from hepfm.readers.writer import schema_differences
 from hepfm.recipe.schema import Generated
 from hepfm.training.pretrained import Pretrained
 
@@ -151,9 +151,9 @@ def open_splits(
     tested = opened(test, recipe.val, seen=False)
     chosen = None if val is None else opened(val, None, seen=True)
     for name, source in (("val", chosen), ("test", tested)):
-        if source is not None and (different := schema_differences(trained.parts, source.parts)):
+        if source is not None and (different := mislabelled(trained.parts, source.parts)):
             raise DataError(
-                f"Training and {name} events describe a part differently.",
+                f"Labels of training events (there) and {name} events (here) mean different things.",
                 where="; ".join(different),
                 fix="use files of one kind, or convert them alike with hepfm data convert",
             )
