@@ -72,7 +72,12 @@ def test_a_run_on_2_then_1_then_2_ranks_sees_the_events_and_losses_of_the_undist
         assert codes == [0] * world, "\n".join(output)
 
     # Validation between checkpoints: what it leaves behind would be trained with.
-    same = {"train__schedule": "constant", "train__steps": 12, "train__validate_every": 1, "checkpoint__keep": 9}
+    same = {
+        "train__schedule": "constant",
+        "train__steps": 12,
+        "train__validate_every": 1,
+        "checkpoint__keep": 9,
+    }
     plain, request = make_run(**same)
     train(plain, request, 12, world=1)
     same |= zero

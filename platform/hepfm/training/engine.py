@@ -139,7 +139,7 @@ class Engine:
         return padded[self.ranks.rank * shard.numel() :][: shard.numel()]
 
     def refresh(self) -> None:
-        """Must follow a change to `local_parameters`: ZeRO 3 keeps whole copies, which it would take for the new.
+        """Must follow a change to `local_parameters`, of which ZeRO 3 keeps whole copies.
 
         Of small parameters it always keeps them, of others for as long as it expects to need them again.
         """
