@@ -173,6 +173,12 @@ def test_of_two_runs_the_exact_name_wins_and_a_prefix_of_both_is_refused(tmp_pat
         find_run("tiny", tmp_path)
     assert first.name in refused.value.fix
     assert second.name in refused.value.fix
+    longer = create_run(tmp_path, "tiny-long", "")
+    with pytest.raises(RecipeError, match="could be 2 runs"):
+        find_run("tiny", tmp_path)
+    other = create_run(tmp_path, "ti", "")
+    assert find_run("ti", tmp_path).path == other.path
+    assert find_run("tiny-long", tmp_path).path == longer.path
 
 
 def test_an_unknown_run_lists_the_newest(tmp_path):

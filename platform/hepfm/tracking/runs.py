@@ -230,7 +230,8 @@ def find_run(run: str, out: Path) -> RunDir:
     """The run that a command line means.
 
     Args:
-        run: A folder; or the name, id or MLflow run id of a run in ``out``, or the unique prefix of one.
+        run: A folder; or the name (with its id or without), id or MLflow run id of a run in ``out``, or the
+            unique prefix of one.
         out: The folder of all runs.
 
     Raises:
@@ -243,8 +244,11 @@ def find_run(run: str, out: Path) -> RunDir:
     names = {each.path: (each.name, *_ids(each)) for each in known}
     matches = [each for each in known if any(run and name.startswith(run) for name in names[each.path])]
     exact = [each for each in matches if run in names[each.path]]
-    if len(exact or matches) == 1:
-        (found,) = exact or matches
+    called = [
+        each for each in matches if each.name.rpartition("-")[0] == run
+    ]  # and not "unfold-light" for "unfold"
+    if len(fitting := exact or called or matches) == 1:
+        (found,) = fitting
         if found.path.resolve().parent != out.resolve():
             raise RecipeError(
                 f"run {found.name} is a link that leads out of its folder",
@@ -252,10 +256,10 @@ def find_run(run: str, out: Path) -> RunDir:
                 fix="name the folder itself",
             )
         return _checked(RunDir(found.path.resolve()))
-    newest = sorted(matches or known, key=lambda each: each.path.stat().st_mtime, reverse=True)
+    newest = sorted(fitting or known, key=lambda each: each.path.stat().st_mtime, reverse=True)
     listed = ", ".join(each.name for each in newest[:8]) or "none yet"
     raise RecipeError(
-        f"'{run}' could be {len(matches)} runs" if matches else f"there is no run '{run}'",
+        f"'{run}' could be {len(fitting)} runs" if matches else f"there is no run '{run}'",
         where=str(out),
         fix=f"{'say which' if matches else 'the newest here'}: {listed}",
     )
