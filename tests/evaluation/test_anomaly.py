@@ -17,14 +17,16 @@ from hepfm.data.tensors import to_torch
 from hepfm.errors import DataError, RecipeError
 from hepfm.evaluation.anomaly import Seen, Usual, judge, p_values
 from hepfm.evaluation.events import open_events
-from hepfm.evaluation.losses import losses
+from hepfm.evaluation.losses import figures_of, losses, losses_of, mean_loss, predictions
 from hepfm.readers.pack import pack
 from hepfm.readers.store import StoreWriter
 from hepfm.recipe.load import from_dict
 from hepfm.tracking.evaluations import results_of
 from hepfm.tracking.runs import create_run
 from hepfm.training.pretrained import open_checkpoint
+from hepfm.training.ranks import join
 from hepfm.training.request import TrainRequest
+from hepfm.training.validate import validate
 from hepfm.training.worker import train
 from hepfm_image3d.schema import image3d_schema
 
@@ -261,6 +263,23 @@ def test_a_masked_pretraining_is_judged_as_it_was_validated(hepfm, runs, folder)
     once, twice = (losses(model, batch, masks=masks)["near/occupancy"] for masks in (1, 2))
     assert (twice[:, 2] == 2 * once[:, 2]).all(), "as much of each event is hidden, in another place"
     assert not np.allclose(twice[:, 0], 2 * once[:, 0], rtol=1e-6)
+
+
+def test_what_has_no_weight_gives_no_loss(runs, folder):
+    """A loss of 0 would be the best of all."""
+    model = open_checkpoint(Path(runs["masked"].json()["checkpoint"]))
+    source, objective = open_events(model, str(folder / "one.h5")), model.module.objective
+    found = losses_of(model, source)
+    sums = {name: values.sum(0) for name, values in found.items()}
+    with_loss = figures_of(model)(sums)
+    objective.config = objective.config.model_copy(update={"weights": {"near": 0.0}})
+    of_whole = {"loss", "nothing", "explained"}
+    assert figures_of(model)(sums) == {k: v for k, v in with_loss.items() if k not in of_whole}
+    assert of_whole < with_loss.keys()
+    assert np.isnan(mean_loss(objective.weights, found)).all()
+    assert not predictions(objective.weights, found).any()
+    validated = validate(model.module, [to_torch(source.read([0], labels=False))], model.recipe.seed, join(60.0))
+    assert (set(validated.terms), np.isnan(validated.loss)) == (set(objective.weights), True)
 
 
 def test_what_belongs_together_is_found_as_in_validation(hepfm, runs):
