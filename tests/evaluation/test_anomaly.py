@@ -278,7 +278,9 @@ def test_what_has_no_weight_gives_no_loss(runs, folder):
     assert of_whole < with_loss.keys()
     assert np.isnan(mean_loss(objective.weights, found)).all()
     assert not predictions(objective.weights, found).any()
-    validated = validate(model.module, [to_torch(source.read([0], labels=False))], model.recipe.seed, join(60.0))
+    validated = validate(
+        model.module, [to_torch(source.read([0], labels=False))], model.recipe.seed, join(60.0)
+    )
     assert (set(validated.terms), np.isnan(validated.loss)) == (set(objective.weights), True)
 
 

@@ -76,7 +76,7 @@ def losses(model: Pretrained, batch: Batch, *, masks: int = 1) -> dict[str, Arra
 
 
 def mean_loss(weights: Mapping[str, float], found: Mapping[str, Array]) -> Array:
-    """``(B,)``: weighted sum of the terms' means of each event; NaN where nothing was predicted that has a weight.
+    """``(B,)``: weighted sum of the terms' means of each event; NaN where none with a weight was predicted.
 
     Args:
         weights: The objective's.
