@@ -12,7 +12,7 @@ import pytest
 import torch
 from sklearn.covariance import LedoitWolf
 
-from hepfm.api import Sample
+from hepfm.api import Column, PartSchema, Sample
 from hepfm.data.tensors import to_torch
 from hepfm.errors import DataError, RecipeError
 from hepfm.evaluation.anomaly import Seen, Usual, judge, p_values
@@ -121,6 +121,37 @@ def test_p_values_of_ordinary_events_are_even_and_strange_ones_are_rare():
         judge(usual, replace(same, units=same.units * 0), against, level=0.68, draws=50)
     with pytest.raises(DataError, match="0 reference events"):
         Usual(replace(same, units=same.units * 0))
+
+
+def test_features_that_are_all_the_same_say_nothing_and_unknown_ones_are_refused(tmp_path):
+    rng = np.random.default_rng(4)
+    reference, others = seen(60, rng)[0], seen(30, rng, first=1000)[0]
+    usual = Usual(replace(reference, features=np.full((60, 4), 0.5)))
+    assert set(usual.scores(replace(others, features=np.zeros((30, 4))))) == {"error", "size"}
+    assert usual.doubts() == [
+        "there are no scores 'gaussian' and 'knn': all features are the same for all reference events"
+    ]
+    reference.features[:, 2] = 7
+    assert Usual(reference).doubts() == [
+        "1 of 4 features are the same for all reference events and are left out"
+    ]
+
+    def written(name, features):
+        columns = {"features": Column(dtype="float32", shape=(2,)), "units": Column(dtype="int64"),
+                   "error": Column(dtype="float64"), "predicted": Column(dtype="int64")}  # fmt: skip
+        parts = {"scored": PartSchema(kind="scored", primary="events", tables={"events": columns})}
+        rows = ({"features": np.array([each], "f4"), "units": np.array([units]), "error": np.array([np.nan]),
+                 "predicted": np.array([units])} for each, units in features)  # fmt: skip
+        many = [Sample(event_id=40 + i, parts={"scored": {"events": row}}) for i, row in enumerate(rows)]
+        (tmp_path / name).mkdir()
+        with StoreWriter(tmp_path / name / "a.h5", parts, {}) as writer:
+            writer.write(pack(many, parts))
+        return Seen.read(tmp_path / name)
+
+    empty = written("empty", [([1, 2], 5), ([np.nan, 0], 0)])
+    assert np.isnan(empty.error).all(), "a loss that is not a number is not known"
+    with pytest.raises(DataError, match=r"(?s)of 1 of 3 events are not finite.*bad, event 0x0*29\n"):
+        written("bad", [([1, 2], 5), ([1, np.inf], 2), ([np.nan, 0], 0)])
 
 
 def events(ids, scale=1.0):
