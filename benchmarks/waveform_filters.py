@@ -4,8 +4,8 @@
 label and the bins of a recipe of the head ``sample-values``, and prints its figures on validation events, for
 
 - the waveform as it is (of counts);
-- a threshold: what is within four times the noise is zero, the rest counts; of light, times photoelectrons
-  over height (on induction wires, heights add up to nothing);
+- a threshold: what is within four times the plane's noise is zero, the rest counts; of light, times
+  photoelectrons over height (on induction wires, heights add up to nothing);
 - a Wiener filter of known response: the detector's own response to a charge on the wire itself, the spectrum
   of the noise, and that of the charge in training events;
 - the best of all linear filters that are the same everywhere: Wiener's, with spectra of truth and waveform
@@ -121,19 +121,26 @@ def filtered(filters: Mapping[int, Complex], n: int) -> Callable[[int, Floats], 
     return lambda plane, height: np.fft.irfft(np.fft.rfft(height, n) * filters[plane], n)[: len(height)]
 
 
-def threshold(events: Events, noise: float, *, counts: bool) -> Callable[[int, Floats], Floats]:
+def threshold(events: Events, noise: Mapping[int, float], *, counts: bool) -> Callable[[int, Floats], Floats]:
     """Heights above the threshold, times each plane's true amount over them in training events.
 
     Counts as they are.
+
+    Args:
+        events: Of training.
+        noise: Of each plane, its standard deviation.
+        counts: Whether counts are the truth.
     """
+
+    def above(plane: int, height: Floats) -> Floats:
+        return np.where(np.abs(height) > THRESHOLD * noise[plane], height, 0.0)
+
     sums: dict[int, Floats] = {}
     for plane, height, truth in () if counts else events.traces():
-        above = height[np.abs(height) > THRESHOLD * noise].sum()
-        sums[plane] = sums.get(plane, np.zeros(2)) + np.array([truth.sum(), above])
-    factor = {plane: truth / above for plane, (truth, above) in sums.items()}
-    return lambda plane, height: (
-        factor.get(plane, 1.0) * np.where(np.abs(height) > THRESHOLD * noise, height, 0.0)
-    )
+        each = np.array([truth.sum(), above(plane, height).sum()])
+        sums[plane] = sums.get(plane, np.zeros(2)) + each
+    factor = {plane: truth / found for plane, (truth, found) in sums.items()}
+    return lambda plane, height: factor.get(plane, 1.0) * above(plane, height)
 
 
 def figures_of(events: Events, answer: Callable[[int, Floats], Floats]) -> dict[str, float]:
@@ -202,7 +209,7 @@ def compare(recipe: Recipe, detector: Detector) -> dict[str, dict[str, float]]:
     n = 1 << (longest + 512).bit_length()
     spectra = Spectra(train, n)
     response, noise_adc2 = response_of(detector, head.part, n)
-    noise = float(np.sqrt(noise_adc2[0].mean()))
+    noise = {plane: float(np.sqrt(power.mean())) for plane, power in noise_adc2.items()}
     counts = head.figures_of.counts
     if counts:  # the truth is what the charge makes of the samples, not the charge
         response = {plane: np.ones(n // 2 + 1, np.complex128) for plane in spectra.truth}

@@ -81,13 +81,14 @@ def linked(alike: Tensor) -> Tensor:
 
 
 def covered(masks: Tensor, group: Tensor, most: int, smallest: int) -> tuple[Tensor, Tensor]:
-    """Each point's probability and instance ``(N,)``, of masks ``(A, N)`` in groups ``(A,)``.
+    """Each point's probability (float32) and instance ``(N,)``, of masks ``(A, N)`` in groups ``(A,)``.
 
     A point goes to the group whose masks are surest of it on average. Groups with fewer than ``smallest``
     points lose them to others, as do all but the largest ``most``. The largest instance comes first.
     """
-    member = torch.nn.functional.one_hot(group).to(masks.dtype)
-    mean = (member / member.sum(0)).T @ masks
+    anchors = torch.bincount(group)
+    total = masks.new_zeros(len(anchors), masks.shape[1], dtype=torch.float32)
+    mean = total.index_add_(0, group, masks.float()) / anchors[:, None]  # a product would be bf16 in autocast
     size = torch.bincount(mean.argmax(0), minlength=len(mean))
     kept = size.argsort(descending=True, stable=True)[:most]
     kept = kept[(size[kept] >= smallest) | (size[kept] == size.max())]

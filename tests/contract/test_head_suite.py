@@ -274,6 +274,23 @@ def in_one_row(targets, self, batch):
     return api.Ragged(targets(self, batch).values[:1], torch.tensor([0, 1]))
 
 
+def by_row(forward, self, features):
+    made = forward(self, features)
+    first = made.offsets[:-1].repeat_interleave(made.lengths)
+    return api.Ragged(made.values + 0.1 * (torch.arange(len(first)) - first), made.offsets)
+
+
+def of_the_first_row(statistics, self, predicted, batch):
+    hits = predicted["noise"]["hits"]
+    first = [each[:1].sum() for each in hits["probability"]]
+    return statistics(self, predicted, batch) | {"right": np.array(first, np.float64)}
+
+
+def whole_in_half(predict, self, prediction):
+    assert not torch.is_autocast_enabled("cpu")
+    return predict(self, prediction)
+
+
 def only_the_first(predict, self, prediction):
     offsets = torch.arange(len(prediction) + 1)
     columns = {"probability": torch.zeros(len(prediction))}
@@ -297,6 +314,9 @@ BROKEN = {
     "events": (Energy, changed("predict", loses_an_event), "has 4 events of 5"),
     "not finite": (Energy, changed("predict", not_finite), "energy_mev is not finite"),
     "rows of points": (Noise, changed("predict", only_the_first), "has a row for each of 'hits'"),
+    "order of rows": (Noise, changed("forward", by_row), "Rows in another order"),
+    "the first row": (Noise, changed("statistics", of_the_first_row), "Rows in another order"),
+    "predicts in half": (Energy, changed("predict", whole_in_half), "predicting works, too"),
     "half": (Energy, changed("loss", in_half), "is torch.bfloat16 under autocast"),
     "far off": (Energy, changed("loss", half_of_it), "with products in bf16"),
     "batch-mates": (

@@ -12,19 +12,21 @@ import pytest
 import torch
 from sklearn.covariance import LedoitWolf
 
-from hepfm.api import Sample
+from hepfm.api import Column, PartSchema, Sample
 from hepfm.data.tensors import to_torch
 from hepfm.errors import DataError, RecipeError
 from hepfm.evaluation.anomaly import Seen, Usual, judge, p_values
 from hepfm.evaluation.events import open_events
-from hepfm.evaluation.losses import losses
+from hepfm.evaluation.losses import figures_of, losses, losses_of, mean_loss, predictions
 from hepfm.readers.pack import pack
 from hepfm.readers.store import StoreWriter
 from hepfm.recipe.load import from_dict
 from hepfm.tracking.evaluations import results_of
 from hepfm.tracking.runs import create_run
 from hepfm.training.pretrained import open_checkpoint
+from hepfm.training.ranks import join
 from hepfm.training.request import TrainRequest
+from hepfm.training.validate import validate
 from hepfm.training.worker import train
 from hepfm_image3d.schema import image3d_schema
 
@@ -119,6 +121,37 @@ def test_p_values_of_ordinary_events_are_even_and_strange_ones_are_rare():
         judge(usual, replace(same, units=same.units * 0), against, level=0.68, draws=50)
     with pytest.raises(DataError, match="0 reference events"):
         Usual(replace(same, units=same.units * 0))
+
+
+def test_features_that_are_all_the_same_say_nothing_and_unknown_ones_are_refused(tmp_path):
+    rng = np.random.default_rng(4)
+    reference, others = seen(60, rng)[0], seen(30, rng, first=1000)[0]
+    usual = Usual(replace(reference, features=np.full((60, 4), 0.5)))
+    assert set(usual.scores(replace(others, features=np.zeros((30, 4))))) == {"error", "size"}
+    assert usual.doubts() == [
+        "there are no scores 'gaussian' and 'knn': all features are the same for all reference events"
+    ]
+    reference.features[:, 2] = 7
+    assert Usual(reference).doubts() == [
+        "1 of 4 features are the same for all reference events and are left out"
+    ]
+
+    def written(name, features):
+        columns = {"features": Column(dtype="float32", shape=(2,)), "units": Column(dtype="int64"),
+                   "error": Column(dtype="float64"), "predicted": Column(dtype="int64")}  # fmt: skip
+        parts = {"scored": PartSchema(kind="scored", primary="events", tables={"events": columns})}
+        rows = ({"features": np.array([each], "f4"), "units": np.array([units]), "error": np.array([np.nan]),
+                 "predicted": np.array([units])} for each, units in features)  # fmt: skip
+        many = [Sample(event_id=40 + i, parts={"scored": {"events": row}}) for i, row in enumerate(rows)]
+        (tmp_path / name).mkdir()
+        with StoreWriter(tmp_path / name / "a.h5", parts, {}) as writer:
+            writer.write(pack(many, parts))
+        return Seen.read(tmp_path / name)
+
+    empty = written("empty", [([1, 2], 5), ([np.nan, 0], 0)])
+    assert np.isnan(empty.error).all(), "a loss that is not a number is not known"
+    with pytest.raises(DataError, match=r"(?s)of 1 of 3 events are not finite.*bad, event 0x0*29\n"):
+        written("bad", [([1, 2], 5), ([1, np.inf], 2), ([np.nan, 0], 0)])
 
 
 def events(ids, scale=1.0):
@@ -261,6 +294,25 @@ def test_a_masked_pretraining_is_judged_as_it_was_validated(hepfm, runs, folder)
     once, twice = (losses(model, batch, masks=masks)["near/occupancy"] for masks in (1, 2))
     assert (twice[:, 2] == 2 * once[:, 2]).all(), "as much of each event is hidden, in another place"
     assert not np.allclose(twice[:, 0], 2 * once[:, 0], rtol=1e-6)
+
+
+def test_what_has_no_weight_gives_no_loss(runs, folder):
+    """A loss of 0 would be the best of all."""
+    model = open_checkpoint(Path(runs["masked"].json()["checkpoint"]))
+    source, objective = open_events(model, str(folder / "one.h5")), model.module.objective
+    found = losses_of(model, source)
+    sums = {name: values.sum(0) for name, values in found.items()}
+    with_loss = figures_of(model)(sums)
+    objective.config = objective.config.model_copy(update={"weights": {"near": 0.0}})
+    of_whole = {"loss", "nothing", "explained"}
+    assert figures_of(model)(sums) == {k: v for k, v in with_loss.items() if k not in of_whole}
+    assert of_whole < with_loss.keys()
+    assert np.isnan(mean_loss(objective.weights, found)).all()
+    assert not predictions(objective.weights, found).any()
+    validated = validate(
+        model.module, [to_torch(source.read([0], labels=False))], model.recipe.seed, join(60.0)
+    )
+    assert (set(validated.terms), np.isnan(validated.loss)) == (set(objective.weights), True)
 
 
 def test_what_belongs_together_is_found_as_in_validation(hepfm, runs):

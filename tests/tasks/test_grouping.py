@@ -50,6 +50,10 @@ def test_points_go_to_the_group_that_is_surest_on_average():
     probability, instance = covered(masks, group, most=9, smallest=1)
     assert instance.tolist() == [1, 1, 0, 0, 0, 2]  # the largest comes first
     assert probability.tolist() == pytest.approx([0.8, 0.8, 0.6, 0.8, 0.9, 0.6])
+    with torch.autocast("cpu", torch.bfloat16):
+        half = covered(masks.bfloat16(), group, most=9, smallest=1)
+        assert torch.equal(covered(masks, group, most=9, smallest=1)[0], probability)
+    assert (half[0].dtype, half[1].tolist()) == (torch.float32, instance.tolist())
     # A group of one point is too small, and then one of two.
     assert covered(masks, group, most=9, smallest=2)[1].tolist() == [1, 1, 0, 0, 0, 0]
     assert covered(masks, group, most=1, smallest=1)[1].tolist() == [0] * 6

@@ -8,7 +8,7 @@ import pytest
 
 from hepfm.errors import CheckpointError, RecipeError, Stopped
 from hepfm.recipe.schema import Recipe
-from hepfm.training.checkpoint import MANIFEST, choose_best, retain
+from hepfm.training.checkpoint import MANIFEST, choose_best, retain, write_file
 from hepfm.training.loop import score_of
 from hepfm.training.request import TrainRequest
 from hepfm.training.snapshot import judged_otherwise
@@ -95,14 +95,51 @@ def test_scores_of_other_events_or_of_another_figure_do_not_count(make_run, tmp_
     assert not judged_otherwise(tmp_path, recipe, {"train": "c", "val": "b"})
     assert judged_otherwise(tmp_path, recipe, {"train": "a", "val": "c"})
     assert judged_otherwise(tmp_path, other, {"train": "a", "val": "b"})
+    other = recipe.model_copy(update={"objective": recipe.objective.model_copy(update={"decoder_layers": 2})})
+    assert judged_otherwise(tmp_path, other, {"train": "a", "val": "b"})
+    other = recipe.model_copy(update={"train": recipe.train.model_copy(update={"patience": 7})})
+    assert not judged_otherwise(tmp_path, other, {"train": "a", "val": "b"})
+
+
+def write(folder, step, facts, best_by=None, val="v"):
+    about = {"recipe": {"train": {"best_by": best_by}}, "data_digests": {"val": val}}
+    path = folder / f"step-{step:08d}"
+    path.mkdir(parents=True)
+    files = {"model.json": write_file(path / "model.json", [json.dumps(about).encode()])}
+    manifest = {"format": 1, "step": step, **facts, "files": files}
+    (path / MANIFEST).write_text(json.dumps(manifest))
+
+
+def kept(folder, **how):
+    return [int(path.name[-1]) for path in retain(folder, **how)]
 
 
 def test_checkpoints_are_kept_by_their_score_or_the_loss_that_older_ones_have(tmp_path):
     scores = [{"val_loss": 0.3}, {"score": -0.9, "val_loss": 0.9}, {"score": -0.2, "val_loss": 0.1}, {}]
     for step, facts in enumerate(scores):
-        (tmp_path / f"step-{step:08d}").mkdir()
-        (tmp_path / f"step-{step:08d}" / MANIFEST).write_text(json.dumps(facts))
-    assert [path.name[-1] for path in retain(tmp_path, keep=1, keep_best=2)] == ["1", "2", "3"]
+        write(tmp_path, step, facts)
+    assert kept(tmp_path, keep=1, keep_best=2) == [1, 2, 3]
     (tmp_path / "none").mkdir()
     with pytest.raises(CheckpointError, match="no checkpoint that was validated"):
         choose_best(tmp_path / "none")
+
+
+def test_scores_that_do_not_compare_are_not_compared(tmp_path):
+    """A figure of .9 is 0.9 better than a loss of 0, and other events may be harder."""
+    told = [
+        (0.2, {}),
+        (0.3, {}),
+        (-0.9, {"best_by": "f1"}),
+        (-0.8, {"best_by": "f1"}),
+        (0.7, {}),
+        (0.8, {"val": "w"}),
+    ]
+    for step, (score, how) in enumerate(told):
+        write(tmp_path, step, {"score": score}, **how)
+    assert choose_best(tmp_path).name[-1] == "5", "the only one of these events"
+    assert kept(tmp_path, keep=1, keep_best=1) == [0, 2, 5], "the best of each way to judge"
+    write(tmp_path, 6, {"score": None}, val="x")
+    with pytest.raises(CheckpointError, match="validated as it is judged now"):
+        choose_best(tmp_path)
+    write(tmp_path, 7, {"score": 0.5})
+    assert choose_best(tmp_path).name[-1] == "0", "judged as at first again"

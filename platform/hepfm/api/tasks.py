@@ -47,6 +47,8 @@ class Features:
 class Head(Protocol):
     """A ``torch.nn.Module``: a task on encoded tokens, points or pooled events. It draws nothing at random.
 
+    The order of an event's rows does not matter to it.
+
     Attributes:
         needs: What it reads of `Features`.
         part: The part whose tokens, points or inputs it reads; empty for the tokens of all parts.

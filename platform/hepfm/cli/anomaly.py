@@ -120,12 +120,9 @@ def anomaly(
             typer.echo(in_words(done))
         seen[each] = Seen.read(out / each)
     usual = Usual(seen["reference"])
-    if len(sources["reference"]) < usual.width:
-        doubts.append(
-            f"{len(sources['reference'])} reference events are fewer than the {usual.width} features: the "
-            f"covariance is shrunk by {usual.shrinkage:.0%}"
-        )
-        warn(doubts[-1])
+    for doubt in usual.doubts():
+        doubts.append(doubt)
+        warn(doubt)
     judged = judge(usual, seen[name], seen["against"], level=level, draws=draws)
     if "error" not in judged.scores:
         doubts.append("there is no score 'error': the run's objective hides nothing of single events")

@@ -31,6 +31,7 @@ _ALIKE = 100
 """Reference events of an event's size, of which it is known what to expect."""
 _NEIGHBOUR = 10
 _RARE = 0.05
+_SAME = "are the same for all reference events"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +52,26 @@ class Seen:
 
     @classmethod
     def read(cls, folder: Path) -> Seen:
-        """Of a store that `hepfm.evaluation.writing` filled."""
+        """Of a store that `hepfm.evaluation.writing` filled.
+
+        Raises:
+            DataError: Features of an event are not finite.
+        """
         with StoreReader(folder) as reader:
             columns = reader.read(range(len(reader))).parts[SCORED]["events"].columns
-            return cls(
-                event_ids=reader.event_ids(),
-                features=columns["features"].astype(np.float64),
-                units=columns["units"],
-                error=np.where(columns["predicted"] > 0, columns["error"], np.nan),
+            event_ids = reader.event_ids()
+        features, units = columns["features"].astype(np.float64), columns["units"]
+        wrong = event_ids[(units > 0) & ~np.isfinite(features).all(1)]
+        if len(wrong):
+            raise DataError(
+                f"The model's features of {len(wrong)} of {len(event_ids)} events are not finite, so nothing "
+                "can be said of them.",
+                where=f"{folder}, event {wrong[0]:#018x}",
+                fix="if it is all events, the weights are broken: choose another step with --step; else see "
+                "what is odd about the event (hepfm data check), leave it out, and remove the folder",
             )
+        error = np.where(columns["predicted"] > 0, columns["error"], np.nan)
+        return cls(event_ids=event_ids, features=features, units=units, error=error)
 
 
 class Usual:
@@ -76,8 +88,11 @@ class Usual:
     - ``size``: how far the logarithm of the number of units is from its median. It needs no model: what the
       others are to be compared with.
 
+    Features that are the same for all reference events are left out; where all are, only ``error`` and
+    ``size`` are scores.
+
     Args:
-        reference: Events of which the empty ones are left out.
+        reference: Events, with finite features, of which the empty ones are left out.
 
     Raises:
         DataError: There are fewer than `FEWEST`.
@@ -97,9 +112,7 @@ class Usual:
         self._kept = spread > 1e-6 * (1 + np.abs(features.mean(0)))  # a constant tells nothing
         self._scale = 1 / spread[self._kept]
         self._x = features[:, self._kept] * self._scale
-        fitted = LedoitWolf().fit(self._x)
-        self._mean, self._precision = fitted.location_, fitted.precision_
-        self.shrinkage = float(fitted.shrinkage_)
+        self._fitted = LedoitWolf().fit(self._x) if self.width else None
         self._log_units = float(np.median(np.log(reference.units[there])))
         known = np.isfinite(reference.error)
         self._units, self._error = np.log(reference.units[known]), reference.error[known]
@@ -110,26 +123,37 @@ class Usual:
         """Features that are not the same for all reference events."""
         return int(self._kept.sum())
 
+    def doubts(self) -> list[str]:
+        """What weakens the scores of features, in sentences."""
+        if self._fitted is None:
+            return [f"there are no scores 'gaussian' and 'knn': all features {_SAME}"]
+        found, constant = [], len(self._kept) - self.width
+        if constant:
+            found.append(f"{constant} of {len(self._kept)} features {_SAME} and are left out")
+        if len(self._x) < self.width:
+            found.append(
+                f"{len(self._x)} reference events are fewer than the {self.width} features: the "
+                f"covariance is shrunk by {self._fitted.shrinkage_:.0%}"
+            )
+        return found
+
     def scores(self, seen: Seen) -> dict[str, Array]:
         """Score to ``(B,)`` float64; NaN where an event is empty, or nothing of it was hidden.
 
         A reference event among them is not compared with itself.
         """
         there = seen.units > 0
-        x = seen.features[there][:, self._kept] * self._scale
-        away = x - self._mean
-        found = {
-            "error": self._unexpected(seen) if len(self._error) >= FEWEST else None,
-            "gaussian": np.sqrt(np.einsum("bi,ij,bj->b", away, self._precision, away, optimize=True)),
-            "knn": self._to_neighbour(x, seen.event_ids[there]),
-            "size": np.abs(np.log(seen.units[there]) - self._log_units),
-        }
-        full = {}
+        full = {"error": self._unexpected(seen)} if len(self._error) >= FEWEST else {}
+        found = {}
+        if self._fitted is not None:
+            x = seen.features[there][:, self._kept] * self._scale
+            away, precision = x - self._fitted.location_, self._fitted.precision_
+            found["gaussian"] = np.sqrt(np.einsum("bi,ij,bj->b", away, precision, away, optimize=True))
+            found["knn"] = self._to_neighbour(x, seen.event_ids[there])
+        found["size"] = np.abs(np.log(seen.units[there]) - self._log_units)
         for name, values in found.items():
-            if values is None:
-                continue
             full[name] = np.full(len(there), np.nan)
-            full[name][there if name != "error" else slice(None)] = values
+            full[name][there] = values
         return full
 
     def _unexpected(self, seen: Seen) -> Array:

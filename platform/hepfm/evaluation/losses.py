@@ -76,7 +76,7 @@ def losses(model: Pretrained, batch: Batch, *, masks: int = 1) -> dict[str, Arra
 
 
 def mean_loss(weights: Mapping[str, float], found: Mapping[str, Array]) -> Array:
-    """``(B,)``: weighted sum of the terms' means of each event; NaN where nothing of it was predicted.
+    """``(B,)``: weighted sum of the terms' means of each event; NaN where none with a weight was predicted.
 
     Args:
         weights: The objective's.
@@ -90,8 +90,8 @@ def mean_loss(weights: Mapping[str, float], found: Mapping[str, Array]) -> Array
 
 
 def predictions(weights: Mapping[str, float], found: Mapping[str, Array]) -> Array:
-    """``(L, B)``: how much of each event is predicted, for each of the L terms."""
-    return np.stack([found[term][:, 2] for term in weights])
+    """``(L, B)``: how much of each event is predicted, for each of the L terms; 0 for one without weight."""
+    return np.stack([found[term][:, 2] * bool(weight) for term, weight in weights.items()])
 
 
 def losses_of(
@@ -109,9 +109,9 @@ def losses_of(
 def figures_of(model: Pretrained) -> Figures:
     """Makes figures of the summed `losses`.
 
-    ``loss`` is the validation's; ``loss/TERM`` a term's mean over all predictions, ``nothing/TERM`` that of a
-    prediction which learned nothing, and ``explained/TERM`` what share of it was taken away by learning.
-    Others, as ``recall/PART``, are the decoders' own.
+    ``loss`` is the validation's, where anything with a weight was predicted; ``loss/TERM`` a term's mean over
+    all predictions, ``nothing/TERM`` that of a prediction which learned nothing, and ``explained/TERM`` what
+    share of it was taken away by learning. Others, as ``recall/PART``, are the decoders' own.
     """
     objective = model.module.objective
     weights: Mapping[str, float] = objective.weights
@@ -122,9 +122,9 @@ def figures_of(model: Pretrained) -> Figures:
         means = {term: sums[term][:2] / sums[term][2] for term in weights if sums[term][2]}
         if not means:
             return found
-        taught = {term: mean for term, mean in means.items() if weights[term]}
-        total = sum(weights[term] * mean for term, mean in taught.items())
-        for name, (own, nothing) in {_WHOLE: total, **means}.items():
+        taught = [weights[term] * mean for term, mean in means.items() if weights[term]]
+        whole = {_WHOLE: sum(taught)} if taught else {}
+        for name, (own, nothing) in (whole | means).items():
             of = "" if name == _WHOLE else f"/{name.replace('/', '.')}"
             found[f"loss{of}"] = float(own)
             if np.isfinite(nothing):

@@ -85,12 +85,7 @@ def found_of(
     """
     sides = sides_of(model, source, progress)
     rows = np.flatnonzero(sides.both)
-    line = None
-    if sides.amount is not None and len(rows) > 2:
-        log_BS = np.log(np.maximum(sides.amount, 1e-6))
-        if np.ptp(log_BS[rows, 0]):
-            slope, offset = np.polyfit(log_BS[rows, 0], log_BS[rows, 1], 1)
-            line = np.stack((slope * log_BS[:, 0] + offset, log_BS[:, 1]), 1)
+    line = None if sides.amount is None else line_of(sides.amount, rows)
     found = {"events": np.zeros((len(sides.both), 3)), "found": np.zeros((len(sides.both), 2, 2))}
     if line is not None:
         found["total_found"] = np.zeros_like(found["found"])
@@ -104,6 +99,29 @@ def found_of(
             away = line[group]
             found["total_found"][group] = ranks(-np.abs(away[:, :1] - away[:, 1]))
     return found
+
+
+def line_of(amount: Array, rows: Array) -> Array | None:
+    """``(B, 2)``: the logarithm of the second side's amount as the first's tells it, and as it is.
+
+    An amount that is not positive (noise may outweigh what there is) is none to fit to, and counts as the
+    least one that is.
+
+    Args:
+        amount: ``(B, 2)``.
+        rows: Of the events that have both sides.
+
+    Returns:
+        None where fewer than three events, or only alike ones, are left to fit to.
+    """
+    positive = (amount > 0) & np.isfinite(amount)
+    known = rows[positive[rows].all(1)]
+    if len(known) < 3 or not np.ptp(amount[known, 0]):
+        return None
+    least = np.where(positive, amount, np.inf).min(0)
+    first, second = np.log(np.where(positive, amount, least)).T
+    slope, offset = np.polyfit(first[known], second[known], 1)
+    return np.stack((slope * first + offset, second), 1)
 
 
 def ranks(scores: Array) -> Array:

@@ -42,8 +42,8 @@ def scored(model: Pretrained, batch: Batch, layers: Sequence[int] = (), *, masks
     error, predicted = np.zeros(len(batch)), np.zeros(len(batch), np.int64)
     if masks and by_event(model):
         found, weights = losses(model, batch, masks=masks), model.module.objective.weights
-        error = np.nan_to_num(mean_loss(weights, found))
         predicted = predictions(weights, found).sum(0).astype(np.int64)
+        error = np.where(predicted > 0, mean_loss(weights, found), 0)
     columns = {
         "features": events.columns["features"],
         "units": np.asarray(units.cpu()),  # type: ignore[union-attr]

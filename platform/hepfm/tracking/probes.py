@@ -40,11 +40,15 @@ def probes_of(run: RunDir) -> list[dict[str, Any]]:
             content = json.loads(path.read_bytes())
             settings = path.with_name(SETTINGS)
             digests = json.loads(settings.read_bytes())["data"] if settings.is_file() else {}
-        except (ValueError, KeyError) as error:
+            made = {**content, "digests": digests, "folder": str(path.parent)}
+            probe_tables([[made]])  # what can be shown alone can be shown beside others
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise RecipeError(
-                f"an evaluation cannot be read: {error}", where=str(path), fix="remove its folder"
+                f"an evaluation cannot be read: {type(error).__name__}: {error}",
+                where=str(path),
+                fix="remove its folder, or run the command again that made it",
             ) from error
-        found.append({**content, "digests": digests, "folder": str(path.parent)})
+        found.append(made)
     return found
 
 
@@ -118,7 +122,7 @@ def _curves(there: Sequence[Found], newest: Sequence[Found | None]) -> SideBySid
         for point in curve
         for name in point["figures"]
     )
-    figure = first.get("figure") or ("macro_f1" if "macro_f1" in known else next(iter(known)))
+    figure = first.get("figure") or ("macro_f1" if "macro_f1" in known else next(iter(known), "no figure"))
     title = (
         f"Few labels, task {first['task']['name']}, {figure}, tested on {first['data']['test']} "
         f"({first['digests'].get('test', '')[:12]}), intervals of {first['level']:.0%} by event and seed"

@@ -172,11 +172,14 @@ def choose(checkpoints: Path, step: int | None = None) -> Path:
 def retain(checkpoints: Path, *, keep: int, keep_best: int) -> list[Path]:
     """Deletes all checkpoints but the newest ``keep`` and the ``keep_best`` of the best validations.
 
+    Validations that do not compare (`judged_by`) have their best each.
+
     Returns:
         Those that are left, oldest first.
     """
     there = sorted(checkpoints.glob("step-*"))
-    left = sorted({*there[-keep:], *_best_first(there)[:keep_best]})
+    best = (path for judged_alike in _best_first(there) for path in judged_alike[:keep_best])
+    left = sorted({*there[-keep:], *best})
     for checkpoint in set(there) - set(left):
         _remove(checkpoint)
     return left
@@ -185,32 +188,52 @@ def retain(checkpoints: Path, *, keep: int, keep_best: int) -> list[Path]:
 def choose_best(checkpoints: Path) -> Path:
     """The checkpoint of the best validation, verified; see ``train.best_by``.
 
+    Of those that are judged as the newest one is (`judged_by`): other scores do not compare.
+
     Raises:
         CheckpointError: None was validated, or it is damaged.
     """
-    best = _best_first(checkpoints.glob("step-*"))
-    if not best:
+    judged = _best_first(checkpoints.glob("step-*"))
+    if not judged or not judged[-1]:
         raise CheckpointError(
-            f"Run {checkpoints.parent.name} has no checkpoint that was validated.",
+            f"Run {checkpoints.parent.name} has no checkpoint that was validated as it is judged now.",
             where=str(checkpoints),
             fix="name validation events (data.val), and save when it is validated (checkpoint.every)",
         )
-    verify(best[0])
-    return best[0]
+    best = judged[-1][0]
+    verify(best)
+    return best
 
 
-def _best_first(checkpoints: Iterable[Path]) -> list[Path]:
-    """Those that were validated; of equal ones the earlier."""
-    scores: dict[Path, float] = {}
-    for checkpoint in checkpoints:
+def judged_by(about: Mapping[str, Any]) -> str:
+    """What a score depends on beside the weights: scores compare where this is the same.
+
+    The figure (``train.best_by``), the validation events, the objective, and the seed of what it draws.
+
+    Args:
+        about: The content of ``model.json``.
+    """
+    recipe, digests = about.get("recipe", {}), about.get("data_digests", {})
+    figure = recipe.get("train", {}).get("best_by")
+    return json.dumps(
+        [figure, digests.get("val"), recipe.get("objective"), recipe.get("seed")], sort_keys=True
+    )
+
+
+def _best_first(checkpoints: Iterable[Path]) -> list[list[Path]]:
+    """Those that were validated, for each way to judge, the newest one's last; of equal ones the earlier."""
+    found: dict[str, list[tuple[float, Path]]] = {}
+    for checkpoint in sorted(checkpoints):
         try:
             manifest = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            judgement = judged_by(json.loads((checkpoint / "model.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, AttributeError):
             continue  # damaged: it goes when its time comes
+        found[judgement] = scores = found.pop(judgement, [])
         score = manifest.get("score", manifest.get("val_loss"))  # older ones have the loss alone
         if score is not None and math.isfinite(score):
-            scores[checkpoint] = float(score)
-    return sorted(scores, key=lambda checkpoint: (scores[checkpoint], checkpoint))
+            scores.append((float(score), checkpoint))
+    return [[checkpoint for _, checkpoint in sorted(scores)] for scores in found.values()]
 
 
 def _remove(checkpoint: Path) -> None:

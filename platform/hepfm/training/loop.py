@@ -210,9 +210,10 @@ def _validate(session: Session) -> None:
     with session.averaged_weights():
         batches = _each_once(session, session.val, recipe.train.validate_events)
         result = validate(session.engine.module, batches, recipe.seed, session.ranks)
-        if not result.terms:
+        weights = session.engine.module.objective.weights
+        if not any(weights[term] for term in result.terms):
             raise TrainingError(
-                "In the validation events nothing is to be predicted, so there is no loss.",
+                "In the validation events nothing is to be predicted that has a weight, so there is no loss.",
                 where="data.val",
                 fix="see that the objective hides something of these events, or that they have labels",
             )

@@ -237,7 +237,6 @@ def data_differs(folder: Path, digests: Mapping[str, str]) -> bool:
 
 
 def judged_otherwise(folder: Path, recipe: Recipe, digests: Mapping[str, str]) -> bool:
-    """Whether a checkpoint's run was validated on other events, or its best told by another figure."""
-    about = checkpoint.read_json(folder / "model.json")
-    then = Recipe.model_validate(about["recipe"]).train.best_by, about["data_digests"].get("val")
-    return then != (recipe.train.best_by, digests.get("val"))
+    """Whether scores of a checkpoint's run do not compare with those to come."""
+    now = {"recipe": recipe.model_dump(mode="json"), "data_digests": digests}
+    return checkpoint.judged_by(checkpoint.read_json(folder / "model.json")) != checkpoint.judged_by(now)

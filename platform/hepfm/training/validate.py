@@ -20,7 +20,7 @@ class Validation:
     """Losses over all validation events, the same on all ranks.
 
     Attributes:
-        loss: Sum over terms of weight * sum / count.
+        loss: Sum over terms of weight * sum / count; NaN where nothing was predicted that has a weight.
         terms: Of each term that had predictions, sum / count.
         baseline: The loss with the training set's marginals as prediction: what learning nothing gets. None
             where the objective has no such baseline.
@@ -80,9 +80,10 @@ def validate(module: PretrainModule, batches: Iterable[Batch], seed: int, ranks:
         for i, term in enumerate(weights)
         if total[i]
     ]
-    baseline_loss = sum(weights[term] * mean for term, _, mean in means) if means else math.nan
-    return Validation(  # without a prediction there is no loss: 0 would be the best of all
-        loss=sum(weights[term] * mean for term, mean, _ in means) if means else math.nan,
+    taught = any(weights[term] for term, _, _ in means)  # else there is no loss: 0 would be the best of all
+    baseline_loss = sum(weights[term] * mean for term, _, mean in means) if taught else math.nan
+    return Validation(
+        loss=sum(weights[term] * mean for term, mean, _ in means) if taught else math.nan,
         terms={term: mean for term, mean, _ in means},
         baseline=None if without else baseline_loss,
         figures=watched.figures() if watched else {},

@@ -1,0 +1,91 @@
+"""Whether events have the labels that a head learns from: looked at before training, not after."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from hepfm.api import Batch, Probed
+from hepfm.data.few import FewEvents
+from hepfm.data.generated import GeneratorSource
+from hepfm.data.loader import validation_batches
+from hepfm.data.source import Source
+from hepfm.errors import DataError
+from hepfm.objectives.task import Task
+from hepfm.recipe.schema import Recipe
+
+_log = logging.getLogger(__name__)
+
+_LOOKED_AT = 256
+"""Events, drawn; the others only where none of these has a label."""
+
+
+def check_labels(
+    objective: Any, sources: Mapping[str, Source | None], recipe: Recipe, *, warns: bool
+) -> None:
+    """Refuses events none of which has a label that counts, and warns of classes that are never there.
+
+    Of what a generator makes, nothing is looked at.
+
+    Args:
+        objective: On the CPU; one that learns no task is not looked at.
+        sources: By what the recipe calls them.
+        recipe: The run's.
+        warns: On one rank alone.
+
+    Raises:
+        DataError: There is nothing to learn.
+    """
+    if not isinstance(objective, Task):
+        return
+    for where, source in sources.items():
+        whole = source.source if isinstance(source, FewEvents) else source
+        if source is None or isinstance(whole, GeneratorSource):
+            continue
+        absent = _absent_classes(objective.head, source, recipe, where)
+        if absent and warns:
+            _log.warning(
+                "%s: nothing is of %s in the %d events looked at, so it can hardly be learned or judged",
+                where,
+                ", ".join(absent),
+                min(len(source), _LOOKED_AT),
+            )
+
+
+def _absent_classes(head: Any, source: Source, recipe: Recipe, where: str) -> list[str]:
+    """Classes that are not there; refuses events without any label."""
+
+    def batches(events: int | None) -> Iterator[Batch]:
+        cost = recipe.data.micro_batch_cost
+        return validation_batches(source, micro_batch_cost=cost, events=events, labels=True)
+
+    of_classes = isinstance(head, Probed) and head.answers == "classes"
+    known, rows = 0, torch.zeros(head.outputs if of_classes else 0)
+    for batch in batches(_LOOKED_AT):
+        known += _targets(head, batch)
+        if of_classes:
+            classes = head.targets(batch).values
+            rows = rows + torch.bincount(classes[classes >= 0], minlength=head.outputs)
+    if not known and not any(_targets(head, batch) for batch in batches(None)):
+        raise DataError(
+            f"None of {len(source)} events has a label that counts: there is nothing to learn or judge.",
+            where=f"{where}: {source.place(0)}, and further ones",
+            fix="see the labels with hepfm data inspect: NaN and classes without a name are not known, and "
+            "options of the head (only) leave rows out; or name other files",
+        )
+    return [_name(head, index) for index in (rows == 0).nonzero()[:, 0].tolist()]
+
+
+def _targets(head: Any, batch: Batch) -> int:
+    return sum(count for term, count in head.counts(batch).items() if head.weights[term])
+
+
+def _name(head: Any, index: int) -> str:
+    """The class as the schema of the predictions calls it, where that is clear."""
+    vocabularies = [v for schema in head.predictions.values() for v in schema.vocabularies.values()]
+    if len(vocabularies) == 1 and len(vocabularies[0]) == head.outputs:
+        return f"'{vocabularies[0][index].name}'"
+    return f"class {index}"
