@@ -24,7 +24,18 @@ from hepfm.cli.evaluate import (
     show,
 )
 from hepfm.cli.launch import Json, near
-from hepfm.cli.opened import Device, Events, Run, Step, device_of, numbers, open_run, paths_of
+from hepfm.cli.opened import (
+    Count,
+    Device,
+    Events,
+    Run,
+    Step,
+    device_of,
+    numbers,
+    of_which,
+    open_run,
+    paths_of,
+)
 from hepfm.cli.predict import Runs, filled, in_words
 from hepfm.cli.probe import folder_name
 from hepfm.cli.shards import Address, Workers, warn
@@ -48,6 +59,7 @@ def anomaly(
         Path, typer.Option("--out", help="Folder for the scores; may hold those of other events, too.")
     ],
     *,
+    count: Count = None,
     reference: Annotated[
         list[str] | None,
         typer.Option(metavar="PATH", help="Events that say what is usual; by default the run's data.train."),
@@ -104,7 +116,7 @@ def anomaly(
         device=device_of(device),
     )
     makings = {
-        name: common.model_copy(update={"data": paths_of(data), **given}),
+        name: common.model_copy(update={"data": paths_of(data), "events": count, **given}),
         **_others(model, common, {"reference": reference, "against": against}, given, most),
     }
     sources = {each: making.open(doubts.append)[1] for each, making in makings.items()}
@@ -146,7 +158,7 @@ def anomaly(
             for each in _OTHERS
         },
     }
-    result["data"] |= {"named": ", ".join(data), "paths": makings[name].data}
+    result["data"] |= {"named": of_which(sources[name], count, ", ".join(data)), "paths": makings[name].data}
     table = out / f"{name}.csv"
     _write(table, sources[name], seen[name], judged)
     folder, message = recorded(found, model, result, judged.evaluated)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from hepfm.cli.data.options import ReaderName, ReaderOptions, reader_options
-from hepfm.cli.opened import Device, Events, Run, Step, device_of, numbers, open_run, paths_of
+from hepfm.cli.opened import Count, Device, Events, Run, Step, device_of, numbers, open_run, paths_of
 from hepfm.cli.predict import AsJson, Carry, Compression, Runs, ShardEvents, Target, fill
 from hepfm.cli.shards import Address, Workers
 
@@ -29,6 +29,7 @@ def embed(
     layers: Annotated[
         str | None, typer.Option(metavar="A,B", help="Layers to read.", show_default="the output")
     ] = None,
+    count: Count = None,
     step: Step = None,
     carry: Carry = "nothing",
     workers: Workers = None,
@@ -53,6 +54,7 @@ def embed(
     making = Making(
         checkpoint=str(found.checkpoints / model.folder.name),
         data=paths_of(data),
+        events=count,
         reader=reader,
         options=reader_options(option),
         read=read,

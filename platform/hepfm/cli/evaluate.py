@@ -12,7 +12,7 @@ import typer
 
 from hepfm.cli.data.options import ReaderName, ReaderOptions, progress_bar, reader_options
 from hepfm.cli.launch import Json, Out, near
-from hepfm.cli.opened import Device, Run, Step, open_run, paths_of
+from hepfm.cli.opened import Count, Device, Run, Step, of_which, open_run, paths_of
 from hepfm.cli.shards import warn
 from hepfm.cli.tables import figure_table, wide
 from hepfm.errors import RecipeError
@@ -45,6 +45,7 @@ def evaluate(
     ] = None,
     *,
     task: Annotated[str | None, typer.Option(help="The head; by default the one that the run has.")] = None,
+    count: Count = None,
     step: Step = None,
     reader: ReaderName = None,
     option: ReaderOptions = None,
@@ -83,8 +84,15 @@ def evaluate(
     events = paths_of(data) if data else own_events(model, "val", "--data")
     named = ", ".join(data) if data else "the run's data.val"
     source = open_events(
-        model, events, reader=reader, options=reader_options(option), seen=True, say=doubts.append
+        model,
+        events,
+        reader=reader,
+        options=reader_options(option),
+        events=count,
+        seen=True,
+        say=doubts.append,
     )
+    named = of_which(source, count, named)
     if judging.labels:
         check_labels(model, source, where=named)
     if allow_seen:
@@ -209,7 +217,7 @@ def show(result: Mapping[str, Any]) -> None:
     data, figures = result["data"], result["figures"]
     console = wide(2)
     counted = f", {data['counted']} that count" if data["counted"] < data["events"] else ""
-    said = f"Task {result['task']} on {data['events']} events{counted}"
+    said = f"Task {result['task']} on {data['events']} events of {data['named']}{counted}"
     console.print(f"{said}; intervals of {result['level']:.0%} by event", style="bold", soft_wrap=True)
     columns: dict[str, dict[str, Any]] = {}
     for name in figures:

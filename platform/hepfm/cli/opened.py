@@ -10,6 +10,7 @@ import typer
 from hepfm.errors import RecipeError
 
 if TYPE_CHECKING:
+    from hepfm.data.source import Source
     from hepfm.tracking.runs import RunDir
     from hepfm.training.pretrained import Pretrained
 
@@ -17,6 +18,10 @@ Run = Annotated[str, typer.Argument(help="The run's folder, its id, or the begin
 Events = Annotated[
     list[str],
     typer.Option("--data", metavar="PATH", help="File, folder or glob of events; may be repeated."),
+]
+Count = Annotated[
+    int | None,
+    typer.Option("--events", min=1, help="Only so many of the events: the first ones.", show_default="all"),
 ]
 Step = Annotated[int | None, typer.Option(min=1, help="Step of the run's checkpoint; by default the newest.")]
 Device = Annotated[
@@ -54,6 +59,16 @@ def device_of(asked: str | None) -> str:
             fix=f"cpu, or one of {there} GPUs (cuda:0)" if kind == "cuda" and there else "cpu",
         )
     return asked
+
+
+def of_which(source: Source, asked: int | None, named: str) -> str:
+    """What events are called: where only the first of those named were asked for, it is said."""
+    if asked is None:
+        return named
+    from hepfm.data.few import FewEvents
+
+    of = f" of {len(source.source)}" if isinstance(source, FewEvents) else ""
+    return f"{named} (the first {len(source)}{of})"
 
 
 def numbers(text: str, option: str) -> list[int]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hepfm.cli.data.options import ReaderName, ReaderOptions, events_per_s, progress_bar, reader_options
-from hepfm.cli.opened import Device, Events, Run, Step, device_of, open_run, paths_of
+from hepfm.cli.opened import Count, Device, Events, Run, Step, device_of, open_run, paths_of
 from hepfm.cli.shards import Address, Workers, check_ray, going_on, warn, write_all
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def predict(
     out: Target,
     *,
     task: Annotated[str | None, typer.Option(help="The head; by default the one that the run has.")] = None,
+    count: Count = None,
     step: Step = None,
     carry: Carry = "nothing",
     workers: Workers = None,
@@ -62,6 +63,7 @@ def predict(
     making = Making(
         checkpoint=str(found.checkpoints / model.folder.name),
         data=paths_of(data),
+        events=count,
         reader=reader,
         options=reader_options(option),
         carry=carry,
