@@ -58,7 +58,7 @@ def runs(out):
 @pytest.fixture
 def hepfm(out):
     def hepfm(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "hepfm", "compare", *map(str, arguments), "--out", str(out)]
+        command = [sys.executable, "-m", "hepfm", "compare", *map(str, arguments), "--runs", str(out)]
         return subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ})
 
     return hepfm

@@ -23,7 +23,7 @@ from hepfm.cli.evaluate import (
     result_of,
     show,
 )
-from hepfm.cli.launch import Json, near
+from hepfm.cli.launch import Json, RunsOnly, near
 from hepfm.cli.opened import (
     Count,
     Device,
@@ -36,7 +36,7 @@ from hepfm.cli.opened import (
     open_run,
     paths_of,
 )
-from hepfm.cli.predict import Runs, filled, in_words
+from hepfm.cli.predict import filled, in_words
 from hepfm.cli.probe import folder_name
 from hepfm.cli.shards import Address, Workers, warn
 from hepfm.errors import DataError, RecipeError
@@ -86,7 +86,7 @@ def anomaly(
     reader: ReaderName = None,
     option: ReaderOptions = None,
     device: Device = None,
-    runs: Runs = Path("runs"),
+    runs: RunsOnly = Path("runs"),
     as_json: Json = False,
 ) -> None:
     """Score how unlike ordinary events others are, by what is filled in and by where the encoder puts them.

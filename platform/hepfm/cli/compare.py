@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hepfm.cli.launch import Out
+from hepfm.cli.launch import Runs
 from hepfm.cli.tables import text_table, wide
 from hepfm.errors import RecipeError
 
@@ -33,7 +33,7 @@ def compare(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON in place of tables and curves.")
     ] = False,
-    out: Out = Path("runs"),
+    out: Runs = Path("runs"),
 ) -> None:
     """Compare runs: figures, evaluations, probes and few-shot curves side by side, their recipes and losses.
 

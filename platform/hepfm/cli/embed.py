@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 import typer
 
 from hepfm.cli.data.options import ReaderName, ReaderOptions, reader_options
+from hepfm.cli.launch import RunsOnly
 from hepfm.cli.opened import Count, Device, Events, Run, Step, device_of, numbers, open_run, paths_of
-from hepfm.cli.predict import AsJson, Carry, Compression, Runs, ShardEvents, Target, fill
+from hepfm.cli.predict import AsJson, Carry, Compression, ShardEvents, Target, fill
 from hepfm.cli.shards import Address, Workers
 
 
@@ -39,7 +40,7 @@ def embed(
     reader: ReaderName = None,
     option: ReaderOptions = None,
     device: Device = None,
-    runs: Runs = Path("runs"),
+    runs: RunsOnly = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
     """Write what a run's encoder makes of events, pretrained or fine-tuned, as an event store.

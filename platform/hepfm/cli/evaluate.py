@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hepfm.cli.data.options import ReaderName, ReaderOptions, progress_bar, reader_options
-from hepfm.cli.launch import Json, Out, near
+from hepfm.cli.launch import Json, Runs, near
 from hepfm.cli.opened import Count, Device, Run, Step, of_which, open_run, paths_of
 from hepfm.cli.shards import warn
 from hepfm.cli.tables import figure_table, wide
@@ -62,7 +62,7 @@ def evaluate(
         str | None, typer.Option(metavar="NAME", help="Register the model in MLflow, with its card.")
     ] = None,
     device: Device = None,
-    out: Out = Path("runs"),
+    out: Runs = Path("runs"),
     as_json: Json = False,
 ) -> None:
     """Judge a run by events that it has not seen: figures with intervals by event.

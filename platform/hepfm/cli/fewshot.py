@@ -11,7 +11,7 @@ import typer
 
 from hepfm.cli.curve import Work, data_overrides
 from hepfm.cli.data.options import ReaderName, ReaderOptions, reader_options
-from hepfm.cli.launch import Address, InProcess, Json, Out, Set, Workers, cluster_overrides, warn
+from hepfm.cli.launch import Address, InProcess, Json, Runs, Set, Workers, cluster_overrides, warn
 from hepfm.cli.opened import Device, Run, Step, numbers, open_run
 from hepfm.cli.probe import AllowTruth, Task, Test, Train, Val, about_model, about_params, folder_name
 from hepfm.cli.shards import warn as warn_of
@@ -67,7 +67,7 @@ def fewshot(
     device: Device = None,
     allow_truth: AllowTruth = False,
     name: Annotated[str | None, typer.Option(help="Name of the evaluation, by default fewshot-TASK.")] = None,
-    out: Out = Path("runs"),
+    out: Runs = Path("runs"),
     as_json: Json = False,
 ) -> None:
     """Draw the curve: fine-tuned on few labelled events, against from scratch on the same.

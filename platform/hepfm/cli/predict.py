@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hepfm.cli.data.options import ReaderName, ReaderOptions, events_per_s, progress_bar, reader_options
+from hepfm.cli.launch import RunsOnly
 from hepfm.cli.opened import Count, Device, Events, Run, Step, device_of, open_run, paths_of
 from hepfm.cli.shards import Address, Workers, check_ray, going_on, warn, write_all
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from hepfm.evaluation.writing import Making
 
 Target = Annotated[Path, typer.Option("--out", help="Folder that gets the shards of the event store.")]
-Runs = Annotated[Path, typer.Option(help="Folder of runs.")]
 Carry = Annotated[
     Literal["nothing", "inputs", "labels"],
     typer.Option(help="What of the events is written beside it; with labels the inputs, too."),
@@ -48,7 +48,7 @@ def predict(
     reader: ReaderName = None,
     option: ReaderOptions = None,
     device: Device = None,
-    runs: Runs = Path("runs"),
+    runs: RunsOnly = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
     """Write what a run predicts for events, labelled or not, as an event store.

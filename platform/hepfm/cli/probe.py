@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hepfm.cli.data.options import ReaderName, ReaderOptions, reader_options
-from hepfm.cli.launch import Json, Out
+from hepfm.cli.launch import Json, Runs
 from hepfm.cli.opened import Device, Run, Step, numbers, open_run
 from hepfm.cli.shards import warn
 from hepfm.cli.tables import figure_table, wide
@@ -75,7 +75,7 @@ def probe(
     name: Annotated[
         str | None, typer.Option(help="Name of the evaluation, which replaces one of it.")
     ] = None,
-    out: Out = Path("runs"),
+    out: Runs = Path("runs"),
     as_json: Json = False,
 ) -> None:
     """Probe a pretrained model: fit a simple model to its frozen features, and test it.
