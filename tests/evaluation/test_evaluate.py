@@ -18,6 +18,7 @@ from hepfm.cli import launch
 from hepfm.cli.main import app
 from hepfm.data.generated import GeneratorSource
 from hepfm.errors import DataError, HepfmError, RecipeError, Stopped
+from hepfm.evaluation import splits
 from hepfm.evaluation.events import open_events
 from hepfm.readers.pack import pack, take
 from hepfm.readers.store import StoreReader, StoreWriter
@@ -281,6 +282,12 @@ def test_a_curve_holds_back_no_arm_and_is_a_child_run(hepfm, runs, folder, event
         assert "the same command goes on" in told, "though the signal came after a training's last step"
     assert len(list((run.evaluations / "fewshot-semantic" / "points").iterdir())) == 1
     result = json.loads(hepfm(*command, *sets, *known).splitlines()[-1])
+    with monkeypatch.context() as patch:
+        patch.setattr(splits, "open_splits", None)  # so that no event can be read
+        other = ("--set", "objective.head.width=9", "--set", "train.learning_rate=0.5")
+        told = hepfm(*command, *sets, *known, *other, fails=RecipeError)
+    for setting in ("objective.head.width was 8, now it is 9", "train.learning_rate was "):
+        assert setting in told
     converged = ["pretrained-converged-3", "scratch-converged-3"]
     assert set(result["curves"]) == {"pretrained-1", "scratch-1", *converged}
     assert (result["figure"], result["chosen_by"]) == ("macro_f1", "macro_f1")

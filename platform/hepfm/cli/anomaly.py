@@ -31,6 +31,7 @@ from hepfm.cli.opened import (
     Run,
     Step,
     device_of,
+    doing,
     numbers,
     of_which,
     open_run,
@@ -119,6 +120,7 @@ def anomaly(
         name: common.model_copy(update={"data": paths_of(data), "events": count, **given}),
         **_others(model, common, {"reference": reference, "against": against}, given, most),
     }
+    doing("Reading the events, those of the reference, and ordinary ones")
     sources = {each: making.open(doubts.append)[1] for each, making in makings.items()}
     doubts += _doubted(model, sources, name, allow_seen=allow_seen)
     doubts = list(dict.fromkeys(doubts))

@@ -12,7 +12,7 @@ import typer
 
 from hepfm.cli.data.options import ReaderName, ReaderOptions, progress_bar, reader_options
 from hepfm.cli.launch import Json, Runs, near
-from hepfm.cli.opened import Count, Device, Run, Step, of_which, open_run, paths_of
+from hepfm.cli.opened import Count, Device, Run, Step, doing, of_which, open_run, paths_of
 from hepfm.cli.shards import warn
 from hepfm.cli.tables import figure_table, wide
 from hepfm.errors import RecipeError
@@ -83,6 +83,7 @@ def evaluate(
     doubts = refuse_truth(model, allowed=allow_truth)
     events = paths_of(data) if data else own_events(model, "val", "--data")
     named = ", ".join(data) if data else "the run's data.val"
+    doing(f"Reading events of {named}" if count is None else f"Reading the first {count} events of {named}")
     source = open_events(
         model,
         events,
@@ -98,6 +99,7 @@ def evaluate(
     if allow_seen:
         doubts.append("whether the model was trained on these events was not looked at (--allow-seen)")
     else:
+        doing("Comparing them with the events of the training")
         doubts += check_unseen(model, source, where=named)
     for doubt in doubts:
         warn(doubt)

@@ -53,13 +53,7 @@ def _on_a_path(out: Path) -> Path:
 
 Runs = Annotated[
     Path,
-    typer.Option(
-        "--runs",
-        "--out",
-        metavar="DIR",
-        help="Folder of runs; --out is its former name.",
-        callback=_on_a_path,
-    ),
+    typer.Option("--runs", "--out", metavar="DIR", help="Folder of runs (was --out).", callback=_on_a_path),
 ]
 RunsOnly = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder of runs.", callback=_on_a_path)]
 """Of commands whose ``--out`` is what they write."""

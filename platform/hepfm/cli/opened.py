@@ -29,6 +29,11 @@ Device = Annotated[
 ]
 
 
+def doing(words: str) -> None:
+    """Says on standard error what is begun, which may take a while."""
+    typer.echo(f"{words} ...", err=True)
+
+
 def open_run(run: str, runs: Path, step: int | None, device: str | None) -> tuple[RunDir, Pretrained]:
     """A run and its model.
 
@@ -37,10 +42,12 @@ def open_run(run: str, runs: Path, step: int | None, device: str | None) -> tupl
         CheckpointError: It has no such checkpoint, or it is damaged.
     """
     from hepfm.tracking.runs import find_run
+
+    found = find_run(run, runs.resolve())
+    doing(f"Reading the model of {found.name}")
     from hepfm.training.checkpoint import choose
     from hepfm.training.pretrained import open_checkpoint
 
-    found = find_run(run, runs.resolve())
     return found, open_checkpoint(choose(found.checkpoints, step), device=device_of(device))
 
 

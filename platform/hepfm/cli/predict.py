@@ -11,7 +11,7 @@ import typer
 
 from hepfm.cli.data.options import ReaderName, ReaderOptions, events_per_s, progress_bar, reader_options
 from hepfm.cli.launch import RunsOnly
-from hepfm.cli.opened import Count, Device, Events, Run, Step, device_of, open_run, paths_of
+from hepfm.cli.opened import Count, Device, Events, Run, Step, device_of, doing, open_run, paths_of
 from hepfm.cli.shards import Address, Workers, check_ray, going_on, warn, write_all
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ def filled(
     from hepfm.readers.plan import claimed
 
     check_ray(workers=workers, address=address, many=False)
+    named = ", ".join(making.data) if isinstance(making.data, list) else f"generator {making.data.generator}"
+    doing(f"Reading events of {named}")
     model, source = making.model_copy(update={"device": "cpu"}).open(say)
     schemas = making.schemas(model, source)
     out = out.absolute()

@@ -11,7 +11,7 @@ import typer
 
 from hepfm.cli.data.options import ReaderName, ReaderOptions, reader_options
 from hepfm.cli.launch import Json, Runs
-from hepfm.cli.opened import Device, Run, Step, numbers, open_run
+from hepfm.cli.opened import Device, Run, Step, doing, numbers, open_run
 from hepfm.cli.shards import warn
 from hepfm.cli.tables import figure_table, wide
 
@@ -96,6 +96,7 @@ def probe(
     name = folder_name(name or f"probe-{task}-{asked}")
     parent, model = open_run(run, out, step, device)
     saw = refuse_told(model, allow=allow_truth)
+    doing("Reading labelled events")
     opened = open_splits(
         model, train=train, val=val, test=test, reader=reader, options=reader_options(option)
     )
