@@ -137,3 +137,33 @@ def test_a_run_with_a_head_ends_with_its_figures_and_how_to_evaluate_it(tmp_path
     plain = create_run(tmp_path, "plain", "objective: {name: masked}\n")
     plain.update(status="done", steps=8, checkpoint="step-00000008")
     assert "Evaluate" not in said(plain)
+
+
+_FIRST_WORDS = """
+import sys
+from hepfm.cli import main, opened
+
+def doing(words):
+    print(words, "torch" in sys.modules or "sklearn" in sys.modules)
+    raise SystemExit
+
+opened.doing = doing
+for command in ("evaluate", "predict", "embed", "anomaly", "probe", "fewshot"):
+    more = ["--task", "semantic"] if command in ("probe", "fewshot") else ["--data", "sample:val"]
+    more += ["--out", "there"] if command in ("predict", "embed", "anomaly") else []
+    try:
+        main.app([command, "mine", *more])
+    except SystemExit:
+        pass
+"""
+
+
+def test_what_takes_long_says_so_before_it_imports_what_takes_seconds(tmp_path):
+    run = create_run(tmp_path / "runs", "mine", "name: mine\n")
+    command = [sys.executable, "-c", _FIRST_WORDS]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        *[f"Reading the model of {run.path.name} False"] * 4,
+        "Probing mine False",
+        "Drawing few-shot curves of mine False",
+    ]

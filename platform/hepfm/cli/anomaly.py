@@ -95,11 +95,11 @@ def anomaly(
     Of each event OUT/NAME.csv says the scores, and how likely an ordinary event scores as much. One that was
     stopped goes on where it was: run the same command again.
     """
+    found, model = open_run(run, runs, step, "cpu")
     from hepfm.evaluation.anomaly import Seen, Usual, judge
     from hepfm.evaluation.embed import check_read
     from hepfm.evaluation.writing import Making
 
-    found, model = open_run(run, runs, step, "cpu")
     doubts = refuse_truth(model, allowed=allow_truth)
     name = folder_name(name or name_of(data[0]))
     if name in _OTHERS:

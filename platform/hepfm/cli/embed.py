@@ -47,10 +47,10 @@ def embed(
 
     One that was stopped goes on where it was: run the same command again.
     """
+    found, model = open_run(run, runs, step, "cpu")
     from hepfm.evaluation.embed import check_read
     from hepfm.evaluation.writing import Making
 
-    found, model = open_run(run, runs, step, "cpu")
     chosen = tuple(numbers(layers, "--layers")) if layers else ()
     making = Making(
         checkpoint=str(found.checkpoints / model.folder.name),

@@ -72,13 +72,13 @@ def evaluate(
 
     The checkpoint says how the events are read and prepared. In MLflow the evaluation stands below the run.
     """
+    found, model = open_run(run, out, step, device)
     from hepfm.evaluation.checks import check_labels, check_unseen, task_of
     from hepfm.evaluation.evaluate import evaluate as judge
     from hepfm.evaluation.events import open_events
     from hepfm.evaluation.judging import judging_of
     from hepfm.evaluation.plots import panels_of
 
-    found, model = open_run(run, out, step, device)
     judging = judging_of(model, task, candidates=candidates)
     doubts = refuse_truth(model, allowed=allow_truth)
     events = paths_of(data) if data else own_events(model, "val", "--data")

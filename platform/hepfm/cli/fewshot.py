@@ -78,6 +78,7 @@ def fewshot(
     its own, below the pretrained one, tested on all test events. The same command goes on after it was
     stopped or killed; points that are done stay. More events or seeds add points.
     """
+    doing(f"Drawing few-shot curves of {run}")
     from hepfm.evaluation.fewshot import Ledger, curves, not_converged, points, refuse_others
     from hepfm.evaluation.frozen import task_on
     from hepfm.evaluation.probe import refuse_told
@@ -102,10 +103,9 @@ def fewshot(
     parent, model = open_run(run, out, step, device)
     saw = refuse_told(model, allow=allow_truth)
     counts = numbers(events, "--events")
-    flags = cluster_overrides(workers=workers, in_process=in_process, address=address)
-    given = [*data_overrides(model, train, val, reader, read), *(overrides or []), *flags]
-    recipe = recipe or f"tasks/{task}"
-    first = recipe_on(parent, model.folder, recipe, given)
+    given = [*data_overrides(model, train, val, reader, read), *(overrides or [])]
+    given += cluster_overrides(workers=workers, in_process=in_process, address=address)
+    first = recipe_on(parent, model.folder, recipe := recipe or f"tasks/{task}", given)
     warn(first)
     steps = numbers(updates, "--updates") if updates else [first.recipe.train.steps]
     asked = points(sorted(counts), numbers(seeds, "--seeds"), steps, probes=probes, converge=converge)

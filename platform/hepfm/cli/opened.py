@@ -45,6 +45,7 @@ def open_run(run: str, runs: Path, step: int | None, device: str | None) -> tupl
 
     found = find_run(run, runs.resolve())
     doing(f"Reading the model of {found.name}")
+    # Only now what takes seconds to import.
     from hepfm.training.checkpoint import choose
     from hepfm.training.pretrained import open_checkpoint
 

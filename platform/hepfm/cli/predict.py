@@ -55,10 +55,10 @@ def predict(
 
     A prediction that was stopped goes on where it was: run the same command again.
     """
+    found, model = open_run(run, runs, step, "cpu")
     from hepfm.evaluation.checks import task_of
     from hepfm.evaluation.writing import Making
 
-    found, model = open_run(run, runs, step, "cpu")
     task_of(model, task)
     making = Making(
         checkpoint=str(found.checkpoints / model.folder.name),
@@ -101,8 +101,12 @@ def filled(
     from hepfm.readers.plan import claimed
 
     check_ray(workers=workers, address=address, many=False)
-    named = ", ".join(making.data) if isinstance(making.data, list) else f"generator {making.data.generator}"
-    doing(f"Reading events of {named}")
+    if isinstance(making.data, list):
+        named = making.data[0] if len(making.data) == 1 else f"{len(making.data)} files"
+    else:
+        named = f"the generator {making.data.generator}"
+    which = "events" if making.events is None else f"the first {making.events} events"
+    doing(f"Reading {which} of {named}")
     model, source = making.model_copy(update={"device": "cpu"}).open(say)
     schemas = making.schemas(model, source)
     out = out.absolute()

@@ -83,6 +83,7 @@ def probe(
     Strengths are chosen on validation events, figures are of test events, with intervals by event; no event
     is in two of the three. What came of it is in RUN/evaluations/NAME.
     """
+    doing(f"Probing {run}")
     from hepfm.evaluation.probe import probe as run_probe
     from hepfm.evaluation.probe import refuse_told
     from hepfm.evaluation.results import LEVEL, difference, summary, write
