@@ -101,7 +101,7 @@ def _hepfm(arguments: list[str], env: Mapping[str, str]) -> float:
             return any(path.stat().st_size for path in folder.glob("runs/*/metrics.jsonl"))
 
         tracking = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", **env}
-        return _until(begun, [*arguments, "--out", str(folder / "runs")], tracking, folder)
+        return _until(begun, [*arguments, "--runs", str(folder / "runs")], tracking, folder)
 
 
 def _bare() -> float:

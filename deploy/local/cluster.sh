@@ -59,7 +59,7 @@ for host in "${hosts[@]:1}"; do
     "${ssh[@]}" -tt "$host" "$run join ${hosts[0]}:$HEPFM_PORT" </dev/null &
     nodes+=($!)
 done
-printf 'Starting %s nodes; train with: hepfm pretrain RECIPE --address %s:%s --workers N --out %s\n' \
+printf 'Starting %s nodes; train with: hepfm pretrain RECIPE --address %s:%s --workers N --runs %s\n' \
     "${#hosts[@]}" "${hosts[0]}" "$HEPFM_PORT" "$shared"
 wait -n || true
 fail "a node ended; so does the cluster"

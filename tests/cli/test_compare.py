@@ -58,7 +58,7 @@ def runs(out):
 @pytest.fixture
 def hepfm(out):
     def hepfm(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "hepfm", "compare", *map(str, arguments), "--out", str(out)]
+        command = [sys.executable, "-m", "hepfm", "compare", *map(str, arguments), "--runs", str(out)]
         return subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ})
 
     return hepfm
@@ -163,6 +163,42 @@ def judged(run, value, *, digest="e" * 64, time="", drawn=(), first_id=0, **more
     if len(drawn):
         np.savez(folder.path / "statistics.npz", **{"event_id": ids, "redrawn/macro_f1": drawn})
     (folder.path / "evaluation.json").write_text(json.dumps(result | {"figures": figures} | more))
+
+
+def test_what_learns_something_else_stands_apart(hepfm, tmp_path):
+    made = []
+    for name, objective in (
+        ("a", "{name: masked}"),
+        ("b", "{name: task, head: {name: semantic, part: image3d, label: semantic}}"),
+        ("c", "{name: masked}"),
+    ):
+        run = make(tmp_path / "runs", name, 20)
+        with run.recipe_path.open("a") as recipe:
+            recipe.write(f"objective: {objective}\n")
+        made.append(run.path)
+    page = tmp_path / "page.html"
+    done = hepfm(*made, "--html", page)
+    task = "semantic, image3d"
+    assert cells(done.stdout, "learns") == ["masked", task, "masked"]
+    for title in ("training loss", "validation loss", "best validation loss"):
+        assert len(cells(done.stdout, f"{title} (masked)")) == 2
+        assert len(cells(done.stdout, f"{title} ({task})")) == 1
+    assert len(cells(done.stdout, "steps")) == 3, "of all runs"
+    data = json.loads(re.search(r'<script id="data"[^>]*>(.*?)</script>', page.read_text())[1])
+    runs = {chart["title"]: {curve["run"] for curve in chart["curves"]} for chart in data["charts"]}
+    assert runs["training loss (masked)"] == {0, 2}
+    assert runs[f"training loss ({task})"] == {1}
+    assert len(runs) == 4
+    (speed,) = [chart for chart in data["more"] if "tokens_per_s" in chart["title"]]
+    assert {curve["run"] for curve in speed["curves"]} == {0, 1, 2}
+    frames = done.stdout.split("\ntrain/loss (")[1:]
+    assert [[letter in frame.split("step 1")[0] for letter in "ABC"] for frame in frames] == [
+        [True, False, True],
+        [False, True, False],
+    ]
+    alike = hepfm(made[0], made[2])
+    assert "\nval/loss\n" in alike.stdout
+    assert "masked)" not in alike.stdout
 
 
 def test_evaluations_on_the_same_events_stand_side_by_side(hepfm, tmp_path):

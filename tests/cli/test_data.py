@@ -68,6 +68,7 @@ def test_inspect_counts_what_a_loop_counts():
     part = found["parts"]["image3d"]
     names = ("shower", "track", "Michel", "delta", "LED")
     assert part["classes"]["voxels.semantic"] == {n: int((semantic == k).sum()) for k, n in enumerate(names)}
+    assert part["class_values"]["voxels.semantic"] == {n: k for k, n in enumerate(names)}
     lengths = batch.parts["image3d"]["voxels"].lengths
     assert part["lengths"] == {
         "total": len(semantic),

@@ -89,7 +89,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     (finding,) = folder_findings(tmp_path / "file" / "runs")
     assert finding.status == "error"
-    assert "--out" in finding.fix
+    assert "--runs" in finding.fix
 
 
 def test_a_folder_that_can_be_written_is_left_as_it_was(tmp_path):

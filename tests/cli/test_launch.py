@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from hepfm.cli.main import app
 from hepfm.errors import RecipeError
 from hepfm.jobs import processes
 from hepfm.recipe.load import load_recipe
-from hepfm.tracking.runs import create_run
+from hepfm.tracking.lines import encode
+from hepfm.tracking.runs import RunDir, create_run
 
 
 def said(run) -> dict[str, str]:
@@ -41,12 +43,12 @@ def test_the_record_is_where_it_is_served_or_where_it_can_be(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     run = create_run(tmp_path / "runs", "mine", "name: mine\n")
     run.update(status="done", steps=4)
-    assert said(run)["MLflow"] == "hepfm mlflow ui --out runs"
+    assert said(run)["MLflow"] == "hepfm mlflow ui --runs runs"
     here = processes._start_ticks(os.getpid())
     serve(tmp_path / "runs", started=here)
     assert said(run)["MLflow"] == "http://127.0.0.1:5001/#/experiments?workflowType=machine_learning"
     serve(tmp_path / "runs", started=here - 1)  # it has ended: the pid is another's
-    assert said(run)["MLflow"] == "hepfm mlflow ui --out runs"
+    assert said(run)["MLflow"] == "hepfm mlflow ui --runs runs"
 
 
 def test_a_run_that_was_stopped_before_its_first_step_has_no_figures_to_show(tmp_path):
@@ -84,9 +86,16 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_made(tmp_path, opt
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["pretrain image3d/masked-tiny", "compare one two", "status"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "pretrain image3d/masked-tiny --runs",
+        "compare one two --out",  # the former name
+        "display one --runs",
+    ],
+)
 def test_a_url_for_runs_is_refused_before_anything_is_made(tmp_path, command):
-    where = [sys.executable, "-m", "hepfm", *command.split(), "--out", "s3://bucket/runs"]
+    where = [sys.executable, "-m", "hepfm", *command.split(), "s3://bucket/runs"]
     done = subprocess.run(where, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "Runs are stored in a folder, not at a URL." in done.stderr
@@ -97,8 +106,64 @@ def test_a_url_for_runs_is_refused_before_anything_is_made(tmp_path, command):
 def test_what_goes_on_from_a_checkpoint_is_not_told_to_begin_with_other_weights(tmp_path, command):
     run = create_run(tmp_path, "mine", load_recipe("image3d/masked-tiny").yaml())
     done = CliRunner().invoke(
-        app, [command, run.name, "--out", str(tmp_path), "--set", "model.weights=elsewhere"]
+        app, [command, run.name, "--runs", str(tmp_path), "--set", "model.weights=elsewhere"]
     )
     assert isinstance(done.exception, RecipeError)
     assert "has the weights of that" in str(done.exception)
     assert [path.name for path in tmp_path.iterdir()] == [run.name], "no child was made"
+
+
+def test_a_run_with_a_head_ends_with_its_figures_and_how_to_evaluate_it(tmp_path, monkeypatch):
+    run = create_run(tmp_path, "mine", "objective: {name: task, head: {name: semantic}}\n")
+    run.update(status="done", steps=8, checkpoint=str(run.checkpoints / "step-00000008"))
+    assert "Validation" not in said(run)
+    lines = (
+        (4, {"train/loss": 0.5, "train/class": 0.5}),
+        (4, {"val/loss": 0.4, "val/class": 0.4, "val/accuracy": 0.8, "val/macro_f1": 0.6}),
+        (6, {"val/loss": 0.3, "val/class": 0.3, "val/accuracy": 0.9, "val/macro_f1": 0.75,
+             "val/recall/track": 0.9, "val/auc": math.nan}),
+        (8, {"train/loss": 0.2, "train/class": 0.2}),
+    )  # fmt: skip
+    run.metrics_path.write_bytes(
+        b"".join(encode({"step": step, "time": 1.0, "metrics": metrics}) for step, metrics in lines)
+    )
+    about = said(run)
+    assert about["Validation"] == "accuracy 0.9000, macro_f1 0.7500 (step 6)"
+    assert about["Evaluate"] == f"hepfm evaluate {run.path.name} --runs {tmp_path} --data PATH"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    there = RunDir(run.path.rename(tmp_path / "runs" / run.path.name))
+    assert said(there)["Evaluate"] == f"hepfm evaluate {there.path.name} --data PATH"
+    plain = create_run(tmp_path, "plain", "objective: {name: masked}\n")
+    plain.update(status="done", steps=8, checkpoint="step-00000008")
+    assert "Evaluate" not in said(plain)
+
+
+_FIRST_WORDS = """
+import sys
+from hepfm.cli import main, opened
+
+def doing(words):
+    print(words, "torch" in sys.modules or "sklearn" in sys.modules)
+    raise SystemExit
+
+opened.doing = doing
+for command in ("evaluate", "predict", "embed", "anomaly", "probe", "fewshot"):
+    more = ["--task", "semantic"] if command in ("probe", "fewshot") else ["--data", "sample:val"]
+    more += ["--out", "there"] if command in ("predict", "embed", "anomaly") else []
+    try:
+        main.app([command, "mine", *more])
+    except SystemExit:
+        pass
+"""
+
+
+def test_what_takes_long_says_so_before_it_imports_what_takes_seconds(tmp_path):
+    run = create_run(tmp_path / "runs", "mine", "name: mine\n")
+    command = [sys.executable, "-c", _FIRST_WORDS]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        *[f"Reading the model of {run.path.name} False"] * 4,
+        "Probing mine False",
+        "Drawing few-shot curves of mine False",
+    ]

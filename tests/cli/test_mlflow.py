@@ -70,14 +70,14 @@ def command():
 
 def test_what_mlflow_missed_is_sent_and_its_pages_open(command, runs, port):
     here = f"sqlite:///{runs}/mlflow.db"
-    done = command("sync", "tiny", "--out", runs, MLFLOW_TRACKING_URI=here)
+    done = command("sync", "tiny", "--runs", runs, MLFLOW_TRACKING_URI=here)
     out, errors = done.communicate()
     assert (done.returncode, errors) == (0, "")
     assert re.fullmatch(rf"tiny-\w+  5 entries sent to {here}\n", out)
     (found,) = connect(f"sqlite:///{runs / 'mlflow.db'}").search_runs(["1"])
     assert found.data.metrics == {"train/loss": 0.5}
 
-    server = command("ui", "--out", runs, "--port", port)
+    server = command("ui", "--runs", runs, "--port", port)
     line = server.stdout.readline()
     address = re.search(rf"http://127\.0\.0\.1:{port}", line)[0]
     with urllib.request.urlopen(
@@ -91,7 +91,7 @@ def test_what_mlflow_missed_is_sent_and_its_pages_open(command, runs, port):
         urllib.request.urlopen(strange)
     refused.value.close()
 
-    second = command("ui", "--out", runs, "--port", port)
+    second = command("ui", "--runs", runs, "--port", port)
     _, errors = second.communicate()
     assert second.returncode == 2
     assert f"port {port} is in use" in errors
@@ -120,7 +120,7 @@ def test_runs_may_be_moved_and_a_killed_ui_leaves_no_server(command, tmp_path, p
     run = recorded(tmp_path / "here", "tiny")
     assert sync(run, f"sqlite:///{tmp_path}/here/mlflow.db") == 5
     (tmp_path / "here").rename(tmp_path / "there")
-    ui = command("ui", "--out", tmp_path / "there", "--port", port)
+    ui = command("ui", "--runs", tmp_path / "there", "--port", port)
     assert f":{port}/" in ui.stdout.readline()
     run_id = RunDir(tmp_path / "there" / run.name).json()["run_id"]
     artifact = f"http://127.0.0.1:{port}/get-artifact?path=recipe.yaml&run_uuid={run_id}"
@@ -137,7 +137,7 @@ def test_runs_may_be_moved_and_a_killed_ui_leaves_no_server(command, tmp_path, p
 
 
 def test_a_folder_without_a_record_is_refused(command, tmp_path, port):
-    ui = command("ui", "--out", tmp_path, "--port", port)
+    ui = command("ui", "--runs", tmp_path, "--port", port)
     _, errors = ui.communicate()
     assert ui.returncode == 2
     assert "no run has been recorded here yet" in errors
@@ -168,7 +168,7 @@ def test_all_runs_of_a_folder_are_sent_but_those_in_training_and_a_bad_one_stops
     found = connect(here).search_runs(["1"])
     assert {run.info.run_name for run in found} == {offline.name, sent.name}
 
-    again = command("sync", offline.path, training.name, "--out", tmp_path, "--to", here)
+    again = command("sync", offline.path, training.name, "--runs", tmp_path, "--to", here)
     out, errors = again.communicate()
     assert (again.returncode, errors) == (0, "")
     said = dict(line.split("  ", 1) for line in out.splitlines())
@@ -179,7 +179,7 @@ def test_all_runs_of_a_folder_are_sent_but_those_in_training_and_a_bad_one_stops
 def test_runs_go_to_the_server_that_they_had_and_one_that_is_down_is_tried_once(command, tmp_path):
     for name in ("a", "b"):
         recorded(tmp_path, name)
-    done = command("sync", "--out", tmp_path)
+    done = command("sync", "--runs", tmp_path)
     out, errors = done.communicate()
     assert done.returncode == 1
     first, second = out.splitlines()

@@ -101,7 +101,7 @@ def test_the_page_on_objectives_works(follow):
 
 @pytest.mark.slow
 def test_the_page_on_evaluating_works(follow):
-    assert follow("docs/tasks-evaluate.md") == 7
+    assert follow("docs/tasks-evaluate.md") == 8
 
 
 @pytest.mark.slow

@@ -238,6 +238,16 @@ def test_scores_are_written_and_do_not_depend_on_what_else_is_scored(hepfm, runs
         assert float(alone[name]) == pytest.approx(float(many[name]), abs=1e-3)
 
 
+def test_the_first_events_are_scored_against_all_others(hepfm, runs, tmp_path):
+    command = ("anomaly", runs["masked"].path, "--workers", 0, "--out", tmp_path / "f", "--draws", 20)
+    few = json.loads(hepfm(*command, "--data", "hot.h5", "--events", 3, "--json").splitlines()[-1])
+    assert set(rows_of(few["scores"])) == {200, 201, 202}
+    assert few["data"]["named"] == "hot.h5 (the first 3 of 12)"
+    assert (few["reference"]["events"], few["against"]["events"]) == (30, 25)
+    told = hepfm(*command, "--data", "hot.h5", "--events", 4, fails=DataError)
+    assert "another scoring: other data_digest, events" in told
+
+
 def test_bad_input_is_told(hepfm, runs, tmp_path):
     command = ("anomaly", runs["masked"].path, "--workers", 0, "--out", tmp_path / "b", "--data", "test.h5")
     told = hepfm(*command, "--against", "train.h5", fails=DataError)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +16,13 @@ from typer.testing import CliRunner
 
 from hepfm.cli import launch
 from hepfm.cli.main import app
+from hepfm.data.generated import GeneratorSource
 from hepfm.errors import DataError, HepfmError, RecipeError, Stopped
+from hepfm.evaluation import splits
 from hepfm.evaluation.events import open_events
 from hepfm.readers.pack import pack, take
 from hepfm.readers.store import StoreReader, StoreWriter
+from hepfm.recipe.schema import Generated
 from hepfm.tracking.evaluations import results_of
 from hepfm.tracking.store import connect
 from hepfm.training.pretrained import open_checkpoint
@@ -277,6 +282,12 @@ def test_a_curve_holds_back_no_arm_and_is_a_child_run(hepfm, runs, folder, event
         assert "the same command goes on" in told, "though the signal came after a training's last step"
     assert len(list((run.evaluations / "fewshot-semantic" / "points").iterdir())) == 1
     result = json.loads(hepfm(*command, *sets, *known).splitlines()[-1])
+    with monkeypatch.context() as patch:
+        patch.setattr(splits, "open_splits", None)  # so that no event can be read
+        other = ("--set", "objective.head.width=9", "--set", "train.learning_rate=0.5")
+        told = hepfm(*command, *sets, *known, *other, fails=RecipeError)
+    for setting in ("objective.head.width was 8, now it is 9", "train.learning_rate was "):
+        assert setting in told
     converged = ["pretrained-converged-3", "scratch-converged-3"]
     assert set(result["curves"]) == {"pretrained-1", "scratch-1", *converged}
     assert (result["figure"], result["chosen_by"]) == ("macro_f1", "macro_f1")
@@ -309,6 +320,36 @@ def test_a_single_event_has_no_interval_and_part_of_the_validation_is_doubted(
     some = store(tmp_path / "some.h5", events([51, 401, 402]))
     result = json.loads(hepfm("evaluate", runs["task"].path, "--data", some, "--json"))
     assert [each for each in result["doubts"] if "some are the run's validation events" in each]
+
+
+def test_the_first_events_are_judged_as_a_store_of_them(hepfm, runs, folder, tmp_path, events, store):
+    alone = store(tmp_path / "alone.h5", events(range(100, 104)))
+    run = runs["task"].path
+    wanted = json.loads(hepfm("evaluate", run, "--data", alone, "--json"))
+    found = json.loads(hepfm("evaluate", run, "--data", "test.h5", "--events", 4, "--json"))
+    assert found["figures"] == wanted["figures"]
+    assert (found["data"]["events"], found["data"]["named"]) == (4, "test.h5 (the first 4 of 10)")
+    assert "on 4 events of test.h5 (the first 4 of 10)" in hepfm(
+        "evaluate", run, "--data", "test.h5", "--events", 4
+    )
+    told = hepfm("evaluate", run, "--data", "test.h5", "--events", 11, fails=DataError)
+    assert "10 events, fewer than the first 11" in told
+
+
+def test_the_first_training_events_are_known_where_the_training_files_are_gone(model, folder, tmp_path):
+    files = shutil.copy(folder / "train.h5", tmp_path / "moved.h5")
+    gone = copy.deepcopy(dict(model.about))
+    gone["recipe"]["data"]["train"] = str(tmp_path / "gone.h5")
+    with pytest.raises(DataError, match="trained on these events"):
+        open_events(replace(model, about=gone), str(files), events=2)
+
+
+def test_the_first_events_of_a_generator_are_its_range(model):
+    spec = {"generator": "lartpc", "detector": "cube", "events": 50, "first": 7}
+    whole = open_events(model, Generated.model_validate(spec), seen=True)
+    first = open_events(model, Generated.model_validate(spec), events=5, seen=True)
+    assert isinstance(first, GeneratorSource)  # whose records and ranges are compared
+    np.testing.assert_array_equal(first.event_ids(), whole.event_ids()[:5])
 
 
 def test_scores_of_a_run_with_a_head_are_recorded_without_its_plots(hepfm, runs, tmp_path, events, store):

@@ -15,7 +15,7 @@ import pytest
 
 from hepfm.cli.curve import PATIENCE, Work
 from hepfm.errors import RecipeError
-from hepfm.evaluation.fewshot import Ledger, Point, curves, panel, points
+from hepfm.evaluation.fewshot import Ledger, Point, curves, panel, points, refuse_others
 from hepfm.evaluation.results import difference, summary
 from hepfm.metrics.bootstrap import intervals
 
@@ -128,9 +128,13 @@ def test_a_point_is_done_with_its_statistics_and_others_settings_are_refused(tmp
     drawn = panel(result, "mean", title="t")
     assert [line.name for line in drawn.lines] == ["fine-tuned, 5 updates", "from scratch, 5 updates"]
     assert all((line.band[0] <= line.y).all() and (line.y <= line.band[1]).all() for line in drawn.lines)
+    refuse_others(tmp_path / "curve", {"recipe": settings["recipe"]})  # of the data nothing is known yet
     settings["recipe"]["train"]["learning_rate"] = 2e-3
-    with pytest.raises(RecipeError, match=r"recipe.train.learning_rate was 0.001, now it is 0.002"):
+    settings["data"]["test"] = "abd"
+    with pytest.raises(RecipeError) as refused:
         Ledger(tmp_path / "curve", settings)
+    assert "recipe.train.learning_rate was 0.001, now it is 0.002" in str(refused.value)
+    assert "data.test was abc, now it is abd" in str(refused.value)
 
 
 def test_names_of_points_are_told_apart():

@@ -90,6 +90,24 @@ def test_a_store_goes_on_with_the_same_bits_and_an_event_alone_has_the_same_pred
         plan(made.model_copy(update={"carry": "inputs"}), *made.open(), tmp_path / "out", shard_events=4)
 
 
+@pytest.mark.parametrize("command", ["predict", "embed"])
+def test_the_first_events_are_written_and_another_number_is_another_set(hepfm, runs, tmp_path, command):
+    words = (command, runs["task"].path, "--data", "test.h5", "--workers", 0)
+    hepfm(*words, "--out", tmp_path / "all")
+    hepfm(*words, "--out", tmp_path / "some", "--events", 3)
+    with StoreReader(tmp_path / "some") as some, StoreReader(tmp_path / "all") as whole:
+        np.testing.assert_array_equal(some.event_ids(), np.arange(100, 103))
+        (part,) = some.parts
+        one, other = (each.read(range(3)).parts[part] for each in (some, whole))
+    for table in one:
+        for column, values in one[table].columns.items():
+            np.testing.assert_allclose(values, other[table].columns[column], atol=1e-5)
+    assert "nothing to do" in hepfm(*words, "--out", tmp_path / "some", "--events", 3)
+    for changed in ((), ("--events", 4)):
+        told = hepfm(*words, "--out", tmp_path / "some", *changed, fails=DataError)
+        assert "other data_digest, events" in told
+
+
 @pytest.mark.slow
 @pytest.mark.ray
 def test_with_ray_come_the_same_bits(hepfm, runs, tmp_path):

@@ -87,7 +87,7 @@ def test_down_removes_no_folder_and_asks_nobody_that_hepfm_up_never_names(note, 
     }[field]
     note(**wrong)
     down = subprocess.run(
-        [sys.executable, "-m", "hepfm", "down", "--out", str(tmp_path)],
+        [sys.executable, "-m", "hepfm", "down", "--runs", str(tmp_path)],
         check=False,
         capture_output=True,
         text=True,
@@ -99,7 +99,7 @@ def test_down_removes_no_folder_and_asks_nobody_that_hepfm_up_never_names(note, 
 
 def test_down_makes_no_folder(tmp_path):
     missing: Path = tmp_path / "mistyped"
-    command = [sys.executable, "-m", "hepfm", "down", "--out", str(missing)]
+    command = [sys.executable, "-m", "hepfm", "down", "--runs", str(missing)]
     assert subprocess.run(command, check=False, capture_output=True).returncode == 0
     assert not missing.exists()
 
@@ -117,7 +117,7 @@ def test_mlflow_alone_is_not_all_that_should_be_up(note, tmp_path):
     leader = processes.Leader(os.getpid(), processes._start_ticks(os.getpid()), "mark")
     content["services"][0] |= {"name": "MLflow", "leader": asdict(leader)}  # Ray did not start again
     (tmp_path / "services.json").write_text(json.dumps(content))
-    command = [sys.executable, "-m", "hepfm", "status", "--json", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "hepfm", "status", "--json", "--runs", str(tmp_path)]
     status = subprocess.run(command, check=False, capture_output=True)
     server.shutdown()
     server.server_close()

@@ -40,7 +40,7 @@ class User:
         self.ports = _free_ports(3)
 
     def hepfm(self, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "hepfm", *map(str, arguments), "--out", str(self.out)]
+        command = [sys.executable, "-m", "hepfm", *map(str, arguments), "--runs", str(self.out)]
         return subprocess.run(
             command,
             check=False,

@@ -264,7 +264,7 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RecipeError, match="cannot be made: Not a directory") as refused:
         create_run(tmp_path / "file", "tiny", "")
-    assert "--out" in refused.value.fix
+    assert "--runs" in refused.value.fix
 
 
 @pytest.mark.parametrize(

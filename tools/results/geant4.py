@@ -50,7 +50,7 @@ class Commands:
         if noted.exists():
             return dict(json.loads(noted.read_text(encoding="utf-8")))
         data = [f"data.train={self.sample / 'train'}", f"data.val={self.sample / 'val'}"]
-        options = ("--in-process", "--name", name, "--out", self.runs, *self.settings(*data))
+        options = ("--in-process", "--name", name, "--runs", self.runs, *self.settings(*data))
         told = self(command, *arguments, *options)
         noted.write_text(json.dumps(told), encoding="utf-8")
         return told
@@ -61,7 +61,7 @@ class Commands:
 
     def test(self, run: str) -> dict[str, Any]:
         """Figures of a run's task on the test events: name to value and ends of the interval."""
-        told = self("evaluate", run, "--data", self.sample / "test", "--name", "results", "--out", self.runs)
+        told = self("evaluate", run, "--data", self.sample / "test", "--name", "results", "--runs", self.runs)
         return betweens(told["figures"])
 
 
@@ -92,7 +92,8 @@ def main(
         curves[name] = commands(
             "fewshot", run, "--task", "semantic", "--recipe", SEMANTIC, "--name", f"fewshot-{name}",
             "--events", 4 if short else events, *(["--updates", 2] if short else updates),
-            "--seeds", 1, "--no-probe", "--in-process", "--out", out, *splits, *commands.settings(*VALIDATED),
+            "--seeds", 1, "--no-probe", "--in-process", "--runs", out, *splits,
+            *commands.settings(*VALIDATED),
         )  # fmt: skip
     grouped = commands.train("geant4-particles", "finetune", run, "--recipe", PARTICLES)
     figures = {

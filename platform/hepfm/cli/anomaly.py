@@ -23,9 +23,21 @@ from hepfm.cli.evaluate import (
     result_of,
     show,
 )
-from hepfm.cli.launch import Json, near
-from hepfm.cli.opened import Device, Events, Run, Step, device_of, numbers, open_run, paths_of
-from hepfm.cli.predict import Runs, filled, in_words
+from hepfm.cli.launch import Json, RunsOnly, near
+from hepfm.cli.opened import (
+    Count,
+    Device,
+    Events,
+    Run,
+    Step,
+    device_of,
+    doing,
+    numbers,
+    of_which,
+    open_run,
+    paths_of,
+)
+from hepfm.cli.predict import filled, in_words
 from hepfm.cli.probe import folder_name
 from hepfm.cli.shards import Address, Workers, warn
 from hepfm.errors import DataError, RecipeError
@@ -48,6 +60,7 @@ def anomaly(
         Path, typer.Option("--out", help="Folder for the scores; may hold those of other events, too.")
     ],
     *,
+    count: Count = None,
     reference: Annotated[
         list[str] | None,
         typer.Option(metavar="PATH", help="Events that say what is usual; by default the run's data.train."),
@@ -74,7 +87,7 @@ def anomaly(
     reader: ReaderName = None,
     option: ReaderOptions = None,
     device: Device = None,
-    runs: Runs = Path("runs"),
+    runs: RunsOnly = Path("runs"),
     as_json: Json = False,
 ) -> None:
     """Score how unlike ordinary events others are, by what is filled in and by where the encoder puts them.
@@ -82,11 +95,11 @@ def anomaly(
     Of each event OUT/NAME.csv says the scores, and how likely an ordinary event scores as much. One that was
     stopped goes on where it was: run the same command again.
     """
+    found, model = open_run(run, runs, step, "cpu")
     from hepfm.evaluation.anomaly import Seen, Usual, judge
     from hepfm.evaluation.embed import check_read
     from hepfm.evaluation.writing import Making
 
-    found, model = open_run(run, runs, step, "cpu")
     doubts = refuse_truth(model, allowed=allow_truth)
     name = folder_name(name or name_of(data[0]))
     if name in _OTHERS:
@@ -104,9 +117,10 @@ def anomaly(
         device=device_of(device),
     )
     makings = {
-        name: common.model_copy(update={"data": paths_of(data), **given}),
+        name: common.model_copy(update={"data": paths_of(data), "events": count, **given}),
         **_others(model, common, {"reference": reference, "against": against}, given, most),
     }
+    doing("Reading the events, those of the reference, and ordinary ones")
     sources = {each: making.open(doubts.append)[1] for each, making in makings.items()}
     doubts += _doubted(model, sources, name, allow_seen=allow_seen)
     doubts = list(dict.fromkeys(doubts))
@@ -143,7 +157,7 @@ def anomaly(
             for each in _OTHERS
         },
     }
-    result["data"] |= {"named": ", ".join(data), "paths": makings[name].data}
+    result["data"] |= {"named": of_which(sources[name], count, ", ".join(data)), "paths": makings[name].data}
     table = out / f"{name}.csv"
     _write(table, sources[name], seen[name], judged)
     folder, message = recorded(found, model, result, judged.evaluated)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hepfm.cli.launch import Out
+from hepfm.cli.launch import Runs
 from hepfm.cli.tables import text_table, wide
 from hepfm.errors import RecipeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hepfm.display.curves import Curve
     from hepfm.tracking.comparison import Row, Side
     from hepfm.tracking.evaluations import SideBySide
 
+_NONE: Curve = ([], [])
 _COLOURS = ("blue", "yellow", "green", "magenta", "red", "cyan")
 
 
@@ -33,10 +36,11 @@ def compare(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON in place of tables and curves.")
     ] = False,
-    out: Out = Path("runs"),
+    out: Runs = Path("runs"),
 ) -> None:
     """Compare runs: figures, evaluations, probes and few-shot curves side by side, their recipes and losses.
 
+    Losses and figures of validations stand together only where runs learn the same.
     Reads the runs' folders alone; works on runs that are being trained or have failed, too.
     """
     from hepfm.tracking.comparison import compare as read
@@ -86,6 +90,7 @@ def _write(
             title=" and ".join(side.label for side in sides) if len(sides) < 3 else f"{len(sides)} runs",
             runs=[side.label for side in sides],
             curves=[side.curves for side in sides],
+            learns=[side.learns for side in sides],
             figures=[(row.title, row.texts) for row in figures],
             evaluations=[(each.title, each.rows) for each in judged],
             recipe=[
@@ -147,8 +152,10 @@ def _show(
         )
     else:
         console.print("The recipes are the same.")
-    for key in ("val/loss", "train/loss"):
-        curves = [side.curves.get(key, ([], [])) for side in sides]
-        if picture := draw(key, curves, styles, width=min(console.width, 100)):
+    tasks = dict.fromkeys(side.learns for side in sides)
+    for key, task in product(("val/loss", "train/loss"), tasks):
+        curves = [side.curves.get(key, _NONE) if side.learns == task else _NONE for side in sides]
+        title = f"{key} ({task})" if len(tasks) > 1 and task else key
+        if picture := draw(title, curves, styles, width=min(console.width, 100)):
             console.print()
             console.print(picture)

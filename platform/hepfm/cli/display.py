@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hepfm.cli.data.options import ReaderName, ReaderOptions, reader_options
-from hepfm.cli.launch import near
+from hepfm.cli.launch import RunsOnly, near
 from hepfm.cli.opened import Device, Run, Step, open_run, paths_of
-from hepfm.cli.predict import Runs
 from hepfm.cli.shards import warn
 from hepfm.errors import DataError, RecipeError
 
@@ -43,7 +42,7 @@ def display(
     reader: ReaderName = None,
     option: ReaderOptions = None,
     device: Device = None,
-    runs: Runs = Path("runs"),
+    runs: RunsOnly = Path("runs"),
 ) -> None:
     """Draw what a run makes of an event: hidden and predicted, or of a task truth beside prediction.
 

@@ -192,7 +192,7 @@ def folder_findings(runs: Path) -> Iterator[Finding]:
     except OSError as error:
         found = f"cannot be written: {error.strerror or error}"
         yield Finding(
-            subject=str(folder), status="error", found=found, fix="choose another folder with --out DIR"
+            subject=str(folder), status="error", found=found, fix="choose another folder with --runs DIR"
         )
         return
     yield Finding(subject=str(folder), status="ok", found="can be written")
@@ -201,5 +201,5 @@ def folder_findings(runs: Path) -> Iterator[Finding]:
         subject="disk",
         status="ok" if free >= 5 else "warning" if free >= 0.5 else "error",
         found=f"{free:.1f} GiB free for {folder}",
-        fix="" if free >= 5 else "free some space, or choose another disk with --out DIR",
+        fix="" if free >= 5 else "free some space, or choose another disk with --runs DIR",
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hepfm.cli.launch import Out
+from hepfm.cli.launch import Runs
 from hepfm.errors import HepfmError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _POLL_S = 0.5
 
 def down(
     *,
-    out: Out = Path("runs"),
+    out: Runs = Path("runs"),
     force: Annotated[
         bool, typer.Option("--force", help="Also where jobs run: they save a checkpoint and end.")
     ] = False,

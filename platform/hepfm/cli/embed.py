@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 import typer
 
 from hepfm.cli.data.options import ReaderName, ReaderOptions, reader_options
-from hepfm.cli.opened import Device, Events, Run, Step, device_of, numbers, open_run, paths_of
-from hepfm.cli.predict import AsJson, Carry, Compression, Runs, ShardEvents, Target, fill
+from hepfm.cli.launch import RunsOnly
+from hepfm.cli.opened import Count, Device, Events, Run, Step, device_of, numbers, open_run, paths_of
+from hepfm.cli.predict import AsJson, Carry, Compression, ShardEvents, Target, fill
 from hepfm.cli.shards import Address, Workers
 
 
@@ -29,6 +30,7 @@ def embed(
     layers: Annotated[
         str | None, typer.Option(metavar="A,B", help="Layers to read.", show_default="the output")
     ] = None,
+    count: Count = None,
     step: Step = None,
     carry: Carry = "nothing",
     workers: Workers = None,
@@ -38,21 +40,22 @@ def embed(
     reader: ReaderName = None,
     option: ReaderOptions = None,
     device: Device = None,
-    runs: Runs = Path("runs"),
+    runs: RunsOnly = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
     """Write what a run's encoder makes of events, pretrained or fine-tuned, as an event store.
 
     One that was stopped goes on where it was: run the same command again.
     """
+    found, model = open_run(run, runs, step, "cpu")
     from hepfm.evaluation.embed import check_read
     from hepfm.evaluation.writing import Making
 
-    found, model = open_run(run, runs, step, "cpu")
     chosen = tuple(numbers(layers, "--layers")) if layers else ()
     making = Making(
         checkpoint=str(found.checkpoints / model.folder.name),
         data=paths_of(data),
+        events=count,
         reader=reader,
         options=reader_options(option),
         read=read,

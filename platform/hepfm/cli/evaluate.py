@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hepfm.cli.data.options import ReaderName, ReaderOptions, progress_bar, reader_options
-from hepfm.cli.launch import Json, Out, near
-from hepfm.cli.opened import Device, Run, Step, open_run, paths_of
+from hepfm.cli.launch import Json, Runs, near
+from hepfm.cli.opened import Count, Device, Run, Step, doing, of_which, open_run, paths_of
 from hepfm.cli.shards import warn
 from hepfm.cli.tables import figure_table, wide
 from hepfm.errors import RecipeError
@@ -45,6 +45,7 @@ def evaluate(
     ] = None,
     *,
     task: Annotated[str | None, typer.Option(help="The head; by default the one that the run has.")] = None,
+    count: Count = None,
     step: Step = None,
     reader: ReaderName = None,
     option: ReaderOptions = None,
@@ -61,7 +62,7 @@ def evaluate(
         str | None, typer.Option(metavar="NAME", help="Register the model in MLflow, with its card.")
     ] = None,
     device: Device = None,
-    out: Out = Path("runs"),
+    out: Runs = Path("runs"),
     as_json: Json = False,
 ) -> None:
     """Judge a run by events that it has not seen: figures with intervals by event.
@@ -71,25 +72,34 @@ def evaluate(
 
     The checkpoint says how the events are read and prepared. In MLflow the evaluation stands below the run.
     """
+    found, model = open_run(run, out, step, device)
     from hepfm.evaluation.checks import check_labels, check_unseen, task_of
     from hepfm.evaluation.evaluate import evaluate as judge
     from hepfm.evaluation.events import open_events
     from hepfm.evaluation.judging import judging_of
     from hepfm.evaluation.plots import panels_of
 
-    found, model = open_run(run, out, step, device)
     judging = judging_of(model, task, candidates=candidates)
     doubts = refuse_truth(model, allowed=allow_truth)
     events = paths_of(data) if data else own_events(model, "val", "--data")
     named = ", ".join(data) if data else "the run's data.val"
+    doing(f"Reading events of {named}" if count is None else f"Reading the first {count} events of {named}")
     source = open_events(
-        model, events, reader=reader, options=reader_options(option), seen=True, say=doubts.append
+        model,
+        events,
+        reader=reader,
+        options=reader_options(option),
+        events=count,
+        seen=True,
+        say=doubts.append,
     )
+    named = of_which(source, count, named)
     if judging.labels:
         check_labels(model, source, where=named)
     if allow_seen:
         doubts.append("whether the model was trained on these events was not looked at (--allow-seen)")
     else:
+        doing("Comparing them with the events of the training")
         doubts += check_unseen(model, source, where=named)
     for doubt in doubts:
         warn(doubt)
@@ -209,7 +219,7 @@ def show(result: Mapping[str, Any]) -> None:
     data, figures = result["data"], result["figures"]
     console = wide(2)
     counted = f", {data['counted']} that count" if data["counted"] < data["events"] else ""
-    said = f"Task {result['task']} on {data['events']} events{counted}"
+    said = f"Task {result['task']} on {data['events']} events of {data['named']}{counted}"
     console.print(f"{said}; intervals of {result['level']:.0%} by event", style="bold", soft_wrap=True)
     columns: dict[str, dict[str, Any]] = {}
     for name in figures:

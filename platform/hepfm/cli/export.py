@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hepfm.cli.launch import Json
+from hepfm.cli.launch import Json, RunsOnly
 from hepfm.cli.opened import Run, Step, open_run
 from hepfm.cli.tables import console, table
 
@@ -35,7 +35,7 @@ def export(
     ] = None,
     events: Annotated[int, typer.Option(min=2, help="How many of them.")] = 8,
     step: Step = None,
-    runs: Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder of runs.")] = Path("runs"),
+    runs: RunsOnly = Path("runs"),
     as_json: Json = False,
 ) -> None:
     """Export a run's model, and compare its outputs with those of the model on real events.

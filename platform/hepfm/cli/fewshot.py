@@ -11,8 +11,9 @@ import typer
 
 from hepfm.cli.curve import Work, data_overrides
 from hepfm.cli.data.options import ReaderName, ReaderOptions, reader_options
-from hepfm.cli.launch import Address, InProcess, Json, Out, Set, Workers, cluster_overrides, warn
-from hepfm.cli.opened import Device, Run, Step, numbers, open_run
+from hepfm.cli.finetune import task_on as recipe_on
+from hepfm.cli.launch import Address, InProcess, Json, Runs, Set, Workers, cluster_overrides, warn
+from hepfm.cli.opened import Device, Run, Step, doing, numbers, open_run
 from hepfm.cli.probe import AllowTruth, Task, Test, Train, Val, about_model, about_params, folder_name
 from hepfm.cli.shards import warn as warn_of
 from hepfm.cli.tables import figure_table, wide
@@ -21,6 +22,7 @@ from hepfm.errors import HepfmError, RecipeError, did_you_mean
 if TYPE_CHECKING:
     from hepfm.evaluation.fewshot import Point
     from hepfm.evaluation.splits import Opened
+    from hepfm.objectives.task import Task as Learned
     from hepfm.recipe.load import Resolved
     from hepfm.training.pretrained import Pretrained
 
@@ -67,7 +69,7 @@ def fewshot(
     device: Device = None,
     allow_truth: AllowTruth = False,
     name: Annotated[str | None, typer.Option(help="Name of the evaluation, by default fewshot-TASK.")] = None,
-    out: Out = Path("runs"),
+    out: Runs = Path("runs"),
     as_json: Json = False,
 ) -> None:
     """Draw the curve: fine-tuned on few labelled events, against from scratch on the same.
@@ -76,11 +78,10 @@ def fewshot(
     its own, below the pretrained one, tested on all test events. The same command goes on after it was
     stopped or killed; points that are done stay. More events or seeds add points.
     """
-    from hepfm.evaluation.evaluate import refuse_unlabelled
-    from hepfm.evaluation.fewshot import Ledger, curves, not_converged, points
+    doing(f"Drawing few-shot curves of {run}")
+    from hepfm.evaluation.fewshot import Ledger, curves, not_converged, points, refuse_others
     from hepfm.evaluation.frozen import task_on
     from hepfm.evaluation.probe import refuse_told
-    from hepfm.evaluation.splits import open_splits
     from hepfm.locks import held
     from hepfm.training.in_process import under_torchrun
 
@@ -101,40 +102,31 @@ def fewshot(
         )
     parent, model = open_run(run, out, step, device)
     saw = refuse_told(model, allow=allow_truth)
-    opened = open_splits(model, train=train, val=val, test=test, reader=reader, options=read)
-    for doubt in opened.doubts:
-        warn_of(doubt)
-    flags = cluster_overrides(workers=workers, in_process=in_process, address=address)
-    given = data_overrides(model, train, val, reader, read)
-    work = Work(
-        parent=parent,
-        model=model,
-        opened=opened,
-        test=test,
-        recipe=recipe or f"tasks/{task}",
-        overrides=[*given, *(overrides or []), *flags],
-        out=out,
-    )
-    first = work.resolved(None)
+    counts = numbers(events, "--events")
+    given = [*data_overrides(model, train, val, reader, read), *(overrides or [])]
+    given += cluster_overrides(workers=workers, in_process=in_process, address=address)
+    first = recipe_on(parent, model.folder, recipe := recipe or f"tasks/{task}", given)
     warn(first)
+    steps = numbers(updates, "--updates") if updates else [first.recipe.train.steps]
+    asked = points(sorted(counts), numbers(seeds, "--seeds"), steps, probes=probes, converge=converge)
     head = first.recipe.objective.options()["head"]
     if head["name"] != task:
         raise RecipeError(
-            f"The recipe '{work.recipe}' learns the task '{head['name']}', not '{task}'.", where="--recipe"
+            f"The recipe '{recipe}' learns the task '{head['name']}', not '{task}'.", where="--recipe"
         )
+    folder = parent.evaluations / folder_name(name or f"fewshot-{task}")
+    settings = _settings(model, first)
+    refuse_others(folder, settings)  # what is known before events are read, which may take minutes
+    opened = _opened(model, train=train, val=val, test=test, reader=reader, options=read)
+    settings["data"] = opened.digests
+    refuse_others(folder, settings)
+    work = Work(parent=parent, model=model, opened=opened, test=test, recipe=recipe, overrides=given, out=out)
     learned = task_on(model.encoder, head, opened.train.modalities)
     figure = _figure(figure, learned.figure_names())
     best_by = first.recipe.train.best_by or ("macro_f1" if "macro_f1" in learned.figure_names() else None)
-    counts = numbers(events, "--events")
     _refuse_too_many(opened, counts, fewest=2 if probes and val is None else 1)
-    opened.refuse_shared()
-    for source, named in ((opened.train, "train"), (opened.val, "val"), (opened.test, "test")):
-        if source is not None:
-            refuse_unlabelled(learned, model.encoder, source, where=opened.told[named])
-    steps = numbers(updates, "--updates") if updates else [first.recipe.train.steps]
-    asked = points(sorted(counts), numbers(seeds, "--seeds"), steps, probes=probes, converge=converge)
-    folder = parent.evaluations / folder_name(name or f"fewshot-{task}")
-    ledger = Ledger(folder, _settings(model, first, opened))
+    _refuse_unfit(opened, learned, model)
+    ledger = Ledger(folder, settings)
     with held(folder / "lock", _taken):
         for at, point in enumerate(asked, 1):
             if not ledger.told(point).get("done"):
@@ -169,6 +161,28 @@ def _late(points: Sequence[Point]) -> list[str]:
     return [f"{len(points)} trainings {sentence}"]
 
 
+def _opened(model: Pretrained, **named: Any) -> Opened:
+    """The labelled events; says what is not as in training, or flatters."""
+    from hepfm.evaluation.splits import open_splits
+
+    doing("Reading labelled events")
+    opened = open_splits(model, **named)
+    for doubt in opened.doubts:
+        warn_of(doubt)
+    return opened
+
+
+def _refuse_unfit(opened: Opened, learned: Learned, model: Pretrained) -> None:
+    """`DataError` where an event is in two of the sources, or no event of one has a label."""
+    from hepfm.evaluation.evaluate import refuse_unlabelled
+
+    doing("Comparing events, and looking for labels")
+    opened.refuse_shared()
+    for source, named in ((opened.train, "train"), (opened.val, "val"), (opened.test, "test")):
+        if source is not None:
+            refuse_unlabelled(learned, model.encoder, source, where=opened.told[named])
+
+
 def _refuse_too_many(opened: Opened, counts: Sequence[int], *, fewest: int) -> None:
     from hepfm.data.generated import GeneratorSource
     from hepfm.errors import DataError
@@ -192,21 +206,18 @@ def _refuse_too_many(opened: Opened, counts: Sequence[int], *, fewest: int) -> N
         )
 
 
-def _settings(model: Pretrained, first: Resolved, opened: Opened) -> dict[str, Any]:
-    """What the points of a curve have in common."""
+def _settings(model: Pretrained, first: Resolved) -> dict[str, Any]:
+    """What the points of a curve have in common, but for the data."""
     recipe = first.recipe.model_dump(mode="json")
     for key in ("name", "summary", "seed", "cluster", "tracking"):
         del recipe[key]
     for key in ("train", "val", "train_events"):  # where data lies; what it holds is told by digest
         del recipe["data"][key]
     del recipe["train"]["steps"], recipe["model"]["weights"]
-    digests = {"train": opened.train.digest, "test": opened.test.digest}
-    digests |= {"val": opened.val.digest} if opened.val is not None else {}
-    return {"weights_sha256": model.manifest["weights_sha256"], "recipe": recipe, "data": digests}
+    return {"weights_sha256": model.manifest["weights_sha256"], "recipe": recipe}
 
 
 def _taken(holder: str) -> HepfmError:
-
     return RecipeError("The curve is being made already.", where=holder, fix="wait, or give another --name")
 
 

@@ -12,7 +12,7 @@ from hepfm.cli.launch import (
     Address,
     InProcess,
     Json,
-    Out,
+    Runs,
     Set,
     Workers,
     cluster_overrides,
@@ -33,7 +33,7 @@ def finetune(
     workers: Workers = None,
     in_process: InProcess = False,
     address: Address = None,
-    out: Out = Path("runs"),
+    out: Runs = Path("runs"),
     step: Annotated[
         int | None, typer.Option(min=1, help="Step of the run's checkpoint; by default the newest.")
     ] = None,

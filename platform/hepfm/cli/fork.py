@@ -13,7 +13,7 @@ from hepfm.cli.launch import (
     Address,
     InProcess,
     Json,
-    Out,
+    Runs,
     Set,
     Workers,
     cluster_overrides,
@@ -31,7 +31,7 @@ def fork(
     workers: Workers = None,
     in_process: InProcess = False,
     address: Address = None,
-    out: Out = Path("runs"),
+    out: Runs = Path("runs"),
     step: Annotated[
         int | None, typer.Option(min=1, help="Step of the parent's checkpoint; by default the newest.")
     ] = None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hepfm.cli.launch import Json, Out, Workers
+from hepfm.cli.launch import Json, Runs, Workers
 from hepfm.cli.submit import DashboardUrl, Env, Follow, MaxRetries, hand_in
 from hepfm.cli.tables import console, table
 
@@ -28,7 +28,7 @@ _POLL_S = 1.0
 
 
 @app.command("list")
-def list_jobs(address: DashboardUrl = None, out: Out = Path("runs"), as_json: AsJson = False) -> None:
+def list_jobs(address: DashboardUrl = None, out: Runs = Path("runs"), as_json: AsJson = False) -> None:
     """List the jobs of a cluster, and how far their runs are."""
     from hepfm.jobs.state import states
 
@@ -42,7 +42,7 @@ def list_jobs(address: DashboardUrl = None, out: Out = Path("runs"), as_json: As
 
 
 @app.command()
-def show(job: Job, address: DashboardUrl = None, out: Out = Path("runs"), as_json: AsJson = False) -> None:
+def show(job: Job, address: DashboardUrl = None, out: Runs = Path("runs"), as_json: AsJson = False) -> None:
     """Show all that is known of a job."""
     from hepfm.jobs.state import find
 
@@ -60,7 +60,7 @@ def show(job: Job, address: DashboardUrl = None, out: Out = Path("runs"), as_jso
 def logs(
     job: Job,
     address: DashboardUrl = None,
-    out: Out = Path("runs"),
+    out: Runs = Path("runs"),
     follow: Annotated[bool, typer.Option("--follow", help="Go on until the job ends.")] = False,
 ) -> None:
     """Print what a job has said; the run's own log.txt has more."""
@@ -84,7 +84,7 @@ def logs(
 def stop(
     job: Job,
     address: DashboardUrl = None,
-    out: Out = Path("runs"),
+    out: Runs = Path("runs"),
     now: Annotated[bool, typer.Option("--now", help="Kill it, without a checkpoint.")] = False,
 ) -> None:
     """Have a job save a checkpoint and end."""
@@ -113,7 +113,7 @@ def stop(
     typer.echo(f"{state.name} {ended.run_status or 'ended'}{step}{saved}.")
     if ended.run is not None and ended.run_status != "done":
         flags = "" if address is None else f" --address {address}"
-        flags += "" if out == Path("runs") else f" --out {out}"
+        flags += "" if out == Path("runs") else f" --runs {out}"
         typer.echo(f"Go on: hepfm job resume {state.name}{flags}")
 
 
@@ -122,7 +122,7 @@ def resume(
     run: Annotated[str, typer.Argument(help="The run's folder, its id, or the beginning of its id.")],
     workers: Workers = None,
     address: DashboardUrl = None,
-    out: Out = Path("runs"),
+    out: Runs = Path("runs"),
     max_retries: MaxRetries = 3,
     env: Env = None,
     follow: Follow = False,
@@ -150,7 +150,7 @@ def resume(
 def wait(
     job: Job,
     address: DashboardUrl = None,
-    out: Out = Path("runs"),
+    out: Runs = Path("runs"),
     timeout: Annotated[float | None, typer.Option(min=0, help="Seconds to wait at most.")] = None,
 ) -> None:
     """Wait for a job's end, and exit with the code of its run; with 124 if --timeout is over before."""

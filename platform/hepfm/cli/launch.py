@@ -45,13 +45,18 @@ def _on_a_path(out: Path) -> Path:
     if re.match(r"[a-z][a-z0-9+.-]+:/", str(out)):
         raise RecipeError(
             "Runs are stored in a folder, not at a URL.",
-            where=f"--out {out}",
+            where=f"--runs {out}",
             fix="name a path; on a cluster, one that all nodes mount (of a volume, Lustre, NFS)",
         )
     return out
 
 
-Out = Annotated[Path, typer.Option(help="Folder of runs.", callback=_on_a_path)]
+Runs = Annotated[
+    Path,
+    typer.Option("--runs", "--out", metavar="DIR", help="Folder of runs (was --out).", callback=_on_a_path),
+]
+RunsOnly = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder of runs.", callback=_on_a_path)]
+"""Of commands whose ``--out`` is what they write."""
 Json = Annotated[bool, typer.Option("--json", help="End with one line of JSON on standard output.")]
 
 _LET_GO_S = 20.0
@@ -249,19 +254,39 @@ def report(run: RunDir, out: TextIO, *, as_json: bool) -> None:
         "Validation loss": _figure(result["val_loss"]),
         "learning nothing": _figure(result["val_loss_baseline"]),
         "Weights": f"sha256 {result['weights_sha256']}" if result["weights_sha256"] else None,
-        "MLflow": pages(served(run.path.parent)) or f"hepfm mlflow ui --out {near(run.path.parent)}",
-        "Go on": f"hepfm fork {run.path.name} --set train.steps={max(1, 2 * result['steps'])}"
+        "MLflow": pages(served(run.path.parent)) or f"hepfm mlflow ui --runs {near(run.path.parent)}",
+        "Go on": f"hepfm fork {called(run)} --set train.steps={max(1, 2 * result['steps'])}"
         if result["status"] == "done"
-        else f"hepfm resume {run.path.name}",
-    }
+        else f"hepfm resume {called(run)}",
+    } | (_of_task(run) if result["checkpoint"] else {})
     if pending := result.get("tracking_pending"):
         shown["Not in MLflow yet"] = f"{pending} entries; hepfm mlflow sync {near(run.path)} sends them"
     out.writelines(f"{name:<18}{value}\n" for name, value in shown.items() if value is not None)
 
 
+def _of_task(run: RunDir) -> dict[str, str]:
+    """Of a run with a head: the figures of its last validation, and how those of a paper are had."""
+    from hepfm.recipe.document import lookup, parse
+    from hepfm.tracking.lines import validated
+
+    recipe, _ = parse(run.recipe_path.read_text(encoding="utf-8"), str(run.recipe_path))
+    if not lookup(recipe, ("objective", "head")):
+        return {}
+    step, figures = validated(run.metrics_path)
+    words = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    told = {"Validation": f"{words} (step {step})"} if figures else {}
+    return told | {"Evaluate": f"hepfm evaluate {called(run)} --data PATH"}
+
+
 def pages(server: str) -> str:
     """The address of the runs on an MLflow server, which else opens on its pages for language models."""
     return f"{server}/#/experiments?workflowType=machine_learning" if server else ""
+
+
+def called(run: RunDir) -> str:
+    """A run as a command finds it from here."""
+    folder = run.path.parent
+    return run.path.name + ("" if folder == Path("runs").resolve() else f" --runs {near(folder)}")
 
 
 def near(path: Path) -> Path:

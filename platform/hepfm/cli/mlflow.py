@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from hepfm.cli.launch import Out, pages
+from hepfm.cli.launch import Runs, pages
 from hepfm.errors import HepfmError, RecipeError, TrainingError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ app = typer.Typer(no_args_is_help=True, help="Open the record of runs, and compl
 @app.command()
 def ui(
     *,
-    out: Out = Path("runs"),
+    out: Runs = Path("runs"),
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = _PORT,
     host: Annotated[
         str, typer.Option(help="Interface to listen on; 0.0.0.0 opens it to the network.")
@@ -66,14 +66,14 @@ def ui(
 def sync(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="RUNS_DIR|RUN", help="Folders of runs, or runs; by default all of --out."),
+        typer.Argument(metavar="RUNS_DIR|RUN", help="Folders of runs, or runs; by default all of --runs."),
     ] = None,
     *,
     to: Annotated[
         str | None,
         typer.Option(metavar="URI", help="Another store than the one that the runs were meant for."),
     ] = None,
-    out: Out = Path("runs"),
+    out: Runs = Path("runs"),
 ) -> None:
     """Send to MLflow what it missed of runs, with its own times; nothing is recorded twice."""
     from hepfm.tracking.store import why
@@ -118,7 +118,7 @@ def _runs(named: list[str], out: Path) -> list[RunDir]:
         raise RecipeError(
             "there are no runs here",
             where=", ".join(named),
-            fix="name a folder of runs, as it was given to --out, or a run",
+            fix="name a folder of runs, as it was given to --runs, or a run",
         )
     return list(found.values())
 

@@ -10,6 +10,7 @@ import typer
 from hepfm.errors import RecipeError
 
 if TYPE_CHECKING:
+    from hepfm.data.source import Source
     from hepfm.tracking.runs import RunDir
     from hepfm.training.pretrained import Pretrained
 
@@ -18,10 +19,19 @@ Events = Annotated[
     list[str],
     typer.Option("--data", metavar="PATH", help="File, folder or glob of events; may be repeated."),
 ]
+Count = Annotated[
+    int | None,
+    typer.Option("--events", min=1, help="Only so many of the events: the first ones.", show_default="all"),
+]
 Step = Annotated[int | None, typer.Option(min=1, help="Step of the run's checkpoint; by default the newest.")]
 Device = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1 ...", show_default="a GPU where there is one")
 ]
+
+
+def doing(words: str) -> None:
+    """Says on standard error what is begun, which may take a while."""
+    typer.echo(f"{words} ...", err=True)
 
 
 def open_run(run: str, runs: Path, step: int | None, device: str | None) -> tuple[RunDir, Pretrained]:
@@ -32,10 +42,13 @@ def open_run(run: str, runs: Path, step: int | None, device: str | None) -> tupl
         CheckpointError: It has no such checkpoint, or it is damaged.
     """
     from hepfm.tracking.runs import find_run
+
+    found = find_run(run, runs.resolve())
+    doing(f"Reading the model of {found.name}")
+    # Only now what takes seconds to import.
     from hepfm.training.checkpoint import choose
     from hepfm.training.pretrained import open_checkpoint
 
-    found = find_run(run, runs.resolve())
     return found, open_checkpoint(choose(found.checkpoints, step), device=device_of(device))
 
 
@@ -54,6 +67,16 @@ def device_of(asked: str | None) -> str:
             fix=f"cpu, or one of {there} GPUs (cuda:0)" if kind == "cuda" and there else "cpu",
         )
     return asked
+
+
+def of_which(source: Source, asked: int | None, named: str) -> str:
+    """What events are called: where only the first of those named were asked for, it is said."""
+    if asked is None:
+        return named
+    from hepfm.data.few import FewEvents
+
+    of = f" of {len(source.source)}" if isinstance(source, FewEvents) else ""
+    return f"{named} (the first {len(source)}{of})"
 
 
 def numbers(text: str, option: str) -> list[int]:

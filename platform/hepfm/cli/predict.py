@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hepfm.cli.data.options import ReaderName, ReaderOptions, events_per_s, progress_bar, reader_options
-from hepfm.cli.opened import Device, Events, Run, Step, device_of, open_run, paths_of
+from hepfm.cli.launch import RunsOnly
+from hepfm.cli.opened import Count, Device, Events, Run, Step, device_of, doing, open_run, paths_of
 from hepfm.cli.shards import Address, Workers, check_ray, going_on, warn, write_all
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from hepfm.evaluation.writing import Making
 
 Target = Annotated[Path, typer.Option("--out", help="Folder that gets the shards of the event store.")]
-Runs = Annotated[Path, typer.Option(help="Folder of runs.")]
 Carry = Annotated[
     Literal["nothing", "inputs", "labels"],
     typer.Option(help="What of the events is written beside it; with labels the inputs, too."),
@@ -38,6 +38,7 @@ def predict(
     out: Target,
     *,
     task: Annotated[str | None, typer.Option(help="The head; by default the one that the run has.")] = None,
+    count: Count = None,
     step: Step = None,
     carry: Carry = "nothing",
     workers: Workers = None,
@@ -47,21 +48,22 @@ def predict(
     reader: ReaderName = None,
     option: ReaderOptions = None,
     device: Device = None,
-    runs: Runs = Path("runs"),
+    runs: RunsOnly = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
     """Write what a run predicts for events, labelled or not, as an event store.
 
     A prediction that was stopped goes on where it was: run the same command again.
     """
+    found, model = open_run(run, runs, step, "cpu")
     from hepfm.evaluation.checks import task_of
     from hepfm.evaluation.writing import Making
 
-    found, model = open_run(run, runs, step, "cpu")
     task_of(model, task)
     making = Making(
         checkpoint=str(found.checkpoints / model.folder.name),
         data=paths_of(data),
+        events=count,
         reader=reader,
         options=reader_options(option),
         carry=carry,
@@ -99,6 +101,12 @@ def filled(
     from hepfm.readers.plan import claimed
 
     check_ray(workers=workers, address=address, many=False)
+    if isinstance(making.data, list):
+        named = making.data[0] if len(making.data) == 1 else f"{len(making.data)} files"
+    else:
+        named = f"the generator {making.data.generator}"
+    which = "events" if making.events is None else f"the first {making.events} events"
+    doing(f"Reading {which} of {named}")
     model, source = making.model_copy(update={"device": "cpu"}).open(say)
     schemas = making.schemas(model, source)
     out = out.absolute()

@@ -13,7 +13,7 @@ from hepfm.cli.launch import (
     Address,
     InProcess,
     Json,
-    Out,
+    Runs,
     Set,
     Workers,
     cluster_overrides,
@@ -34,14 +34,14 @@ def pretrain(
     workers: Workers = None,
     in_process: InProcess = False,
     address: Address = None,
-    out: Out = Path("runs"),
+    out: Runs = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Name of the run; by default the recipe's.")] = None,
     as_json: Json = False,
 ) -> None:
     """Pretrain a model from a recipe.
 
-    The run's folder, OUT/NAME-ID, holds the resolved recipe, the metrics, the log and the checkpoints; MLflow
-    records it in OUT/mlflow.db unless MLFLOW_TRACKING_URI says otherwise.
+    The run's folder, DIR/NAME-ID, holds the resolved recipe, the metrics, the log and the checkpoints; MLflow
+    records it in DIR/mlflow.db unless MLFLOW_TRACKING_URI says otherwise.
 
     Under torchrun (torchrun --nproc-per-node 2 -m hepfm pretrain RECIPE) its processes are the workers.
     """

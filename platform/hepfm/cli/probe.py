@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hepfm.cli.data.options import ReaderName, ReaderOptions, reader_options
-from hepfm.cli.launch import Json, Out
-from hepfm.cli.opened import Device, Run, Step, numbers, open_run
+from hepfm.cli.launch import Json, Runs
+from hepfm.cli.opened import Device, Run, Step, doing, numbers, open_run
 from hepfm.cli.shards import warn
 from hepfm.cli.tables import figure_table, wide
 
@@ -75,7 +75,7 @@ def probe(
     name: Annotated[
         str | None, typer.Option(help="Name of the evaluation, which replaces one of it.")
     ] = None,
-    out: Out = Path("runs"),
+    out: Runs = Path("runs"),
     as_json: Json = False,
 ) -> None:
     """Probe a pretrained model: fit a simple model to its frozen features, and test it.
@@ -83,6 +83,7 @@ def probe(
     Strengths are chosen on validation events, figures are of test events, with intervals by event; no event
     is in two of the three. What came of it is in RUN/evaluations/NAME.
     """
+    doing(f"Probing {run}")
     from hepfm.evaluation.probe import probe as run_probe
     from hepfm.evaluation.probe import refuse_told
     from hepfm.evaluation.results import LEVEL, difference, summary, write
@@ -96,6 +97,7 @@ def probe(
     name = folder_name(name or f"probe-{task}-{asked}")
     parent, model = open_run(run, out, step, device)
     saw = refuse_told(model, allow=allow_truth)
+    doing("Reading labelled events")
     opened = open_splits(
         model, train=train, val=val, test=test, reader=reader, options=reader_options(option)
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hepfm.cli.launch import Out, near
+from hepfm.cli.launch import Runs, near
 from hepfm.cli.opened import Run, Step, open_run
 from hepfm.cli.shards import warn
 
@@ -21,7 +21,7 @@ def register(
     name: Annotated[str, typer.Argument(help="Of the registered model; a new version of it is made.")],
     *,
     step: Step = None,
-    out: Out = Path("runs"),
+    out: Runs = Path("runs"),
 ) -> None:
     """Register a run's model in MLflow: weights, what is needed to use them, and its card.
 

@@ -11,7 +11,7 @@ from hepfm.cli.launch import (
     Address,
     InProcess,
     Json,
-    Out,
+    Runs,
     Set,
     Workers,
     cluster_overrides,
@@ -27,7 +27,7 @@ def resume(
     workers: Workers = None,
     in_process: InProcess = False,
     address: Address = None,
-    out: Out = Path("runs"),
+    out: Runs = Path("runs"),
     allow_change: Annotated[
         bool, typer.Option("--allow-change", help="Go on although the recipe, the data or a plugin changed.")
     ] = False,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import psutil
 import typer
 
-from hepfm.cli.launch import Out
+from hepfm.cli.launch import Runs
 from hepfm.errors import HepfmError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _ANSWER_S = 1.0
 
 
 def status(
-    *, out: Out = Path("runs"), as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+    *, out: Runs = Path("runs"), as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
 ) -> None:
     """Show the services of a folder of runs, and what runs. The exit code is 0 if all services are up."""
     from hepfm.jobs.services import recorded
@@ -109,7 +109,7 @@ def _run_status(run: RunDir, noted: str) -> str:
 
 
 def _lines(found: dict[str, Any], out: Path) -> list[str]:
-    option = "" if out == Path("runs") else f" --out {out}"
+    option = "" if out == Path("runs") else f" --runs {out}"
     lines = []
     for service in found["services"]:
         line = f"{service['name']:<8}{service['status']:<8}{service['url']}"

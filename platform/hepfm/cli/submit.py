@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hepfm.cli.launch import Json, Out, Set, Workers, report, warn, workers_setting
+from hepfm.cli.launch import Json, Runs, Set, Workers, report, warn, workers_setting
 
 if TYPE_CHECKING:
     from hepfm.jobs.client import Dashboard
@@ -45,7 +45,7 @@ def submit(
     overrides: Set = None,
     workers: Workers = None,
     address: DashboardUrl = None,
-    out: Out = Path("runs"),
+    out: Runs = Path("runs"),
     name: Annotated[
         str | None, typer.Option(help="Name of the run and its folder; an unfinished run of it goes on.")
     ] = None,
@@ -135,7 +135,7 @@ def _about(done: Submitted, dashboard: Dashboard, mlflow: str | None, to: str | 
     from hepfm.tracking.store import without_secrets
 
     flag = f" --address {to}" if to else ""
-    ui = f"hepfm mlflow ui --out {near(done.run.path.parent)}"
+    ui = f"hepfm mlflow ui --runs {near(done.run.path.parent)}"
     going_on = f", going on from {done.run.newest_checkpoint or 'the beginning'}" if done.resumed else ""
     return {
         "Job": f"{done.job} on {dashboard.address}{going_on}",

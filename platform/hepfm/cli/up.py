@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from hepfm.cli.launch import Out, pages
+from hepfm.cli.launch import Runs, pages
 
 
 def up(
     *,
-    out: Out = Path("runs"),
+    out: Runs = Path("runs"),
     cpus: Annotated[int | None, typer.Option(min=1, help="Cores that Ray offers; by default all.")] = None,
     gpus: Annotated[int | None, typer.Option(min=0, help="GPUs that Ray offers; by default all.")] = None,
     ray_port: Annotated[int, typer.Option(min=1024, max=65535, help="Where Ray takes programs.")] = 6379,
@@ -41,7 +41,7 @@ def up(
     )
     if before >= set(services.services):
         typer.echo("The services are up already.", err=True)
-    option = "" if out == Path("runs") else f" --out {out}"
+    option = "" if out == Path("runs") else f" --runs {out}"
     shown = {
         "Ray": services.ray_dashboard,
         "": f"its token, for the browser: {token_file()}",

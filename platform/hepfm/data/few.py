@@ -1,4 +1,4 @@
-"""A few of many events, drawn once for a whole run: how many labels are needed is asked with these."""
+"""A few of many events: drawn once for a whole run, to ask how many labels are needed; or the first ones."""
 
 from __future__ import annotations
 
@@ -16,6 +16,21 @@ from hepfm.random import Draws
 
 if TYPE_CHECKING:
     from hepfm.data.source import Source
+
+
+def first_events(source: Source, events: int) -> Source:
+    """The first events of files, in their order; the source itself where these are all of them.
+
+    Raises:
+        DataError: There are fewer.
+    """
+    if events > len(source):
+        raise DataError(
+            f"There are {len(source)} events, fewer than the first {events} that were asked for.",
+            where=f"{source.place(0)}, and {len(source) - 1} further events",
+            fix="ask for fewer (--events), or name more files",
+        )
+    return source if events == len(source) else FewEvents(source, events, seed=None)
 
 
 def drawn_events(event_ids: Any, events: int, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -40,13 +55,13 @@ class FewEvents:
     Args:
         source: All events.
         events: How many.
-        seed: Of the draw, see `drawn_events`.
+        seed: Of the draw, see `drawn_events`; None for the first ones, in order.
 
     Raises:
         DataError: There are not so many.
     """
 
-    def __init__(self, source: Source, events: int, seed: int) -> None:
+    def __init__(self, source: Source, events: int, seed: int | None) -> None:
         if events > len(source):
             raise DataError(
                 f"There are {len(source)} events, fewer than the {events} to be drawn.",
@@ -56,7 +71,7 @@ class FewEvents:
         self.source: Source = source
         self.parts: Mapping[str, PartSchema] = source.parts
         self.modalities: Mapping[str, Modality] = source.modalities
-        self.indices = drawn_events(source.event_ids(), events, seed)
+        self.indices = np.arange(events) if seed is None else drawn_events(source.event_ids(), events, seed)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -72,7 +87,7 @@ class FewEvents:
 
     @cached_property
     def digest(self) -> str:
-        """A hex digest of the files' content, and of which events of them are drawn."""
+        """A hex digest of the files' content, and of which events of them these are."""
         return hashlib.sha256(self.source.digest.encode() + self.event_ids().tobytes()).hexdigest()
 
     def event_ids(self) -> np.ndarray[Any, np.dtype[np.uint64]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import sys
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ def write_comparison(
     *,
     runs: Sequence[str],
     curves: Sequence[Mapping[str, Curve]],
+    learns: Sequence[str],
     figures: Sequence[tuple[str, Sequence[str]]],
     evaluations: Sequence[tuple[str, Sequence[tuple[str, Sequence[str]]]]],
     recipe: Sequence[tuple[str, Sequence[str | None]]],
@@ -36,6 +37,7 @@ def write_comparison(
         path: The HTML file.
         runs: Their names.
         curves: Of each run, its metrics; thinned here so that spikes stay.
+        learns: Of each run, what it was trained for: losses and figures of others are in other charts.
         figures: Titles, each with a text for every run.
         evaluations: Titles, each with rows like those of figures.
         recipe: Keys that differ, each with a text for every run; None where a run has no such key.
@@ -43,8 +45,9 @@ def write_comparison(
         title: Of the page.
     """
     keys = dict.fromkeys(key for each in curves for key in each)
-    charts = [_chart(_FIRST[key], key, curves) for key in _FIRST if key in keys]
-    more = [_chart(key, key, curves) for key in sorted(keys) if key not in _FIRST and key != _BASELINE]
+    charts = [chart for key in _FIRST if key in keys for chart in _charts(_FIRST[key], key, curves, learns)]
+    others = (key for key in sorted(keys) if key not in _FIRST and key != _BASELINE)
+    more = [chart for key in others for chart in _charts(key, key, curves, learns)]
     names = sorted({file.name for each in displays for file in each})[:_EVENTS]
     pictures = [
         {"run": run, "name": file.stem, "image": f"data:image/png;base64,{_base64(file.read_bytes())}"}
@@ -63,6 +66,20 @@ def write_comparison(
         "displays": pictures,
     }
     write_page(path, "comparison.html", title=title, data=data)
+
+
+def _charts(
+    title: str, key: str, curves: Sequence[Mapping[str, Curve]], learns: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """A chart of a metric; of one that the task gives its meaning, a chart for each task."""
+    tasks = dict.fromkeys(learns)
+    if len(tasks) == 1 or not key.startswith(("train/", "val/")):
+        yield _chart(title, key, curves)
+        return
+    for task in tasks:
+        of_task = [each if learned == task else {} for each, learned in zip(curves, learns, strict=True)]
+        if any(key in each for each in of_task):
+            yield _chart(f"{title} ({task})" if task else title, key, of_task)
 
 
 def _chart(title: str, key: str, curves: Sequence[Mapping[str, Curve]]) -> dict[str, Any]:

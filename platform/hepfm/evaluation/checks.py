@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 
 from hepfm.api import PartSchema
@@ -112,7 +113,8 @@ def check_unseen(model: Pretrained, source: Source, *, where: str) -> list[str]:
             where=f"{where}; checkpoint {model.folder}",
             fix="name events that it has not seen: hepfm data split makes files apart",
         )
-        if _as_drawn(source, data, each["seed"]).digest == each["digest"]:
+        known = _as_drawn(_whole(source), data, each["seed"])
+        if known.digest == each["digest"] and np.isin(source.event_ids(), known.event_ids()).any():
             raise refused
         try:
             train = open_source(
@@ -139,7 +141,7 @@ def check_unseen(model: Pretrained, source: Source, *, where: str) -> list[str]:
 def _of_validation(model: Pretrained, source: Source) -> list[str]:
     """A sentence where a run was validated on some of the events."""
     data = Data.model_validate(model.about["recipe"]["data"])
-    if source.digest == model.about["data_digests"].get("val"):
+    if _whole(source).digest == model.about["data_digests"].get("val"):
         return ["these are the run's validation events: settings chosen by them are flattered"]
     if data.val is None:
         return []
@@ -152,6 +154,11 @@ def _of_validation(model: Pretrained, source: Source) -> list[str]:
     except DataError:
         return ["some are the run's validation events: settings chosen by them are flattered"]
     return []
+
+
+def _whole(source: Source) -> Source:
+    """All events of the files that a few are of: the training knew those by their digest."""
+    return source.source if isinstance(source, FewEvents) else source
 
 
 def _as_drawn(source: Source, data: Data, seed: int) -> Source:

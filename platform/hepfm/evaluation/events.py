@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hepfm.api import Batch
+from hepfm.data.few import first_events
 from hepfm.data.source import Source, open_source
 from hepfm.data.tensors import to_torch
 from hepfm.evaluation.checks import check_inputs, check_unseen
@@ -27,6 +28,7 @@ def open_events(
     *,
     reader: str | None = None,
     options: Mapping[str, Any] | None = None,
+    events: int | None = None,
     seen: bool = False,
     say: Callable[[str], None] = _log.warning,
 ) -> Source:
@@ -37,19 +39,24 @@ def open_events(
         data: File, folder, glob, list of them, or what a generator makes.
         reader: A reader's name; by default the one that the model was trained with.
         options: The reader's; by default those of the training.
+        events: So many of the events, the first in order; by default all.
         seen: Whether the events may be those that the model was trained on.
         say: Told in a sentence of what is not as in training, or flatters.
 
     Raises:
-        DataError: See `hepfm.data.source.open_source`; or they lack what the model reads; or it, or one that
-            its weights come from, was trained on some of them.
+        DataError: See `hepfm.data.source.open_source`; or they lack what the model reads; or there are
+            fewer than ``events``; or the model, or one that its weights come from, was trained on some.
     """
     trained = model.recipe.data
     if reader is None:
         reader, options = trained.reader_name, options or trained.reader_options
+    if events is not None and isinstance(data, Generated) and events < data.events:
+        data = data.model_copy(update={"events": events})  # as any range of the generator's events
     source = open_source(
         data, parts=trained.parts, reader=reader, options=options, max_event_cost=trained.max_event_cost
     )
+    if events is not None:
+        source = first_events(source, events)
     where = str(data)
     for doubt in check_inputs(model, source.parts, where=where):
         say(doubt)

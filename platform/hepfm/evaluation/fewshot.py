@@ -88,6 +88,32 @@ def points(
     return found
 
 
+def refuse_others(folder: Path, settings: Mapping[str, Any]) -> None:
+    """`RecipeError` where a curve's folder holds points of other settings; names all that differ.
+
+    Args:
+        folder: Of the evaluation; it may be missing.
+        settings: What all points have in common; of those that are not known yet, nothing is compared.
+    """
+    path = folder / SETTINGS
+    if not path.exists():
+        return
+    begun = {key: value for key, value in json.loads(path.read_bytes()).items() if key in settings}
+    have, want = flatten(begun), flatten(json.loads(json.dumps(plain(dict(settings)))))
+    differ = [
+        f"{'.'.join(key)} was {have.get(key)}, now it is {want.get(key)}"
+        for key in {**have, **want}
+        if have.get(key) != want.get(key)
+    ]
+    if differ:
+        raise RecipeError(
+            "The curve was begun with other settings, and its points would not compare: "
+            f"{'; '.join(differ)}.",
+            where=str(path),
+            fix="give this curve another --name, or the settings that it was begun with",
+        )
+
+
 class Ledger:
     """What of a few-shot curve is done. Each point is done or not: its file is written at once, at its end.
 
@@ -102,20 +128,10 @@ class Ledger:
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.folder, self._points = folder, folder / "points"
         self._points.mkdir(parents=True, exist_ok=True)
-        path, wanted = folder / SETTINGS, json.loads(json.dumps(plain(dict(settings))))
-        if path.exists():
-            have, want = flatten(json.loads(path.read_bytes())), flatten(wanted)
-            differ = [key for key in {**have, **want} if have.get(key) != want.get(key)]
-            if differ:
-                key = differ[0]
-                raise RecipeError(
-                    "The curve was begun with other settings, and its points would not compare: "
-                    f"{'.'.join(key)} was {have.get(key)}, now it is {want.get(key)}.",
-                    where=str(path),
-                    fix="give this curve another --name, or the settings that it was begun with",
-                )
-        else:
-            replace(path, json.dumps(wanted, indent=2).encode() + b"\n")
+        refuse_others(folder, settings)
+        path = folder / SETTINGS
+        if not path.exists():
+            replace(path, json.dumps(plain(dict(settings)), indent=2).encode() + b"\n")
 
     def told(self, point: Point) -> dict[str, Any]:
         """What is known of a point: ``run`` once its training began, ``done`` at its end."""

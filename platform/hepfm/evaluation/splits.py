@@ -51,6 +51,12 @@ class Opened:
     doubts: tuple[str, ...] = ()
     """Sentences on what is not as in training, or flatters."""
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """Of those that are named, wherever they lie."""
+        every = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: source.digest for name, source in every.items() if source is not None}
+
     def refuse_shared(self) -> None:
         """`DataError` where any event is in two of the sources."""
         every = {"training": self.train, "validation": self.val, "test": self.test}

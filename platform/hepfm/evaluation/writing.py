@@ -51,6 +51,8 @@ class Making(BaseModel):
     """Folder of the checkpoint."""
     data: list[str] | Generated
     """The files, or what a generator makes."""
+    events: int | None = None
+    """So many of the events, the first in order; by default all."""
     most: int | None = None
     """So many of the events at most, drawn; by default all."""
     reader: str | None = None
@@ -80,7 +82,15 @@ class Making(BaseModel):
     def open(self, say: Callable[[str], None] = lambda _: None) -> tuple[Pretrained, Source]:
         """The model and the events; ``say`` is told of what is not as in training."""
         model = open_checkpoint(Path(self.checkpoint), device=self.device)
-        source = open_events(model, self.data, reader=self.reader, options=self.options, seen=True, say=say)
+        source = open_events(
+            model,
+            self.data,
+            reader=self.reader,
+            options=self.options,
+            events=self.events,
+            seen=True,
+            say=say,
+        )
         if self.most is not None and len(source) > self.most:
             source = FewEvents(source, self.most, seed=1)
         return model, source

@@ -57,7 +57,7 @@ def _look(folder: Path) -> RunDir:
         raise RecipeError(
             "The cluster's head does not see the run's folder: it is not on storage that both share.",
             where=f"{folder} on {platform.node()}",
-            fix="submit with --out on a file system that all nodes mount at the same path",
+            fix="submit with --runs on a file system that all nodes mount at the same path",
         )
     there = run.json()["job"]["made_with"]
     here = made_with()

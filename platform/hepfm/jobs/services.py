@@ -147,7 +147,7 @@ def _own_note(path: Path) -> bytes:
     raise HepfmError(
         "the services of this folder may be another user's, and are left alone",
         where=f"{path}: {cause}",
-        fix="give the cluster's --address; or name a folder of your own with --out",
+        fix="give the cluster's --address; or name a folder of your own with --runs",
     )
 
 
@@ -337,7 +337,7 @@ def _locked(out: Path) -> Iterator[Path]:
         raise RecipeError(
             f"the folder of the services' logs cannot be made: {error.strerror}",
             where=str(logs),
-            fix="name a folder that can be written with --out",
+            fix="name a folder that can be written with --runs",
         ) from error
     with locked(logs / "lock"):
         yield logs

@@ -130,7 +130,7 @@ def _claimed(out: Path, name: str | None) -> Iterator[None]:
             raise RecipeError(
                 f"Nothing can be written for '{name}' in the folder of runs: {error.strerror}.",
                 where=str(error.filename or out),
-                fix="name a folder that can be written with --out, or choose another --name",
+                fix="name a folder that can be written with --runs, or choose another --name",
             ) from error
         yield
 

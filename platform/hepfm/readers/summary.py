@@ -40,6 +40,12 @@ def _part(reader: Reader, part: str, schema: PartSchema) -> dict[str, Any]:
         "attributes": dict(schema.attributes),
         "tables": {t: {n: dataclasses.asdict(c) for n, c in cs.items()} for t, cs in schema.tables.items()},
         "classes": _classes(reader, part, schema),
+        "class_values": {
+            f"{table}.{name}": {each.name: each.value for each in schema.vocabularies[column.vocabulary]}
+            for table, names in schema.tables.items()
+            for name, column in names.items()
+            if column.vocabulary in schema.vocabularies
+        },
     }
 
 

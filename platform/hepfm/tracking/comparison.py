@@ -13,7 +13,7 @@ from typing import Any
 
 from hepfm.errors import RecipeError
 from hepfm.recipe.diff import differences
-from hepfm.recipe.document import parse
+from hepfm.recipe.document import lookup, parse
 from hepfm.tracking.evaluations import results_of
 from hepfm.tracking.lines import read_metrics
 from hepfm.tracking.probes import probes_of
@@ -46,6 +46,11 @@ class Side:
     probes: Sequence[Mapping[str, Any]]
 
     @property
+    def learns(self) -> str:
+        """What it was trained for: an objective, or a task with its part and label."""
+        return str(self.figures.get("learns", ""))
+
+    @property
     def displays(self) -> list[Path]:
         """Pictures of its latest event displays."""
         return sorted((self.run.path / "displays").glob("*.png"))
@@ -75,6 +80,7 @@ def _cut(value: str) -> str:
 
 FIGURES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "status": ("status", str),
+    "learns": ("learns", str),
     "reason": ("reason", lambda text: text.splitlines()[0]),
     "steps": ("steps", _whole),
     "train_loss": ("training loss", _losses),
@@ -101,7 +107,9 @@ FIGURES: dict[str, tuple[str, Callable[[Any], str]]] = {
 }
 """Title and text of each figure."""
 
-_WHERE_DIFFERENT = {"device", "precision", "code", "plugins", "world"}
+_OF_A_TASK = {"train_loss", "val_loss", "val_loss_baseline", "val_loss_ratio", "best_val_loss", "best_step"}
+"""Those that say something of other runs only where these learn the same."""
+_WHERE_DIFFERENT = {"learns", "device", "precision", "code", "plugins", "world"}
 """Said only where runs differ in it."""
 
 
@@ -124,26 +132,38 @@ def compare(runs: Sequence[RunDir]) -> list[Side]:
                 f"run {run.name} cannot be read: {error}", where=str(run.path), fix="leave it out"
             ) from error
         curves, seconds = _curves(run)
-        figures = _figures(content, curves, seconds)
+        figures = _figures(content, curves, seconds) | ({"learns": task} if (task := _learns(recipe)) else {})
         sides.append(Side(label, run, figures, curves, recipe, results_of(run), probes_of(run)))
     return sides
 
 
 def figure_rows(sides: Sequence[Side]) -> list[Row]:
-    """The figures that any of the runs has."""
+    """The figures that any of the runs has; losses in a row for each task where runs learn different ones."""
     rows = []
+    tasks = dict.fromkeys(side.learns for side in sides)
     for key, (title, text) in FIGURES.items():
-        values = tuple(side.figures.get(key) for side in sides)
-        alike = all(value == values[0] for value in values)
-        if all(value is None for value in values) or (alike and key in _WHERE_DIFFERENT and len(sides) > 1):
-            continue
-        rows.append(Row(key, title, values, tuple("" if v is None else text(v) for v in values)))
+        for task in tasks if key in _OF_A_TASK and len(tasks) > 1 else [None]:
+            values = tuple(side.figures.get(key) if task in (None, side.learns) else None for side in sides)
+            alike = all(value == values[0] for value in values)
+            if all(value is None for value in values) or (
+                alike and key in _WHERE_DIFFERENT and len(sides) > 1
+            ):
+                continue
+            named = f"{title} ({task})" if task else title
+            rows.append(Row(key, named, values, tuple("" if v is None else text(v) for v in values)))
     return rows
 
 
 def recipe_rows(sides: Sequence[Side]) -> list[tuple[str, tuple[Any, ...]]]:
     """Keys in which the recipes differ, with the value of each; ``ABSENT`` where a recipe has no such key."""
     return list(differences([side.recipe for side in sides]))
+
+
+def _learns(recipe: Any) -> str:
+    objective = lookup(recipe, ("objective",)) or {}
+    head = objective.get("head") or {}
+    named = (head.get(key) for key in ("name", "part", "label"))
+    return ", ".join(dict.fromkeys(filter(None, named))) or str(objective.get("name") or "")
 
 
 def _curves(run: RunDir) -> tuple[dict[str, Curve], float]:

@@ -54,3 +54,21 @@ def read_metrics(path: Path) -> Iterator[tuple[int, float, dict[str, float]]]:
         for line in file:
             if (entry := decode(line)) is not None:
                 yield entry["step"], entry["time"], {k: number(v) for k, v in entry["metrics"].items()}
+
+
+def validated(path: Path) -> tuple[int, dict[str, float]]:
+    """Step and figures of the last validation in a ``metrics.jsonl``: those of the whole, not of classes.
+
+    What training tells too is a loss or a term of it, and no figure. Of none, 0 and nothing.
+    """
+    terms, last = {"loss", "loss_baseline"}, (0, dict[str, float]())
+    for step, _, metrics in read_metrics(path) if path.is_file() else ():
+        terms |= {key.removeprefix("train/") for key in metrics if key.startswith("train/")}
+        if "val/loss" in metrics:
+            last = step, {key[4:]: value for key, value in metrics.items() if key.startswith("val/")}
+    step, figures = last
+    return step, {
+        name: value
+        for name, value in figures.items()
+        if name not in terms and "/" not in name and math.isfinite(value)
+    }

@@ -215,7 +215,7 @@ def create_run(
         raise RecipeError(
             f"the run's folder cannot be made: {error.strerror}",
             where=str(run.path),
-            fix="name a folder that can be written with --out",
+            fix="name a folder that can be written with --runs",
         ) from error
     run.spool.mkdir()
     run.checkpoints.mkdir()

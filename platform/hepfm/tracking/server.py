@@ -48,7 +48,7 @@ def mlflow_server(uri: str, *, host: str, port: int) -> Iterator[tuple[str, subp
         raise RecipeError(
             "no run has been recorded here yet",
             where=str(file),
-            fix="pretrain first, or name the folder of runs with --out",
+            fix="pretrain first, or name the folder of runs with --runs",
         )
     check_port(host, port)
     command, environment = server_command(uri, host, port)

@@ -62,7 +62,7 @@ def check_folder_is_shared(run_dir: Path) -> None:
         raise TrainingError(
             "Not all nodes of the Ray cluster can train this run.",
             where="; ".join(sorted(wrong)),
-            fix=f"with --out name a folder that all see under the same path as {socket.gethostname()} does, "
+            fix=f"with --runs name a folder that all see under the same path as {socket.gethostname()} does, "
             "and install the same packages on each",
         )
 

@@ -92,9 +92,9 @@ def _show(found: dict[str, Any]) -> None:
                 made.add_row(*map(Text, cells))
         screen.print(made)
         for column, counts in part["classes"].items():
-            screen.print(
-                Text(f"{column}: " + ", ".join(f"{k} {v}" for k, v in counts.items())), soft_wrap=True
-            )
+            values = part["class_values"][column]
+            named = ", ".join(f"{values[name]} {name}: {rows}" for name, rows in counts.items())
+            screen.print(Text(f"classes of {column} (value, name: rows): {named}"), soft_wrap=True)
         for key, value in part["attributes"].items():
             screen.print(Text(f"{key}: {value}"), soft_wrap=True)
     screen.print(Text(f"digest: {found['digest']}"))
