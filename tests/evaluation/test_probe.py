@@ -11,12 +11,14 @@ import torch
 
 from hepfm.data.source import open_source
 from hepfm.errors import DataError, RecipeError
+from hepfm.evaluation.checks import check_labels
 from hepfm.evaluation.events import batches
 from hepfm.evaluation.frozen import Split, drawn_rows, freeze, labels_of, read_out, sample
 from hepfm.evaluation.probe import initial, one_probe, plain, probe, refuse_told
 from hepfm.evaluation.protocols import PROTOCOLS, _classes_of_tokens
 from hepfm.evaluation.splits import open_splits
 from hepfm.metrics.bootstrap import sums
+from hepfm.readers.layout import half
 from hepfm.recipe.load import from_dict
 from hepfm.training.model import build
 from hepfm.training.pretrained import Pretrained
@@ -175,14 +177,21 @@ def test_an_event_in_two_splits_is_refused(model):
 
 def test_other_columns_may_be_missing_and_other_classes_are_refused(model, events, store, schema, tmp_path):
     path = store(tmp_path / "few.h5", events(range(3)), schema)  # no times, no groups
-    splits = open_splits(model, test=str(path)).of(None, seed=1)
-    assert len(splits.test.indices) == 3
+    opened = open_splits(model, test=str(path))
+    assert len(opened.of(None, seed=1).test.indices) == 3
+    learned = freeze(model, HEAD, opened.train.modalities).task
+    check_labels(learned, model.encoder, opened.test, where="few.h5")
     classes = schema.vocabularies["semantic"]
     other = replace(schema, vocabularies={"semantic": (replace(classes[0], name="muon"), *classes[1:])})
     path = store(tmp_path / "others.h5", events(range(3)), other)
-    with pytest.raises(DataError, match="mean different things") as refused:
-        open_splits(model, test=str(path))
+    with pytest.raises(DataError, match="mean something else") as refused:
+        probe(model, HEAD, open_splits(model, test=str(path)), plain("linear"))
     assert "semantic" in refused.value.where
+    bare = half(schema, label=False)
+    unlabelled = (replace(each, labels={}) for each in events(range(3)))
+    path = store(tmp_path / "bare.h5", unlabelled, replace(bare, vocabularies={}))
+    with pytest.raises(DataError, match="cannot be compared with what the head"):
+        probe(model, HEAD, open_splits(model, test=str(path)), plain("linear"))
 
 
 def test_too_few_events_are_refused(opened):

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -174,6 +175,8 @@ def test_of_two_runs_the_exact_name_wins_and_a_prefix_of_both_is_refused(tmp_pat
     assert first.name in refused.value.fix
     assert second.name in refused.value.fix
     longer = create_run(tmp_path, "tiny-long", "")
+    job = tmp_path / "tiny-light"  # as a job is called: without an id
+    shutil.copytree(first.path, job)
     with pytest.raises(RecipeError, match="could be 2 runs"):
         find_run("tiny", tmp_path)
     other = create_run(tmp_path, "ti", "")

@@ -85,12 +85,13 @@ def main(
     probed = commands("probe", run, "--task", "semantic", "--untrained", "--events", labelled, *splits)
     short = any(each.startswith("train.steps=") for each in overrides)
     curves = {}
-    for name, events, updates in (
-        ("few", 100, ["--updates", 1000, "--converge", 3000]),
-        ("all", 1000, ["--updates", 2500]),
+    for name, curve, events, updates in (
+        ("few", "few", 100, ["--updates", 1000, "--converge", 3000]),
+        ("fewer", "few", 30, ["--updates", 1000]),
+        ("all", "all", 1000, ["--updates", 2500]),
     ):
         curves[name] = commands(
-            "fewshot", run, "--task", "semantic", "--recipe", SEMANTIC, "--name", f"fewshot-{name}",
+            "fewshot", run, "--task", "semantic", "--recipe", SEMANTIC, "--name", f"fewshot-{curve}",
             "--events", 4 if short else events, *(["--updates", 2] if short else updates),
             "--seeds", 1, "--no-probe", "--in-process", "--runs", out, *splits,
             *commands.settings(*VALIDATED),

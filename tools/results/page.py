@@ -96,34 +96,35 @@ def tables(figures: Mapping[str, Any]) -> Iterator[str]:
 
 def geant4(figures: Mapping[str, Any]) -> Iterator[str]:
     """Tables of the Geant4 sample: classes of voxels, and particles."""
-    few, everything, probe = figures["few"], figures["all"], figures["probe"]
+    fewer, few, everything, probe = (figures[name] for name in ("fewer", "few", "all", "probe"))
+    trained = (
+        ("30", "1000 updates", fewer, "1000"),
+        ("100", "1000 updates", few, "1000"),
+        ("100", "at its best of 3000", few, "converged-3000"),
+        ("1000", "2500 updates", everything, "2500"),
+    )
     rows = [
         ("linear probe of the untrained model", "150", probe["untrained"]),
         ("linear probe of the frozen, pretrained model", "150", probe["pretrained"]),
         *(
-            (f"{arm}, {updates} updates", labels, of[f"{name}-{updates}"])
-            for labels, of, updates in (("100", few, "1000"), ("1000", everything, "2500"))
+            (f"{arm}, {length}", labels, of[f"{name}-{updates}"])
+            for labels, length, of, updates in trained
             for arm, name in (("from scratch", "scratch"), ("fine-tuned", "pretrained"))
         ),
-        ("from scratch, to convergence", "100", few.get("scratch-converged-3000")),
-        ("fine-tuned, to convergence", "100", few.get("pretrained-converged-3000")),
     ]
     yield table(
         ["", "labelled events", "macro F1", *CLASSES],
         (
             [way, labels, between(of["macro_f1"]), *(f"{of[f'f1/{name}'][0]:.2f}" for name in CLASSES)]
             for way, labels, of in rows
-            if of
         ),
     )
-    gains = [
-        ("100, 1000 updates", few["gain-1000"]),
-        ("100, to convergence", few.get("gain-converged-3000")),
-        ("1000, 2500 updates", everything["gain-2500"]),
-    ]
     yield table(
         ["labelled events", "what pretraining adds to macro F1"],
-        ([name, between(of["macro_f1"])] for name, of in gains if of),
+        (
+            [f"{labels}, {length}", between(of[f"gain-{updates}"]["macro_f1"])]
+            for labels, length, of, updates in trained
+        ),
     )
     names = ("ari", "f1", "pq", "pq_class", "purity", "efficiency", "energy_bias", "energy_rms")
     particles = figures["particles"]

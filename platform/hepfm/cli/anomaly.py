@@ -101,7 +101,7 @@ def anomaly(
     from hepfm.evaluation.writing import Making
 
     doubts = refuse_truth(model, allowed=allow_truth)
-    name = folder_name(name or name_of(data[0]))
+    name = folder_name(name or name_of(data[0]) + (f"-first-{count}" if count else ""))
     if name in _OTHERS:
         raise RecipeError(f"Scores cannot be called '{name}'.", where="--name", fix="give another name")
     chosen = tuple(numbers(layers, "--layers")) if layers else ()

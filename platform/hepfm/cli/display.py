@@ -84,14 +84,14 @@ def _panels(model: Pretrained, source: Source, event: int, *, where: str) -> tup
 
     from hepfm.data.tensors import to_numpy, to_torch
     from hepfm.display.event import sample_panels
-    from hepfm.evaluation.checks import check_labels
+    from hepfm.evaluation.checks import check_labels, task_of
     from hepfm.objectives.task import Task
     from hepfm.training.displays import seen
 
     labels = isinstance(model.module.objective, Task)
     if labels:
         try:
-            check_labels(model, source, where=where)
+            check_labels(task_of(model), model.encoder, source, where=where)
         except DataError as error:
             warn(f"the prediction is drawn alone: {error.what}")
             labels = False

@@ -95,7 +95,7 @@ def evaluate(
     )
     named = of_which(source, count, named)
     if judging.labels:
-        check_labels(model, source, where=named)
+        check_labels(task_of(model), model.encoder, source, where=named)
     if allow_seen:
         doubts.append("whether the model was trained on these events was not looked at (--allow-seen)")
     else:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
@@ -254,7 +255,7 @@ def report(run: RunDir, out: TextIO, *, as_json: bool) -> None:
         "Validation loss": _figure(result["val_loss"]),
         "learning nothing": _figure(result["val_loss_baseline"]),
         "Weights": f"sha256 {result['weights_sha256']}" if result["weights_sha256"] else None,
-        "MLflow": pages(served(run.path.parent)) or f"hepfm mlflow ui --runs {near(run.path.parent)}",
+        "MLflow": pages(served(run.path.parent)) or f"hepfm mlflow ui --runs {_quoted(run.path.parent)}",
         "Go on": f"hepfm fork {called(run)} --set train.steps={max(1, 2 * result['steps'])}"
         if result["status"] == "done"
         else f"hepfm resume {called(run)}",
@@ -286,7 +287,11 @@ def pages(server: str) -> str:
 def called(run: RunDir) -> str:
     """A run as a command finds it from here."""
     folder = run.path.parent
-    return run.path.name + ("" if folder == Path("runs").resolve() else f" --runs {near(folder)}")
+    return run.path.name + ("" if folder == Path("runs").resolve() else f" --runs {_quoted(folder)}")
+
+
+def _quoted(path: Path) -> str:
+    return quote(str(near(path)))
 
 
 def near(path: Path) -> Path:

@@ -21,8 +21,9 @@ def console(width: int = 0) -> Any:
     """A console on standard output; into a file or a pipe, it is at least this wide."""
     from rich.console import Console
 
-    made = Console(highlight=False)
-    return made if made.is_terminal else Console(highlight=False, width=max(made.width, width))
+    plain = {"highlight": False, "markup": False}  # what is in brackets may be a file's name
+    made = Console(**plain)
+    return made if made.is_terminal else Console(**plain, width=max(made.width, width))
 
 
 def figure_table(columns: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Any:

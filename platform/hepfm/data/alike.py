@@ -34,12 +34,6 @@ def unlike(trained: Mapping[str, PartSchema], found: Mapping[str, PartSchema]) -
     return schema_differences(both, have)
 
 
-def mislabelled(trained: Mapping[str, PartSchema], found: Mapping[str, PartSchema]) -> list[str]:
-    """One sentence for each label that both have, of another meaning, type, shape or unit; empty if none."""
-    labels = ({part: half(each, label=True) for part, each in parts.items()} for parts in (trained, found))
-    return schema_differences(*map(bare, _common(*labels)))
-
-
 def _missing(
     trained: Mapping[str, PartSchema], found: Mapping[str, PartSchema], modalities: Mapping[str, Modality]
 ) -> list[str]:

@@ -12,6 +12,7 @@ from hepfm.data.alike import bare, unlike, unreadable
 from hepfm.data.few import FewEvents
 from hepfm.data.source import EventSource, Source, check_apart, open_source
 from hepfm.errors import DataError, HepfmError, RecipeError
+from hepfm.nn.encoder import Encoder
 from hepfm.objectives.task import Task
 from hepfm.readers.writer import schema_differences
 from hepfm.recipe.schema import Data
@@ -69,16 +70,21 @@ def check_inputs(model: Pretrained, parts: Mapping[str, PartSchema], *, where: s
     return [f"not as in training: {each}" for each in unlike(model.parts, parts)[:5]]
 
 
-def check_labels(model: Pretrained, source: Source, *, where: str) -> None:
-    """Makes sure that events have the labels of a model's head, and that these mean the same.
+def check_labels(task: Task, encoder: Encoder, source: Source, *, where: str) -> None:
+    """Makes sure that events have the labels of a head, and that these mean the same.
+
+    Args:
+        task: The head, made for the events that it learns from.
+        encoder: That it reads.
+        source: The other events.
+        where: Where they are from, for messages.
 
     Raises:
         DataError: They are missing (which), or stand for something else.
     """
-    task = task_of(model)
     try:
         with torch.random.fork_rng(devices=[]):  # a head as one would be made for these events
-            head = Task(task.config, modalities=source.modalities, d_model=model.encoder.d_model).head
+            head = Task(task.config, modalities=source.modalities, d_model=encoder.d_model).head
     except DataError as error:
         name = task.config.head.name
         raise DataError(
@@ -88,8 +94,8 @@ def check_labels(model: Pretrained, source: Source, *, where: str) -> None:
         ) from error
     if different := schema_differences(bare(task.head.predictions), bare(head.predictions)):
         raise DataError(
-            "The labels of the events mean something else than those that the model learned.",
-            where=f"{where}; the model (there) and these events (here): {'; '.join(different[:3])}",
+            "The labels of the events mean something else than those that are learned from.",
+            where=f"{where}; what is learned (there) and these events (here): {'; '.join(different[:3])}",
             fix="give the labels the names and values of the training events",
         )
 

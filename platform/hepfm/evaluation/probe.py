@@ -11,6 +11,7 @@ import torch
 
 from hepfm.api import Ragged
 from hepfm.errors import DataError, RecipeError
+from hepfm.evaluation.checks import check_labels
 from hepfm.evaluation.events import batches
 from hepfm.evaluation.fit import MOST_ROWS, Fitted, Kind, fit
 from hepfm.evaluation.frozen import Frozen, Split, freeze, labels_of, sample
@@ -178,7 +179,7 @@ def probe(
         say: Told what is done.
 
     Raises:
-        DataError: See `one_probe` and `Opened.of`.
+        DataError: See `one_probe`, `Opened.of` and `hepfm.evaluation.checks.check_labels`.
         RecipeError: See `freeze`.
     """
     if protocol.last_layer and not layers:
@@ -188,6 +189,9 @@ def probe(
         arm: freeze(model, head, opened.train.modalities, layers=layers, encoder=encoder)
         for arm, encoder in encoders.items()
     }
+    for source, named in ((opened.val, "val"), (opened.test, "test")):
+        if source is not None:
+            check_labels(arms["pretrained"].task, model.encoder, source, where=opened.told[named])
     statistics: dict[str, list[Mapping[str, Array]]] = {arm: [] for arm in arms}
     fits: dict[str, list[Mapping[str, Any]]] = {arm: [] for arm in arms}
     drawn = []

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from hepfm.data.alike import mislabelled
 from hepfm.data.few import drawn_events
 from hepfm.data.generated import GeneratorSource
 from hepfm.data.source import Source, check_apart
@@ -156,13 +155,6 @@ def open_splits(
     trained = opened(train, recipe.train, seen=True)
     tested = opened(test, recipe.val, seen=False)
     chosen = None if val is None else opened(val, None, seen=True)
-    for name, source in (("val", chosen), ("test", tested)):
-        if source is not None and (different := mislabelled(trained.parts, source.parts)):
-            raise DataError(
-                f"Labels of training events (there) and {name} events (here) mean different things.",
-                where="; ".join(different),
-                fix="use files of one kind, or convert them alike with hepfm data convert",
-            )
     if len(tested) < 2:
         raise DataError(
             "One test event has no interval.", where=tested.place(0), fix="name more events with --test"

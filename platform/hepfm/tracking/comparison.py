@@ -162,8 +162,9 @@ def recipe_rows(sides: Sequence[Side]) -> list[tuple[str, tuple[Any, ...]]]:
 def _learns(recipe: Any) -> str:
     objective = lookup(recipe, ("objective",)) or {}
     head = objective.get("head") or {}
-    named = (head.get(key) for key in ("name", "part", "label"))
-    return ", ".join(dict.fromkeys(filter(None, named))) or str(objective.get("name") or "")
+    named = (head.get(key) or [] for key in ("name", "part", "label_part", "label", "labels"))
+    words = (str(each) for value in named for each in (value if isinstance(value, list) else [value]))
+    return ", ".join(dict.fromkeys(words)) or str(objective.get("name") or "")
 
 
 def _curves(run: RunDir) -> tuple[dict[str, Curve], float]:

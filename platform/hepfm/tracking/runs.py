@@ -244,9 +244,8 @@ def find_run(run: str, out: Path) -> RunDir:
     names = {each.path: (each.name, *_ids(each)) for each in known}
     matches = [each for each in known if any(run and name.startswith(run) for name in names[each.path])]
     exact = [each for each in matches if run in names[each.path]]
-    called = [
-        each for each in matches if each.name.rpartition("-")[0] == run
-    ]  # and not "unfold-light" for "unfold"
+    with_id = re.compile(re.escape(run) + "-[0-9a-f]{8}")
+    called = [each for each in matches if with_id.fullmatch(each.name)]  # not "unfold-light" for "unfold"
     if len(fitting := exact or called or matches) == 1:
         (found,) = fitting
         if found.path.resolve().parent != out.resolve():

@@ -208,16 +208,18 @@ def choose_best(checkpoints: Path) -> Path:
 def judged_by(about: Mapping[str, Any]) -> str:
     """What a score depends on beside the weights: scores compare where this is the same.
 
-    The figure (``train.best_by``), the validation events, the objective, and the seed of what it draws.
+    The figure (``train.best_by``), the validation events and how they are read, the objective, and the seed
+    of what it draws.
 
     Args:
         about: The content of ``model.json``.
     """
     recipe, digests = about.get("recipe", {}), about.get("data_digests", {})
-    figure = recipe.get("train", {}).get("best_by")
-    return json.dumps(
-        [figure, digests.get("val"), recipe.get("objective"), recipe.get("seed")], sort_keys=True
-    )
+    train, data = recipe.get("train", {}), recipe.get("data", {})
+    made = data.get("val")
+    events = made.get("events") if isinstance(made, dict) else None  # a generator's digest does not say
+    of = [train.get("best_by"), train.get("validate_events"), digests.get("val"), events, data.get("parts")]
+    return json.dumps([*of, recipe.get("objective"), recipe.get("seed")], sort_keys=True)
 
 
 def _best_first(checkpoints: Iterable[Path]) -> list[list[Path]]:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from hepfm.api import Batch, Probed
@@ -13,6 +14,7 @@ from hepfm.data.few import FewEvents
 from hepfm.data.generated import GeneratorSource
 from hepfm.data.loader import validation_batches
 from hepfm.data.source import Source
+from hepfm.data.tensors import to_torch
 from hepfm.errors import DataError
 from hepfm.objectives.task import Task
 from hepfm.recipe.schema import Recipe
@@ -21,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 _LOOKED_AT = 256
 """Events, drawn; the others only where none of these has a label."""
+_AT_ONCE = 64
+"""Events in memory then."""
 
 
 def check_labels(
@@ -57,19 +61,17 @@ def check_labels(
 
 def _absent_classes(head: Any, source: Source, recipe: Recipe, where: str) -> list[str]:
     """Classes that are not there; refuses events without any label."""
-
-    def batches(events: int | None) -> Iterator[Batch]:
-        cost = recipe.data.micro_batch_cost
-        return validation_batches(source, micro_batch_cost=cost, events=events, labels=True)
-
     of_classes = isinstance(head, Probed) and head.answers == "classes"
     known, rows = 0, torch.zeros(head.outputs if of_classes else 0)
-    for batch in batches(_LOOKED_AT):
+    cost = recipe.data.micro_batch_cost
+    for batch in validation_batches(source, micro_batch_cost=cost, events=_LOOKED_AT, labels=True):
         known += _targets(head, batch)
         if of_classes:
             classes = head.targets(batch).values
             rows = rows + torch.bincount(classes[classes >= 0], minlength=head.outputs)
-    if not known and not any(_targets(head, batch) for batch in batches(None)):
+    if not known:
+        _log.info("%s: none of %d events has a label, the others are looked at", where, _LOOKED_AT)
+    if not known and not any(_targets(head, batch) for batch in _in_order(source)):
         raise DataError(
             f"None of {len(source)} events has a label that counts: there is nothing to learn or judge.",
             where=f"{where}: {source.place(0)}, and further ones",
@@ -77,6 +79,12 @@ def _absent_classes(head: Any, source: Source, recipe: Recipe, where: str) -> li
             "options of the head (only) leave rows out; or name other files",
         )
     return [_name(head, index) for index in (rows == 0).nonzero()[:, 0].tolist()]
+
+
+def _in_order(source: Source) -> Iterator[Batch]:
+    """All events as they lie in the files."""
+    for start in range(0, len(source), _AT_ONCE):
+        yield to_torch(source.read(np.arange(start, min(start + _AT_ONCE, len(source))), labels=True))
 
 
 def _targets(head: Any, batch: Batch) -> int:
