@@ -87,11 +87,18 @@ class SampleFigures:
     def figures(self, sums: Mapping[str, Array]) -> dict[str, float]:
         """Figures of summed statistics.
 
-        ``rms/signal``, ``rms/quiet`` and ``bias/signal``, ``bias/quiet`` of samples in the label's unit, and
-        of counts ``noise`` with ``rms_over_noise/...``; in bins ``.../amplitude/LOW-HIGH``. Of amounts
-        ``sum_bias`` and ``sum_resolution`` of a trace's sum over its true one, in bins ``.../sum/LOW-HIGH``,
-        and ``total_bias``, of all that there is.
+        ``rms`` of all samples; ``rms/signal``, ``rms/quiet`` and ``bias/signal``, ``bias/quiet``, in the
+        label's unit, and of counts ``noise`` with ``rms_over_noise/...``; in bins ``.../amplitude/LOW-HIGH``.
+        Of amounts ``sum_bias`` and ``sum_resolution`` of a trace's sum over its true one, in bins
+        ``.../sum/LOW-HIGH``, and ``total_bias``, of all that there is.
         """
+        figures: dict[str, float] = {}
+        number, _, squares, _ = sums["samples"].sum(0)
+        if number:
+            figures["rms"] = float(np.sqrt(squares / number))
+        return figures | self._of_samples(sums) | (self._of_traces(sums) if self.amounts else {})
+
+    def _of_samples(self, sums: Mapping[str, Array]) -> dict[str, float]:
         where = dict(zip(("quiet", "signal"), sums["samples"], strict=True))
         if self.amplitudes:
             where |= dict(zip(named("amplitude", self.amplitudes), sums["amplitudes"], strict=True))
@@ -105,20 +112,21 @@ class SampleFigures:
                 figures[f"bias/{name}"] = float(residual / number)
                 if "noise" in figures:
                     figures[f"rms_over_noise/{name}"] = figures[f"rms/{name}"] / figures["noise"]
-        if self.amounts:
-            told = {"": sums["traces"]}
-            if self.sums:
-                told |= {
-                    f"/{name}": each for name, each in zip(named("sum", self.sums), sums["sums"], strict=True)
-                }
-            for name, counts in told.items():
-                figures |= {
-                    f"sum_{key}{name}": value for key, value in residual_figures(counts, RATIOS).items()
-                }
-            found, true = sums["totals"]
-            if true:
-                figures["total_bias"] = float(found / true - 1)
         return figures
+
+    def _of_traces(self, sums: Mapping[str, Array]) -> dict[str, float]:
+        told = {"": sums["traces"]}
+        if self.sums:
+            told |= {
+                f"/{name}": each for name, each in zip(named("sum", self.sums), sums["sums"], strict=True)
+            }
+        figures = {
+            f"sum_{key}{name}": value
+            for name, counts in told.items()
+            for key, value in residual_figures(counts, RATIOS).items()
+        }
+        found, true = sums["totals"]
+        return figures | ({"total_bias": float(found / true - 1)} if true else {})
 
 
 def _in_cells(values: Array, event: Array, events: int, cell: Array, cells: int) -> Array:

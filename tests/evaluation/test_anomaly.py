@@ -244,7 +244,10 @@ def test_the_first_events_are_scored_against_all_others(hepfm, runs, tmp_path):
     assert set(rows_of(few["scores"])) == {200, 201, 202}
     assert few["data"]["named"] == "hot.h5 (the first 3 of 12)"
     assert (few["reference"]["events"], few["against"]["events"]) == (30, 25)
-    told = hepfm(*command, "--data", "hot.h5", "--events", 4, fails=DataError)
+    more = json.loads(hepfm(*command, "--data", "hot.h5", "--events", 4, "--json").splitlines()[-1])
+    assert Path(more["scores"]).name == "hot-first-4.csv"
+    first = ("--events", 5, "--name", "hot-first-4")
+    told = hepfm(*command, "--data", "hot.h5", *first, fails=DataError)
     assert "another scoring: other data_digest, events" in told
 
 

@@ -202,6 +202,7 @@ def test_figures_are_those_of_a_loop():
     assert first["noise"] == pytest.approx(
         np.sqrt(np.mean((height - truth)[good & (abs(truth) < 1.5)] ** 2)), rel=1e-5
     )
+    assert first["rms"] == pytest.approx(np.sqrt(np.mean((guess - truth)[good] ** 2)), rel=1e-5)
     for name, where in (
         ("signal", abs(truth) >= 1.5),
         ("quiet", abs(truth) < 1.5),

@@ -203,13 +203,15 @@ def _doubted(model: Pretrained, sources: Mapping[str, Source], name: str, *, all
         ) from error
     if allow_seen:
         return ["whether the model was trained on these events was not looked at (--allow-seen)"]
-    doubts = check_unseen(model, sources["against"], where="--against")
+    doubts = [
+        f"ordinary events: {each}" for each in check_unseen(model, sources["against"], where="--against")
+    ]
     for what, source in (("reference", sources["reference"]), ("training", None)):
         try:
             if source is not None:
                 check_apart(source, sources[name])
             else:
-                doubts += check_unseen(model, sources[name], where="--data")
+                doubts += [f"{name}: {each}" for each in check_unseen(model, sources[name], where="--data")]
         except DataError:
             doubts.append(f"some of the events are {what} events: they look more ordinary than they are")
     return doubts

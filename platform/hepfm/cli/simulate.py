@@ -239,6 +239,8 @@ def _simulate(
         )
         missing = sum(unit.events for unit in units)
         began = time.perf_counter()
+        if missing:
+            typer.echo("Making events; a generator may compile its code before the first ...", err=True)
         with progress_bar("simulate", events, done=events - missing) as advance:
             write_all(simulate_unit, units, advance, workers=workers, address=address)
     _report(source, out, events=events, written=missing, seconds=time.perf_counter() - began, as_json=as_json)

@@ -230,6 +230,7 @@ def side_by_side(runs: Sequence[Sequence[Mapping[str, Any]]]) -> list[SideBySide
         title = (
             f"Task {task} on {data['events']} events of {data['named']} ({digest[:12]}), "
             f"intervals of {', '.join(levels)} by event"
+            + ("; no differences, for the levels differ" if len(levels) > 1 else "")
         )
         names = dict.fromkeys(name for each in there for name in each["figures"])
         rows = [("checkpoint", tuple(each["checkpoint"] if each else "" for each in newest))]
