@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from hepfm.api import Modality, PartSchema
-from hepfm.errors import CheckpointError, did_you_mean
+from hepfm.errors import CheckpointError
 from hepfm.nn.encoder import Encoder
 from hepfm.nn.frame import Frame
 from hepfm.nn.lora import merge_lora
@@ -126,7 +126,10 @@ def load_encoder(encoder: Encoder, folder: Path) -> None:
     for part in encoder.parts:
         if part not in theirs:
             raise CheckpointError(
-                f"The checkpoint knows no part '{part}'.", where=str(folder), fix=did_you_mean(part, theirs)
+                f"The recipe reads the part '{part}', and the checkpoint knows {', '.join(theirs)} alone.",
+                where=str(folder),
+                fix="take a recipe of that part, or a run that was pretrained with the other "
+                "(names of parts are those in data.parts)",
             )
     axes = Frame(_made_of(folder, about)[2]).axes
     if axes != encoder.frame.axes:
