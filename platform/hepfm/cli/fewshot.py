@@ -260,8 +260,8 @@ def _report(result: dict[str, Any], folder: Path, work: Work, figure: str, *, as
         chosen = f"best {result['chosen_by']} on {result['data']['val']}"
         typer.echo(f"Trainings to convergence are tested as they were at their {chosen}.")
     several = any(len(point["seeds"]) > 1 for curve in result["curves"].values() for point in curve)
-    drawn = "events and seeds" if several else "events"
-    typer.echo(f"Bands of {result['level']:.0%}, {drawn} drawn again. Written: {folder}")
+    again = "events and seeds" if several else "events"
+    typer.echo(f"Bands of {result['level']:.0%}, {again} drawn again. Written: {folder}")
 
 
 def _tell(result: Mapping[str, Any], folder: Path, work: Work) -> str:

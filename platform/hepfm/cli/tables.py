@@ -21,9 +21,10 @@ def console(width: int = 0) -> Any:
     """A console on standard output; into a file or a pipe, it is at least this wide."""
     from rich.console import Console
 
-    plain = {"highlight": False, "markup": False}  # what is in brackets may be a file's name
-    made = Console(**plain)
-    return made if made.is_terminal else Console(**plain, width=max(made.width, width))
+    made = Console(highlight=False, markup=False)  # what is in brackets may be a file's name
+    if not made.is_terminal:
+        made.width = max(made.width, width)
+    return made
 
 
 def figure_table(columns: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Any:
