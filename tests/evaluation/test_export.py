@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from hepfm.api import RaggedTable
+from hepfm.data.batches import batches
 from hepfm.data.source import open_source
 from hepfm.errors import HepfmError, RecipeError
 from hepfm.evaluation import export as exporting
 from hepfm.evaluation import graphs
-from hepfm.evaluation.events import batches
 from hepfm.evaluation.export import export
 from hepfm.recipe.load import from_dict
 from hepfm.training.model import build

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from hepfm.data.batches import batches
 from hepfm.data.source import open_source
 from hepfm.errors import DataError, RecipeError
 from hepfm.evaluation.checks import check_labels
-from hepfm.evaluation.events import batches
 from hepfm.evaluation.frozen import Split, drawn_rows, freeze, labels_of, read_out, sample
 from hepfm.evaluation.probe import initial, one_probe, plain, probe, refuse_told
 from hepfm.evaluation.protocols import PROTOCOLS, _classes_of_tokens

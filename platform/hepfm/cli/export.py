@@ -43,8 +43,9 @@ def export(
     Writes model.safetensors, model.json and load.py, an example that reads them without Ray, DeepSpeed or
     MLflow. With torch-export or onnx, backbone and head are written as graphs, too: they begin at tokens.
     """
+    from hepfm.data.batches import batches
     from hepfm.errors import DataError
-    from hepfm.evaluation.events import batches, open_events
+    from hepfm.evaluation.events import open_events
     from hepfm.evaluation.export import export as write
 
     found, model = open_run(run, runs, step, "cpu")

@@ -118,7 +118,7 @@ def fewshot(
     settings = _settings(model, first)
     refuse_others(folder, settings)  # what is known before events are read, which may take minutes
     opened = _opened(model, train=train, val=val, test=test, reader=reader, options=read)
-    settings["data"] = opened.digests
+    settings["data"] = {named: source.digest for named, source in opened.sources.items()}
     refuse_others(folder, settings)
     work = Work(parent=parent, model=model, opened=opened, test=test, recipe=recipe, overrides=given, out=out)
     learned = task_on(model.encoder, head, opened.train.modalities)
@@ -179,10 +179,9 @@ def _refuse_unfit(opened: Opened, learned: Learned, model: Pretrained) -> None:
 
     doing("Comparing events, and looking for labels")
     opened.refuse_shared()
-    for source, named in ((opened.train, "train"), (opened.val, "val"), (opened.test, "test")):
-        if source is not None:
-            check_labels(learned, model.encoder, source, where=opened.told[named])
-            refuse_unlabelled(learned, model.encoder, source, where=opened.told[named])
+    for named, source in opened.sources.items():
+        check_labels(learned, model.encoder, source, where=opened.told[named])
+        refuse_unlabelled(learned, model.encoder, source, where=opened.told[named])
 
 
 def _refuse_too_many(opened: Opened, counts: Sequence[int], *, fewest: int) -> None:

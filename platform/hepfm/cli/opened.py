@@ -73,9 +73,10 @@ def of_which(source: Source, asked: int | None, named: str) -> str:
     """What events are called: where only the first of those named were asked for, it is said."""
     if asked is None:
         return named
-    from hepfm.data.few import FewEvents
+    from hepfm.data.few import whole_of
 
-    of = f" of {len(source.source)}" if isinstance(source, FewEvents) else ""
+    whole = whole_of(source)
+    of = "" if whole is source else f" of {len(whole)}"
     return f"{named} (the first {len(source)}{of})"
 
 

@@ -23,6 +23,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from hepfm.api import Spec
 from hepfm.cli.data.options import AsJson, events_per_s, progress_bar
+from hepfm.cli.opened import doing
 from hepfm.cli.shards import Address, Workers, check_ray, going_on, warn, write_all
 from hepfm.errors import RecipeError
 from hepfm.plugins import plugins
@@ -240,7 +241,7 @@ def _simulate(
         missing = sum(unit.events for unit in units)
         began = time.perf_counter()
         if missing:
-            typer.echo("Making events; a generator may compile its code before the first ...", err=True)
+            doing("Making events; a generator may compile its code before the first")
         with progress_bar("simulate", events, done=events - missing) as advance:
             write_all(simulate_unit, units, advance, workers=workers, address=address)
     _report(source, out, events=events, written=missing, seconds=time.perf_counter() - began, as_json=as_json)

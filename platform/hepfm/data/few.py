@@ -24,13 +24,12 @@ def first_events(source: Source, events: int) -> Source:
     Raises:
         DataError: There are fewer.
     """
-    if events > len(source):
-        raise DataError(
-            f"There are {len(source)} events, fewer than the first {events} that were asked for.",
-            where=f"{source.place(0)}, and {len(source) - 1} further events",
-            fix="ask for fewer (--events), or name more files",
-        )
     return source if events == len(source) else FewEvents(source, events, seed=None)
+
+
+def whole_of(source: Source) -> Source:
+    """All events of the files or the generator that a few are of."""
+    return source.source if isinstance(source, FewEvents) else source
 
 
 def drawn_events(event_ids: Any, events: int, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -63,10 +62,15 @@ class FewEvents:
 
     def __init__(self, source: Source, events: int, seed: int | None) -> None:
         if events > len(source):
+            asked, option = (
+                (f"first {events} that were asked for", "--events")
+                if seed is None
+                else (f"{events} to be drawn", "data.train_events")
+            )
             raise DataError(
-                f"There are {len(source)} events, fewer than the {events} to be drawn.",
+                f"There are {len(source)} events, fewer than the {asked}.",
                 where=f"{source.place(0)}, and {len(source) - 1} further events",
-                fix="ask for fewer (data.train_events), or name more files",
+                fix=f"ask for fewer ({option}), or name more files",
             )
         self.source: Source = source
         self.parts: Mapping[str, PartSchema] = source.parts

@@ -9,7 +9,7 @@ import torch
 
 from hepfm.api import PartSchema
 from hepfm.data.alike import bare, unlike, unreadable
-from hepfm.data.few import FewEvents
+from hepfm.data.few import FewEvents, whole_of
 from hepfm.data.source import EventSource, Source, check_apart, open_source
 from hepfm.errors import DataError, HepfmError, RecipeError
 from hepfm.nn.encoder import Encoder
@@ -119,7 +119,7 @@ def check_unseen(model: Pretrained, source: Source, *, where: str) -> list[str]:
             where=f"{where}; checkpoint {model.folder}",
             fix="name events that it has not seen: hepfm data split makes files apart",
         )
-        known = _as_drawn(_whole(source), data, each["seed"])
+        known = _as_drawn(whole_of(source), data, each["seed"])
         if known.digest == each["digest"] and np.isin(source.event_ids(), known.event_ids()).any():
             raise refused
         try:
@@ -147,7 +147,7 @@ def check_unseen(model: Pretrained, source: Source, *, where: str) -> list[str]:
 def _of_validation(model: Pretrained, source: Source) -> list[str]:
     """A sentence where a run was validated on some of the events."""
     data = Data.model_validate(model.about["recipe"]["data"])
-    if _whole(source).digest == model.about["data_digests"].get("val"):
+    if whole_of(source).digest == model.about["data_digests"].get("val"):
         return ["these are the run's validation events: settings chosen by them are flattered"]
     if data.val is None:
         return []
@@ -160,11 +160,6 @@ def _of_validation(model: Pretrained, source: Source) -> list[str]:
     except DataError:
         return ["some are the run's validation events: settings chosen by them are flattered"]
     return []
-
-
-def _whole(source: Source) -> Source:
-    """All events of the files that a few are of: the training knew those by their digest."""
-    return source.source if isinstance(source, FewEvents) else source
 
 
 def _as_drawn(source: Source, data: Data, seed: int) -> Source:

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from hepfm.data.batches import batches
 from hepfm.data.source import Source
 from hepfm.data.tensors import to_device, to_numpy
 from hepfm.errors import DataError
 from hepfm.evaluation.checks import task_of
-from hepfm.evaluation.events import batches
 from hepfm.evaluation.predict import predict
 from hepfm.metrics.bootstrap import Figures, ends, redrawn, sums
 from hepfm.nn.encoder import Encoder
 from hepfm.objectives.task import Task
-from hepfm.objectives.units import units_as_they_are
+from hepfm.objectives.units import units_of
 from hepfm.training.pretrained import Pretrained
 
 Array = np.ndarray[Any, Any]
@@ -135,7 +135,7 @@ def refuse_unlabelled(task: Task, encoder: Encoder, source: Source, *, where: st
     with torch.inference_mode():
         for batch in batches(source):
             moved = to_device(batch, device)
-            prediction = task.prediction(encoder, moved, units_as_they_are(moved, task.modalities, device))
+            prediction = task.prediction(encoder, moved, units_of(moved, task.modalities))
             if _counted(task.statistics(prediction, batch)).any():
                 return
     raise DataError(UNLABELLED[0], where=where, fix=UNLABELLED[1])

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
-from hepfm.api import Batch
 from hepfm.data.few import first_events
 from hepfm.data.source import Source, open_source
-from hepfm.data.tensors import to_torch
 from hepfm.evaluation.checks import check_inputs, check_unseen
 from hepfm.recipe.schema import Generated
 from hepfm.training.pretrained import Pretrained
 
 _log = logging.getLogger(__name__)
-
-_MOST_EVENTS = 64
-"""Of a batch, since what a generator's event costs is not known before it is made."""
 
 
 def open_events(
@@ -64,25 +57,3 @@ def open_events(
         for doubt in check_unseen(model, source, where=where):
             say(doubt)
     return source
-
-
-def batches(
-    source: Source, *, cost: int = 65_536, indices: Sequence[int] | None = None, labels: bool = True
-) -> Iterator[Batch]:
-    """Torch batches of a source's events (or those at some indices), in order.
-
-    Args:
-        source: Of `open_events`.
-        cost: Stored rows of a batch, unless a single event has more; no batch has more than 64 events.
-        indices: Which events; by default all.
-        labels: Whether labels are read too.
-    """
-    chosen = np.arange(len(source)) if indices is None else np.asarray(indices, np.int64)
-    costs, first = source.costs[chosen].tolist(), 0
-    while first < len(chosen):
-        last, rows = first, 0
-        while last < min(first + _MOST_EVENTS, len(chosen)) and (last == first or rows + costs[last] <= cost):
-            rows += costs[last]
-            last += 1
-        yield to_torch(source.read(chosen[first:last], labels=labels))
-        first = last

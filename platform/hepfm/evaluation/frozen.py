@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from hepfm.api import Batch, Modality, Probed, Ragged
+from hepfm.data.batches import batches
 from hepfm.data.source import Source
 from hepfm.errors import DataError, RecipeError
-from hepfm.evaluation.events import batches
 from hepfm.nn.encoder import Encoder
 from hepfm.objectives.task import Task, TaskConfig
 from hepfm.objectives.units import units_as_they_are

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from hepfm.api import Batch, Comparing
+from hepfm.data.batches import batches
 from hepfm.data.source import Source
 from hepfm.data.tensors import to_numpy, to_torch
-from hepfm.evaluation.events import batches
 from hepfm.metrics.bootstrap import Figures
 from hepfm.objectives.masked import Masked
 from hepfm.objectives.task import Task

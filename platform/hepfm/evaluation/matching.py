@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from hepfm.api import Units, Weighed
+from hepfm.data.batches import batches
 from hepfm.data.source import Source
-from hepfm.evaluation.events import batches
 from hepfm.evaluation.predict import inputs
 from hepfm.objectives.contrastive import Contrastive
 from hepfm.training.pretrained import Pretrained

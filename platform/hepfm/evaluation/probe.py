@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from hepfm.api import Ragged
+from hepfm.data.batches import batches
 from hepfm.errors import DataError, RecipeError
 from hepfm.evaluation.checks import check_labels
-from hepfm.evaluation.events import batches
 from hepfm.evaluation.fit import MOST_ROWS, Fitted, Kind, fit
 from hepfm.evaluation.frozen import Frozen, Split, freeze, labels_of, sample
 from hepfm.evaluation.splits import Opened, Splits
@@ -189,9 +189,8 @@ def probe(
         arm: freeze(model, head, opened.train.modalities, layers=layers, encoder=encoder)
         for arm, encoder in encoders.items()
     }
-    for source, named in ((opened.val, "val"), (opened.test, "test")):
-        if source is not None:
-            check_labels(arms["pretrained"].task, model.encoder, source, where=opened.told[named])
+    for named, source in opened.sources.items():
+        check_labels(arms["pretrained"].task, model.encoder, source, where=opened.told[named])
     statistics: dict[str, list[Mapping[str, Array]]] = {arm: [] for arm in arms}
     fits: dict[str, list[Mapping[str, Any]]] = {arm: [] for arm in arms}
     drawn = []

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from hepfm.api import Batch, Ragged
+from hepfm.data.batches import batches
 from hepfm.errors import DataError, RecipeError
-from hepfm.evaluation.events import batches
 from hepfm.evaluation.fit import fit
 from hepfm.evaluation.frozen import Frozen, Split, drawn_rows, sample
 from hepfm.evaluation.probe import Judged, Protocol

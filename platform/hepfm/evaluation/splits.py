@@ -51,19 +51,18 @@ class Opened:
     """Sentences on what is not as in training, or flatters."""
 
     @property
-    def digests(self) -> dict[str, str]:
-        """Of those that are named, wherever they lie."""
+    def sources(self) -> dict[str, Source]:
+        """By the name of their option; without ``val`` where none are named."""
         every = {"train": self.train, "val": self.val, "test": self.test}
-        return {name: source.digest for name, source in every.items() if source is not None}
+        return {name: source for name, source in every.items() if source is not None}
 
     def refuse_shared(self) -> None:
         """`DataError` where any event is in two of the sources."""
-        every = {"training": self.train, "validation": self.val, "test": self.test}
+        words = {"train": "training", "val": "validation", "test": "test"}
         _refuse_shared(
             {
-                name: Split(source=source, indices=np.arange(len(source)))
-                for name, source in every.items()
-                if source is not None
+                words[name]: Split(source=source, indices=np.arange(len(source)))
+                for name, source in self.sources.items()
             }
         )
 

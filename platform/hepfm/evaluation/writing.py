@@ -19,11 +19,12 @@ from pydantic import BaseModel, ConfigDict
 
 from hepfm import __version__
 from hepfm.api import Batch, Need, PartSchema, RaggedTable
+from hepfm.data.batches import batches
 from hepfm.data.few import FewEvents
 from hepfm.data.source import Source
 from hepfm.data.tensors import to_numpy
 from hepfm.evaluation.embed import embed, embedding_schemas
-from hepfm.evaluation.events import batches, open_events
+from hepfm.evaluation.events import open_events
 from hepfm.evaluation.predict import PREDICTED, predict, prediction_schemas
 from hepfm.evaluation.scored import scored, scored_schemas
 from hepfm.readers.layout import half

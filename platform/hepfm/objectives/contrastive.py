@@ -131,7 +131,7 @@ class Contrastive(nn.Module):
 
     def plan(self, batch: Batch, draws: Draws, *, augment: bool = True) -> Plan:
         """Augments the events, cuts them into units, and says which are compared with which."""
-        units = units_of(batch, self.modalities, draws, augment=augment)
+        units = units_of(batch, self.modalities, draws if augment else None)
         both = self.both(units)
         group = torch.zeros_like(batch.event_ids) if batch.group is None else batch.group
         rows = both.nonzero()[:, 0]

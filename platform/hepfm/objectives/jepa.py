@@ -97,7 +97,7 @@ class Jepa(Queries):
 
     def plan(self, batch: Batch, draws: Draws, *, augment: bool = True) -> Plan:
         """Augments the events, cuts them into units, and hides some."""
-        units = units_of(batch, self.modalities, draws, augment=augment)
+        units = units_of(batch, self.modalities, draws if augment else None)
         hidden = hidden_parts(units, self.config, draws, purpose="jepa")
         payload = {part: View(units=units[part], visible=~hidden[part]) for part in units}
         counts = {f"{part}/error": int(mask.sum()) for part, mask in hidden.items()}

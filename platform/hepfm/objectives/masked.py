@@ -93,7 +93,7 @@ class Masked(Queries):
 
     def plan(self, batch: Batch, draws: Draws, *, augment: bool = True) -> Plan:
         """Augments the events, cuts them into units, and hides some."""
-        units = units_of(batch, self.modalities, draws, augment=augment)
+        units = units_of(batch, self.modalities, draws if augment else None)
         hidden = hidden_parts(units, self.config, draws, purpose="masked")
         around = {part: kind.surroundings(units[part], ~hidden[part]) for part, kind in self.asked.items()}
         payload = {

@@ -28,7 +28,7 @@ from hepfm.api import (
 from hepfm.data.tensors import tables_to_numpy, to_numpy, to_torch
 from hepfm.nn.encoder import width_of
 from hepfm.nn.frame import Frame
-from hepfm.objectives.units import augmented, units_as_they_are
+from hepfm.objectives.units import augmented, units_of
 from hepfm.random import Draws
 from hepfm.readers.pack import pack
 from hepfm.recipe.components import configured
@@ -108,7 +108,7 @@ class Task(nn.Module):
     def plan(self, batch: Batch, draws: Draws, *, augment: bool = True) -> Plan:
         """Augments the events, and counts the head's targets."""
         batch = augmented(batch, self.modalities, draws) if augment else batch
-        units = units_as_they_are(batch, self.modalities, batch.event_ids.device)
+        units = units_of(batch, self.modalities)
         counts = self.head.counts(batch)
         return Plan(counts=counts, draws=draws, payload=Learning(batch=batch, units=units))
 

@@ -13,13 +13,13 @@ from hepfm.random import Draws
 
 
 def units_of(
-    batch: Batch, modalities: Mapping[str, Modality], draws: Draws, *, augment: bool
+    batch: Batch, modalities: Mapping[str, Modality], draws: Draws | None = None
 ) -> dict[str, Units]:
-    """Part name to its units, of events as they are or, with ``augment``, as their draws vary them."""
+    """Part name to its units, of events as their draws vary them or, without, as they are."""
     units = {}
     for part, modality in modalities.items():
         tables = batch.parts[part]
-        units[part] = modality.units(modality.augment(tables, draws) if augment else tables)
+        units[part] = modality.units(tables if draws is None else modality.augment(tables, draws))
     return units
 
 
@@ -27,8 +27,7 @@ def units_as_they_are(
     batch: Batch, modalities: Mapping[str, Modality], device: torch.device
 ) -> dict[str, Units]:
     """Part name to the units of a torch batch, on a device; nothing is varied."""
-    moved = to_device(batch, device)
-    return {part: modality.units(moved.parts[part]) for part, modality in modalities.items()}
+    return units_of(to_device(batch, device), modalities)
 
 
 def augmented(batch: Batch, modalities: Mapping[str, Modality], draws: Draws) -> Batch:

@@ -15,7 +15,7 @@ from hepfm.display.answers import answer_panels
 from hepfm.display.event import RECONSTRUCTED, event_of, reconstruction_panels
 from hepfm.display.panels import Panel
 from hepfm.objectives.task import Task
-from hepfm.objectives.units import units_as_they_are
+from hepfm.objectives.units import units_of
 from hepfm.training.model import PretrainModule
 from hepfm.training.session import Session
 from hepfm.training.validate import validation_plan
@@ -88,7 +88,7 @@ def _answered(
     task: Task, module: PretrainModule, batch: Batch, parts: Mapping[str, PartSchema], device: torch.device
 ) -> Picture:
     moved = to_device(batch, device)
-    units = units_as_they_are(moved, task.modalities, device)
+    units = units_of(moved, task.modalities)
     predicted = task.predicted(task.prediction(module.encoder, moved, units), device)
     events = to_numpy(batch)
 

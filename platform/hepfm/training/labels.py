@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 
 from hepfm.api import Batch, Probed
-from hepfm.data.few import FewEvents
+from hepfm.data.batches import batches
+from hepfm.data.few import whole_of
 from hepfm.data.generated import GeneratorSource
 from hepfm.data.loader import validation_batches
 from hepfm.data.source import Source
-from hepfm.data.tensors import to_torch
 from hepfm.errors import DataError
 from hepfm.objectives.task import Task
 from hepfm.recipe.schema import Recipe
@@ -23,8 +22,6 @@ _log = logging.getLogger(__name__)
 
 _LOOKED_AT = 256
 """Events, drawn; the others only where none of these has a label."""
-_AT_ONCE = 64
-"""Events in memory then."""
 
 
 def check_labels(
@@ -46,8 +43,7 @@ def check_labels(
     if not isinstance(objective, Task):
         return
     for where, source in sources.items():
-        whole = source.source if isinstance(source, FewEvents) else source
-        if source is None or isinstance(whole, GeneratorSource):
+        if source is None or isinstance(whole_of(source), GeneratorSource):
             continue
         absent = _absent_classes(objective.head, source, recipe, where)
         if absent and warns:
@@ -71,7 +67,7 @@ def _absent_classes(head: Any, source: Source, recipe: Recipe, where: str) -> li
             rows = rows + torch.bincount(classes[classes >= 0], minlength=head.outputs)
     if not known:
         _log.info("%s: none of %d events has a label, the others are looked at", where, _LOOKED_AT)
-    if not known and not any(_targets(head, batch) for batch in _in_order(source)):
+    if not known and not any(_targets(head, batch) for batch in batches(source)):
         raise DataError(
             f"None of {len(source)} events has a label that counts: there is nothing to learn or judge.",
             where=f"{where}: {source.place(0)}, and further ones",
@@ -79,12 +75,6 @@ def _absent_classes(head: Any, source: Source, recipe: Recipe, where: str) -> li
             "options of the head (only) leave rows out; or name other files",
         )
     return [_name(head, index) for index in (rows == 0).nonzero()[:, 0].tolist()]
-
-
-def _in_order(source: Source) -> Iterator[Batch]:
-    """All events as they lie in the files."""
-    for start in range(0, len(source), _AT_ONCE):
-        yield to_torch(source.read(np.arange(start, min(start + _AT_ONCE, len(source))), labels=True))
 
 
 def _targets(head: Any, batch: Batch) -> int:
