@@ -264,12 +264,10 @@ def test_a_curve_holds_back_no_arm_and_is_a_child_run(hepfm, runs, folder, event
     for train, test in ("train.h5", unlabelled), (unlabelled, "test.h5"):
         words = [train if word == "train.h5" else word for word in command]
         told = hepfm(*words, *sets, "--test", test, "--name", "x", fails=DataError)
-        assert (
-            f"No event has a label that the head knows, so there is nothing to compare.\n  where: {unlabelled}"
-            in told
-        )
+        assert "None of 20 events has a label that counts: there is nothing to learn or judge." in told
+        assert f"\n  where: {unlabelled}: " in told
     told = hepfm(*command, *sets, "--val", unlabelled, "--test", "test.h5", "--name", "x", fails=DataError)
-    assert f"nothing to compare.\n  where: {unlabelled}" in told, "before anything is trained"
+    assert f"nothing to learn or judge.\n  where: {unlabelled}: " in told, "before anything is trained"
     told = hepfm("fewshot", run.path, "--task", "semantic", "--reader", "store", *sets, fails=RecipeError)
     assert "--train and --test" in told
     sets += ["--set", "train.validate_every=1", "--set", "train.patience=1"]

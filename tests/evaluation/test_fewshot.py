@@ -137,6 +137,81 @@ def test_a_point_is_done_with_its_statistics_and_others_settings_are_refused(tmp
     assert "data.test was abc, now it is abd" in str(refused.value)
 
 
+@pytest.fixture
+def settings():
+    model = {"adapt": {"layer_decay": 0.7}, "backbone": {"name": "transformer"}}
+    recipe = {"train": {"learning_rate": 1e-3}, "model": model}
+    return {"weights_sha256": "ours", "recipe": recipe, "data": {"test": "abc"}}
+
+
+PLUGINS = {"core": {"distribution": "hepfm", "version": "1"}}
+SCRATCH = Point(seed=1, events=10, updates=5, arm="scratch")
+
+
+def a_curve(runs, settings, parent="first"):
+    """A curve of a pretrained run, in which the training from scratch is done."""
+    ledger = Ledger(runs / parent / "evaluations" / "fewshot", settings)
+    trained = runs / f"{parent}-scratch"
+    trained.mkdir()
+    (trained / "run.json").write_text(json.dumps({"plugins": PLUGINS}))
+    ledger.finish(SCRATCH, run(np.arange(4.0)), run=trained.name, updates=5)
+    return ledger
+
+
+def changed(settings, key, value):
+    copied = json.loads(json.dumps(settings))
+    at = copied
+    *above, last = key.split(".")
+    for name in above:
+        at = at[name]
+    at[last] = value
+    return copied
+
+
+@pytest.mark.parametrize("key", ["weights_sha256", "recipe.model.adapt.layer_decay"])
+def test_what_was_trained_from_scratch_for_one_pretrained_model_serves_another(tmp_path, settings, key):
+    first = a_curve(tmp_path, settings)
+    ours = Ledger(tmp_path / "second" / "evaluations" / "other", changed(settings, key, 0.1))
+    unused = {"jets": {"distribution": "jets", "version": "3"}}
+    assert ours.borrow(SCRATCH, tmp_path, PLUGINS | unused) == str(first.folder)
+    assert ours.told(SCRATCH) == first.told(SCRATCH) | {"curve": str(first.folder)}
+    np.testing.assert_equal(ours.statistics(SCRATCH), first.statistics(SCRATCH))
+    third = Ledger(tmp_path / "third" / "evaluations" / "other", settings)
+    assert third.borrow(replace(SCRATCH, seed=2), tmp_path, PLUGINS) == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data.test", "abd"),
+        ("recipe.train.learning_rate", 2e-3),
+        ("recipe.model.backbone.name", "ssm"),
+        ("plugins", "2"),
+    ],
+)
+def test_from_scratch_with_other_events_settings_or_plugins_is_trained_anew(tmp_path, settings, key, value):
+    a_curve(tmp_path, settings)
+    plugins = {"core": {"distribution": "hepfm", "version": value}} if key == "plugins" else PLUGINS
+    other = settings if key == "plugins" else changed(settings, key, value)
+    ours = Ledger(tmp_path / "second" / "evaluations" / "fewshot", other)
+    assert ours.borrow(SCRATCH, tmp_path, plugins) == ""
+    assert ours.told(SCRATCH) == {}
+
+
+@pytest.mark.parametrize("broken", ["settings.json", "points/scratch-5-n10-s1.npz", "run.json", "not done"])
+def test_a_damaged_or_begun_curve_is_passed_over(tmp_path, settings, broken):
+    first = a_curve(tmp_path, settings)
+    if broken == "not done":
+        first.note(SCRATCH, done=False)
+    elif broken == "run.json":
+        (tmp_path / "first-scratch" / "run.json").unlink()
+    else:
+        (first.folder / broken).write_bytes(b"PK\x03\x04")
+    ours = Ledger(tmp_path / "second" / "evaluations" / "fewshot", settings)
+    assert ours.borrow(SCRATCH, tmp_path, PLUGINS) == ""
+    assert not ours.told(SCRATCH).get("done")
+
+
 def test_names_of_points_are_told_apart():
     assert Point(seed=1, events=10, updates=0, arm="probe").name == "probe-n10-s1"
     assert Point(seed=2, events=10, updates=200, arm="scratch").name == "scratch-200-n10-s2"
@@ -168,13 +243,16 @@ def test_a_killed_curve_goes_on_where_it_was(tmp_path):
             timeout=280,
         )
 
-    parent = hepfm(
-        *("pretrain", "image3d/masked-tiny", "--json"),
-        sets=(*small, "train.steps=1", "train.validate_events=2", "train.marginal_events=4", "data.batch_cost=4000",
-              "tracking.displays=0", "data.micro_batch_cost=4000", "train.warmup_steps=1"),
-    )  # fmt: skip
-    assert parent.returncode == 0, parent.stderr
-    made = Path(json.loads(parent.stdout.splitlines()[-1])["run_dir"])
+    def pretrained(*more):
+        ran = hepfm(
+            *("pretrain", "image3d/masked-tiny", "--json"),
+            sets=(*small, "train.steps=1", "train.validate_events=2", "train.marginal_events=4", "data.batch_cost=4000",
+                  "tracking.displays=0", "data.micro_batch_cost=4000", "train.warmup_steps=1", *more),
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr
+        return Path(json.loads(ran.stdout.splitlines()[-1])["run_dir"])
+
+    made = pretrained()
     sets = (
         "data.batch_cost=4000",
         "data.micro_batch_cost=4000",
@@ -203,5 +281,12 @@ def test_a_killed_curve_goes_on_where_it_was(tmp_path):
     assert child["parent"] == made.name
     assert child["effective"]["train_events"] == 4
     assert (folder / "curve.png").stat().st_size > 5000
-    whole = hepfm(*curve, "--json", "--name", "whole", sets=sets)
+    whole = hepfm("fewshot", str(made), *curve[2:], "--json", "--name", "whole", "--runs", "apart", sets=sets)
     assert json.loads(whole.stdout.splitlines()[-1])["curves"] == result["curves"], whole.stderr
+    # What was trained from scratch serves the curve of another pretrained run, which it does not depend on.
+    other = hepfm("fewshot", pretrained("seed=2").name, *curve[2:], "--json", sets=sets)
+    assert f"taken over from {folder.relative_to(tmp_path)}" in other.stderr
+    theirs = json.loads(other.stdout.splitlines()[-1])
+    assert theirs["trainings"]["scratch-3-n4-s1"]["run"] == begun["run"]
+    assert theirs["curves"]["scratch-3"] == result["curves"]["scratch-3"]
+    assert theirs["curves"]["pretrained-3"] != result["curves"]["pretrained-3"]

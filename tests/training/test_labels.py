@@ -13,7 +13,7 @@ from hepfm.errors import DataError
 from hepfm.readers.pack import pack
 from hepfm.readers.store import StoreWriter
 from hepfm.recipe.schema import Recipe
-from hepfm.training.labels import check_labels
+from hepfm.training.labels import look_for_labels
 from hepfm.training.model import build
 from hepfm.training.worker import train
 from hepfm_image3d.schema import image3d_schema
@@ -74,18 +74,17 @@ def test_numbers_that_are_not_known_in_some_events_teach_nothing(make_run, writt
 def test_a_class_that_is_never_there_is_told_and_the_last_label_is_found(make_run, written, caplog):
     recipe = Recipe.model_validate(make_run(objective=VALUES)[1].recipe)
 
-    def check(objective, path, warns=True):
+    def check(objective, path):
         parts = recipe.data.parts
         source = open_source(path, parts=parts)
         changed = recipe.model_copy(update={"objective": recipe.objective.model_validate(objective)})
         module = build(changed, source.modalities, "fp32")
         caplog.clear()
-        check_labels(module.objective, {"data.train": source, "data.val": None}, changed, warns=warns)
+        look_for_labels(module.objective, {"data.train": source, "data.val": None}, changed)
         return caplog.text
 
     late = written("late.h5", [np.nan] * 299 + [5.0], classes=(0, 1, 3))
     assert check(VALUES, late) == ""
     assert "data.train: nothing is of 'Michel', 'LED' in the 256 events looked at" in check(CLASSES, late)
-    assert check(CLASSES, late, warns=False) == ""
     assert check(CLASSES, written("all.h5", [1.0], classes=(0, 1, 2, 3))).count("nothing is of 'LED'") == 1
     assert check({"name": "masked"}, late) == ""

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from hepfm.cli.finetune import task_on
-from hepfm.cli.launch import connection, launch, new_run
+from hepfm.cli.launch import connection, launch, near, new_run
 from hepfm.errors import RecipeError, Stopped
 
 if TYPE_CHECKING:
@@ -68,10 +70,19 @@ class Work:
         return [*own, *keep, f"checkpoint.every={train.validate_every}"]
 
     def carry_out(self, point: Point, ledger: Ledger, head: Mapping[str, Any], best_by: str | None) -> None:
-        """Trains and tests a point; goes on with a training that was begun."""
+        """Trains and tests a point; goes on with a training that was begun.
+
+        From scratch, what another curve has trained with the same events and settings is taken over.
+        """
         if point.arm == "probe":
             self._probe(point, ledger, head)
             return
+        if point.arm == "scratch" and "run" not in ledger.told(point):
+            from hepfm.plugins import plugins
+
+            if folder := ledger.borrow(point, self.out.resolve(), plugins().versions()):
+                typer.echo(f"     taken over from {near(Path(folder))}", err=True)
+                return
         from hepfm.evaluation.evaluate import statistics_of
         from hepfm.evaluation.events import open_events
         from hepfm.training.checkpoint import choose, choose_best

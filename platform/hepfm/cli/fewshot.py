@@ -175,13 +175,13 @@ def _opened(model: Pretrained, **named: Any) -> Opened:
 def _refuse_unfit(opened: Opened, learned: Learned, model: Pretrained) -> None:
     """`DataError` where an event is in two of the sources, or no event of one has a label."""
     from hepfm.evaluation.checks import check_labels
-    from hepfm.evaluation.evaluate import refuse_unlabelled
+    from hepfm.training.labels import refuse_unlabelled
 
     doing("Comparing events, and looking for labels")
     opened.refuse_shared()
     for named, source in opened.sources.items():
         check_labels(learned, model.encoder, source, where=opened.told[named])
-        refuse_unlabelled(learned, model.encoder, source, where=opened.told[named])
+        refuse_unlabelled(learned.head, source, where=opened.told[named])
 
 
 def _refuse_too_many(opened: Opened, counts: Sequence[int], *, fewest: int) -> None:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from hepfm.data.batches import batches
 from hepfm.data.source import Source
-from hepfm.data.tensors import to_device, to_numpy
+from hepfm.data.tensors import to_numpy
 from hepfm.errors import DataError
 from hepfm.evaluation.checks import task_of
 from hepfm.evaluation.predict import predict
 from hepfm.metrics.bootstrap import Figures, ends, redrawn, sums
-from hepfm.nn.encoder import Encoder
-from hepfm.objectives.task import Task
-from hepfm.objectives.units import units_of
 from hepfm.training.pretrained import Pretrained
 
 Array = np.ndarray[Any, Any]
@@ -119,26 +114,6 @@ def evaluate(
         event_ids=source.event_ids(),
         counted=int(counts.sum()),
     )
-
-
-def refuse_unlabelled(task: Task, encoder: Encoder, source: Source, *, where: str) -> None:
-    """`DataError` where no event has a target that a head knows; reads until one has, whatever is predicted.
-
-    Args:
-        task: The head, with whatever weights.
-        encoder: That it reads.
-        source: Events with its labels.
-        where: Where they are from, for messages.
-    """
-    device = encoder.part_embedding.weight.device
-    task = copy.deepcopy(task).to(device).eval()
-    with torch.inference_mode():
-        for batch in batches(source):
-            moved = to_device(batch, device)
-            prediction = task.prediction(encoder, moved, units_of(moved, task.modalities))
-            if _counted(task.statistics(prediction, batch)).any():
-                return
-    raise DataError(UNLABELLED[0], where=where, fix=UNLABELLED[1])
 
 
 def _counted(statistics: Mapping[str, Array]) -> Array:

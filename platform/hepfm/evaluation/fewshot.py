@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -27,6 +30,7 @@ from hepfm.recipe.document import flatten
 from hepfm.tracking.files import replace
 from hepfm.tracking.lines import plain
 from hepfm.tracking.probes import CONVERGED, SETTINGS, curve_title
+from hepfm.tracking.runs import EVALUATIONS
 
 Arm = Literal["pretrained", "scratch", "probe"]
 
@@ -143,18 +147,50 @@ class Ledger:
         content = json.dumps(plain(self.told(point) | facts), indent=2)
         replace(self._points / f"{point.name}.json", content.encode() + b"\n")
 
+    def borrow(self, point: Point, runs: Path, plugins: Mapping[str, Any]) -> str:
+        """Takes over a training from scratch that another curve has, made alike.
+
+        Alike are events, recipe and plugins; the pretrained run may be another.
+
+        Args:
+            point: From scratch, so that nothing of it depends on a pretrained run.
+            runs: The folder of runs.
+            plugins: Name to version, of at least those that are used.
+
+        Returns:
+            The folder of the other curve; an empty text where there is none that has it.
+        """
+        wanted = _from_scratch(json.loads((self.folder / SETTINGS).read_bytes()))
+        for path in sorted(runs.glob(f"*/{EVALUATIONS}/*/points/{point.name}.json")):
+            folder = path.parent.parent
+            with suppress(OSError, ValueError, KeyError, BadZipFile):  # damaged, or of another version
+                told = json.loads(path.read_bytes())
+                made = json.loads((runs / told["run"] / "run.json").read_bytes())["plugins"]
+                have = _from_scratch(json.loads((folder / SETTINGS).read_bytes()))
+                if told["done"] and have == wanted and made == {name: plugins[name] for name in made}:
+                    with np.load(BytesIO(path.with_suffix(".npz").read_bytes())) as content:
+                        self.finish(point, dict(content), **told, curve=str(folder))
+                    return str(folder)
+        return ""
+
     def finish(self, point: Point, statistics: Mapping[str, Array], **facts: Any) -> None:
         """Keeps a point's statistics; from then on it is done."""
         aside = self._points / f".{point.name}.npz"
         with aside.open("wb") as file:
             np.savez_compressed(file, **statistics)  # type: ignore[arg-type]
         aside.replace(self._points / f"{point.name}.npz")
-        self.note(point, done=True, **facts)
+        self.note(point, **{**facts, "done": True})
 
     def statistics(self, point: Point) -> dict[str, Array]:
         """Of a point that is done."""
         with np.load(self._points / f"{point.name}.npz") as content:
             return dict(content)
+
+
+def _from_scratch(settings: dict[str, Any]) -> dict[str, Any]:
+    """What decides a training from scratch: not what it is compared with, nor how that one is spared."""
+    del settings["weights_sha256"], settings["recipe"]["model"]["adapt"]
+    return settings
 
 
 def curves(ledger: Ledger, done: Sequence[Point], figures: Figures) -> dict[str, Any]:

@@ -24,9 +24,7 @@ _LOOKED_AT = 256
 """Events, drawn; the others only where none of these has a label."""
 
 
-def check_labels(
-    objective: Any, sources: Mapping[str, Source | None], recipe: Recipe, *, warns: bool
-) -> None:
+def look_for_labels(objective: Any, sources: Mapping[str, Source | None], recipe: Recipe) -> None:
     """Refuses events none of which has a label that counts, and warns of classes that are never there.
 
     Of what a generator makes, nothing is looked at.
@@ -35,7 +33,6 @@ def check_labels(
         objective: On the CPU; one that learns no task is not looked at.
         sources: By what the recipe calls them.
         recipe: The run's.
-        warns: On one rank alone.
 
     Raises:
         DataError: There is nothing to learn.
@@ -45,14 +42,25 @@ def check_labels(
     for where, source in sources.items():
         if source is None or isinstance(whole_of(source), GeneratorSource):
             continue
-        absent = _absent_classes(objective.head, source, recipe, where)
-        if absent and warns:
+        if absent := _absent_classes(objective.head, source, recipe, where):
             _log.warning(
                 "%s: nothing is of %s in the %d events looked at, so it can hardly be learned or judged",
                 where,
                 ", ".join(absent),
                 min(len(source), _LOOKED_AT),
             )
+
+
+def refuse_unlabelled(head: Any, source: Source, *, where: str) -> None:
+    """`DataError` where no event has a label that a head counts; reads until one has."""
+    if any(_targets(head, batch) for batch in batches(source)):
+        return
+    raise DataError(
+        f"None of {len(source)} events has a label that counts: there is nothing to learn or judge.",
+        where=f"{where}: {source.place(0)}, and further ones",
+        fix="see the labels with hepfm data inspect: NaN and classes without a name are not known, and "
+        "options of the head (only) leave rows out; or name other files",
+    )
 
 
 def _absent_classes(head: Any, source: Source, recipe: Recipe, where: str) -> list[str]:
@@ -67,13 +75,7 @@ def _absent_classes(head: Any, source: Source, recipe: Recipe, where: str) -> li
             rows = rows + torch.bincount(classes[classes >= 0], minlength=head.outputs)
     if not known:
         _log.info("%s: none of %d events has a label, the others are looked at", where, _LOOKED_AT)
-    if not known and not any(_targets(head, batch) for batch in batches(source)):
-        raise DataError(
-            f"None of {len(source)} events has a label that counts: there is nothing to learn or judge.",
-            where=f"{where}: {source.place(0)}, and further ones",
-            fix="see the labels with hepfm data inspect: NaN and classes without a name are not known, and "
-            "options of the head (only) leave rows out; or name other files",
-        )
+        refuse_unlabelled(head, source, where=where)
     return [_name(head, index) for index in (rows == 0).nonzero()[:, 0].tolist()]
 
 

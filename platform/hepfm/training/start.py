@@ -32,7 +32,7 @@ from hepfm.tracking.versions import code_version
 from hepfm.training import checkpoint, snapshot
 from hepfm.training.adapt import adapt
 from hepfm.training.engine import Engine
-from hepfm.training.labels import check_labels
+from hepfm.training.labels import look_for_labels
 from hepfm.training.loop import observe_marginals
 from hepfm.training.model import Precision, PretrainModule, build, resolve_precision
 from hepfm.training.pretrained import load_encoder
@@ -57,7 +57,8 @@ def start(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) 
     precision = ranks.on_first(lambda: _precision(recipe, folder, ranks))
     module = build(recipe, train.modalities, precision)
     _check_alike(train, val, module)
-    check_labels(module.objective, {"data.train": train, "data.val": val}, recipe, warns=ranks.rank == 0)
+    labelled = {"data.train": train, "data.val": val}
+    ranks.on_first(lambda: look_for_labels(module.objective, labelled, recipe))
     if recipe.data.augment and module.encoder.frame.axes:
         _log.warning(
             "parts share axes, and each is augmented by itself: set data.augment=false, or switch off what "
