@@ -121,7 +121,7 @@ def hepfm(folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
-    def hepfm(*arguments, fails=None):
+    def hepfm(*arguments, fails=None, stderr=False):
         command = list(map(str, arguments))
         done = CliRunner().invoke(app, command)
         if fails is not None:
@@ -129,6 +129,6 @@ def hepfm(folder, monkeypatch):
             return str(done.exception)
         if done.exception:
             raise done.exception
-        return done.stdout
+        return done.stderr if stderr else done.stdout
 
     return hepfm

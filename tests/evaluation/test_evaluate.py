@@ -156,16 +156,41 @@ def test_an_evaluation_is_a_child_run_and_the_model_has_one_card(hepfm, runs, fo
     artifacts = folder / "mlartifacts"
     files = {path.name for path in (artifacts / child.info.run_id / "artifacts").iterdir()}
     assert files >= {"evaluation.json", "figures.png", "statistics.npz"}
-    hepfm("register", run.path, "my-model")
+    hepfm("evaluate", run.path, "--data", "test.h5", "--name", "known")
+    said = hepfm("register", run.path, "my-model", stderr=True)
+    assert "Registered: my-model, version 1 (models:/my-model/1)" in said
     (version,) = client.search_model_versions("name = 'my-model'")
     assert version.run_id == run.json()["run_id"]
     (card,) = run.path.glob("models/my-model-*/card.md")
     assert version.description == card.read_text()
     text = card.read_text()
     assert f"| macro_f1 | {figure['value']:.4g} | {figure['low']:.4g} to {figure['high']:.4g} |" in text
+    assert text.count("| macro_f1 |") == 1, "the same evaluation is told once"
     assert str(folder / "pre.h5") in text, "what the weights were trained on before"
     sent = artifacts / version.run_id / "artifacts" / "models" / card.parent.name
     assert (sent / "model.safetensors").read_bytes() == (card.parent / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("evaluate", "--data", "tset.h5"),
+        ("predict", "--out", "out", "--data", "tset.h5"),
+        ("embed", "--out", "out", "--data", "tset.h5"),
+        ("display", "--event", 1, "--data", "tset.h5"),
+        ("anomaly", "--out", "out", "--data", "test.h5", "--reference", "tset.h5"),
+        ("probe", "--task", "semantic", "--train", "tset.h5"),
+        ("fewshot", "--task", "semantic", "--train", "train.h5", "--test", "tset.h5"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_file_that_is_not_there_is_told_before_the_model_is_read(hepfm, runs, monkeypatch, command):
+    monkeypatch.setattr(
+        "hepfm.training.pretrained.open_checkpoint", lambda *_, **__: pytest.fail("it was read")
+    )
+    told = hepfm(command[0], runs["task"].path, *command[1:], fails=DataError)
+    assert "tset.h5" in told
+    assert "did you mean 'test.h5'?" in told
 
 
 def test_a_store_that_is_down_gets_all_of_it_later(hepfm, runs, folder, monkeypatch):

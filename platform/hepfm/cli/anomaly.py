@@ -95,7 +95,7 @@ def anomaly(
     Of each event OUT/NAME.csv says the scores, and how likely an ordinary event scores as much. One that was
     stopped goes on where it was: run the same command again.
     """
-    found, model = open_run(run, runs, step, "cpu")
+    found, model = open_run(run, runs, step, "cpu", data, reference, against)
     from hepfm.evaluation.anomaly import Seen, Usual, judge
     from hepfm.evaluation.embed import check_read
     from hepfm.evaluation.writing import Making

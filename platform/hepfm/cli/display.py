@@ -56,7 +56,7 @@ def display(
 
     if out is not None and out.suffix not in {".html", ".png"}:
         raise RecipeError("A picture is .html or .png.", where=f"--out {out}", fix="for example event.html")
-    found, model = open_run(run, runs, step, device)
+    found, model = open_run(run, runs, step, device, data)
     named = paths_of(data) if data else model.recipe.data.val
     if named is None:
         raise RecipeError(

@@ -47,7 +47,7 @@ def embed(
 
     One that was stopped goes on where it was: run the same command again.
     """
-    found, model = open_run(run, runs, step, "cpu")
+    found, model = open_run(run, runs, step, "cpu", data)
     from hepfm.evaluation.embed import check_read
     from hepfm.evaluation.writing import Making
 

@@ -72,7 +72,7 @@ def evaluate(
 
     The checkpoint says how the events are read and prepared. In MLflow the evaluation stands below the run.
     """
-    found, model = open_run(run, out, step, device)
+    found, model = open_run(run, out, step, device, data)
     from hepfm.evaluation.checks import check_labels, check_unseen, task_of
     from hepfm.evaluation.evaluate import evaluate as judge
     from hepfm.evaluation.events import open_events

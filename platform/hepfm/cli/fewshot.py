@@ -100,7 +100,7 @@ def fewshot(
             where="--reader" if reader else "--option",
             fix="name the events, too: --train and --test",
         )
-    parent, model = open_run(run, out, step, device)
+    parent, model = open_run(run, out, step, device, train, val, test)
     saw = refuse_told(model, allow=allow_truth)
     counts = numbers(events, "--events")
     given = [*data_overrides(model, train, val, reader, read), *(overrides or [])]

@@ -34,16 +34,27 @@ def doing(words: str) -> None:
     typer.echo(f"{words} ...", err=True)
 
 
-def open_run(run: str, runs: Path, step: int | None, device: str | None) -> tuple[RunDir, Pretrained]:
+def open_run(
+    run: str, runs: Path, step: int | None, device: str | None, *named: list[str] | None
+) -> tuple[RunDir, Pretrained]:
     """A run and its model.
+
+    Args:
+        run: As a command line names it.
+        runs: Folder of runs.
+        step: Of the checkpoint; by default the newest.
+        device: See `device_of`.
+        named: Files of events that are used then: whether they are there is seen before the model is read.
 
     Raises:
         RecipeError: There is no such run or device.
+        DataError: A file is not there.
         CheckpointError: It has no such checkpoint, or it is damaged.
     """
     from hepfm.tracking.runs import find_run
 
     found = find_run(run, runs.resolve())
+    paths_of([path for each in named for path in each or ()])
     doing(f"Reading the model of {found.name}")
     # Only now what takes seconds to import.
     from hepfm.training.checkpoint import choose

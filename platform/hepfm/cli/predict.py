@@ -55,7 +55,7 @@ def predict(
 
     A prediction that was stopped goes on where it was: run the same command again.
     """
-    found, model = open_run(run, runs, step, "cpu")
+    found, model = open_run(run, runs, step, "cpu", data)
     from hepfm.evaluation.checks import task_of
     from hepfm.evaluation.writing import Making
 

@@ -95,7 +95,7 @@ def probe(
     head = head_of(task, overrides)
     asked = protocol or kind or "linear"
     name = folder_name(name or f"probe-{task}-{asked}")
-    parent, model = open_run(run, out, step, device)
+    parent, model = open_run(run, out, step, device, train, val, test)
     saw = refuse_told(model, allow=allow_truth)
     doing("Reading labelled events")
     opened = open_splits(

@@ -42,9 +42,9 @@ def register_model(run: RunDir, model: Pretrained, name: str) -> str:
     from hepfm.evaluation.card import card
     from hepfm.tracking.evaluations import results_of
     from hepfm.tracking.probes import probes_of
-    from hepfm.tracking.registry import CARD
+    from hepfm.tracking.registry import CARD, version_of
     from hepfm.tracking.registry import register as put
-    from hepfm.tracking.store import why, without_secrets
+    from hepfm.tracking.store import connect, why, without_secrets
     from hepfm.tracking.sync import store_of, sync
     from hepfm.training.pretrained import plain_weights, weights_file
     from hepfm.training.weights import to_safetensors
@@ -65,10 +65,12 @@ def register_model(run: RunDir, model: Pretrained, name: str) -> str:
     typer.echo(f"Card: {near(folder / CARD)}", err=True)
     try:
         sync(run)
+        client = connect(store_of(run))
+        version = version_of(client, run.json()["run_id"], name, tags["hepfm.weights_sha256"])
     except Exception as error:  # noqa: BLE001 - whatever a store can do; the spool has it
         return (
             f"MLflow at {without_secrets(store_of(run))} did not take the model ({why(error)}). Nothing is "
             f"lost; send it: 'hepfm mlflow sync {near(run.path)}'."
         )
-    typer.echo(f"Registered: {name}", err=True)
+    typer.echo(f"Registered: {name}, version {version} (models:/{name}/{version})", err=True)
     return ""

@@ -29,13 +29,15 @@ def card(
         model: Of the checkpoint.
         name: Of the registered model.
         run: The run's.
-        results: What ``evaluation.json`` says of the evaluations; those of other checkpoints are left out.
+        results: What ``evaluation.json`` says of the evaluations; those of other checkpoints are left out,
+            and of equal ones (name, task, events) all but the last.
         probes: The same of probes and few-shot curves (`hepfm.tracking.probes.probes_of`).
     """
     sha = model.manifest["weights_sha256"]
     results, probes = (
         [each for each in found if each["weights_sha256"] == sha] for found in (results, probes)
     )
+    results = list({(each["name"], each["task"], each["data"]["digest"]): each for each in results}.values())
     lines = [
         f"# {name}",
         "",

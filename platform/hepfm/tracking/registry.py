@@ -97,12 +97,19 @@ def send_model(client: MlflowClient, run_id: str, run: Path, entry: Mapping[str,
         client.create_registered_model(name)
     card = run / entry["folder"] / CARD
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
-    for version in client.search_model_versions(f"run_id = '{run_id}'"):
-        if version.name == name and version.tags.get(_WEIGHTS) == tags[_WEIGHTS]:
-            client.update_model_version(name, version.version, text)  # with what was evaluated since
-            return
+    if (version := version_of(client, run_id, name, tags[_WEIGHTS])) is not None:
+        client.update_model_version(name, version, text)  # with what was evaluated since
+        return
     source = f"{client.get_run(run_id).info.artifact_uri}/{entry['folder']}"
     client.create_model_version(name, source, run_id, tags=dict(tags), description=text)
+
+
+def version_of(client: MlflowClient, run_id: str, name: str, weights_sha256: str) -> str | None:
+    """The version of a registered model that has these weights of a run."""
+    for version in client.search_model_versions(f"run_id = '{run_id}'"):
+        if version.name == name and version.tags.get(_WEIGHTS) == weights_sha256:
+            return str(version.version)
+    return None
 
 
 def _link(source: Path, target: Path) -> None:
