@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from mpl_toolkits.mplot3d.axes3d import Axes3D  # type: ignore[import-untyped]
 
 from hepfm.display.panels import Heatmap, Lines, Matrix, Panel, PointCloud, Tree
@@ -23,9 +24,19 @@ _COLUMN_INCHES, _LINE_INCHES, _LETTER_INCHES, _INDENT_INCHES = 8.0, 0.15, 0.056,
 """Of a tree: width of a column, height of a line, width of a letter of 7 points, shift of a child."""
 _FEW_LINES = 12
 _FEW_CLASSES = 8
+_MOST_TICKS = 4
+_LABEL_POINTS, _TICK_POINTS = 9.0, 8.0
+"""Of axes in space: ticks, distance of the label, and of the numbers of the vertical axis."""
 _SYMBOLS = {"diamond": "D", "square": "s"}
 _STYLES = ("-", "--", ":", "-.")
 """Of curves, where there are more of them than colours."""
+
+
+class _PlainLog(LogFormatter):
+    """Numbers of a logarithmic axis without powers of ten: 0.3 in place of 3e-01."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def light_colours() -> Colormap:
@@ -79,10 +90,13 @@ def write_png(panels: Sequence[Panel], path: Path, title: str = "", in_a_row: in
 
 def _draw_cloud(axes: Axes3D, panel: PointCloud, panels: Sequence[PointCloud]) -> None:
     low, high = box(panels)
+    longest = float((high - low).max())
     for axis, name, first, last in zip("xyz", panel.axes, low, high, strict=True):
-        getattr(axes, f"set_{axis}label")(f"{name} [{panel.unit}]")
+        getattr(axes, f"set_{axis}label")(f"{name} [{panel.unit}]", labelpad=_LABEL_POINTS)
         getattr(axes, f"set_{axis}lim")(first, last)
-    axes.locator_params(nbins=5)
+        most = max(round(_MOST_TICKS * (last - first) / longest), 2)  # a short axis has room for few
+        axes.locator_params(axis=axis, nbins=most)
+    axes.tick_params(axis=panel.up, pad=_TICK_POINTS)
     # The aspect is stored as seen from the vertical axis: set before it, lengths would change places.
     axes.view_init(elev=18, azim=-60, vertical_axis=panel.up)
     axes.set_box_aspect(tuple(high - low), zoom=0.9)
@@ -100,7 +114,10 @@ def _draw_cloud(axes: Axes3D, panel: PointCloud, panels: Sequence[PointCloud]) -
             drawn = axes.scatter(
                 *layer.xyz.T, s=size, c=colours, norm=norm, cmap=light_colours(), lw=0, depthshade=False
             )
-            axes.figure.colorbar(drawn, ax=axes, label=value_title(panel), shrink=0.6, pad=0.1)
+            bar = axes.figure.colorbar(drawn, ax=axes, label=value_title(panel), shrink=0.6, pad=0.15)
+            if panel.log:
+                bar.ax.yaxis.set_major_formatter(_PlainLog())
+                bar.ax.yaxis.set_minor_formatter(_PlainLog(minor_thresholds=(1.5, 0.5)))
     for marker in panel.markers:
         axes.scatter(
             *np.asarray(marker.xyz, np.float32).T,
