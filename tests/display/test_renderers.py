@@ -148,6 +148,29 @@ def flat_panels() -> list[Heatmap | Lines | Tree]:
     ]
 
 
+def test_axes_in_space_have_as_many_numbers_as_there_is_room_and_scales_no_powers_of_ten(
+    tmp_path, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path: (drawn.append(self), path.touch()))
+    flat = PointCloud(
+        title="flat", xyz=XYZ * (1, 0.1, 1), unit="mm", values=ENERGY, value_label="energy", value_unit="MeV"
+    )
+    write_png([flat], tmp_path / "flat.png")
+    axes, bar = drawn[0].axes
+    drawn[0].canvas.draw()
+    inside = {
+        name: sum(low <= at <= high for at in getattr(axes, f"get_{name}ticks")())
+        for name in "xyz"
+        for low, high in [getattr(axes, f"get_{name}lim")()]
+    }
+    assert {inside["x"], inside["z"]} <= {3, 4, 5}
+    assert 1 <= inside["y"] <= 3, "a tenth as long"
+    numbers = [label.get_text() for label in bar.get_yticklabels(which="both")]
+    assert {"0.1", "1", "10"} <= set(numbers)
+    assert not any("e" in number or "$" in number for number in numbers)
+
+
 def test_the_page_holds_pictures_over_time_curves_and_trees(tmp_path):
     write_html([*two_panels(), *flat_panels()], tmp_path / "event.html", "an event")
     text = (tmp_path / "event.html").read_text()

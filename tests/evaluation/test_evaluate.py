@@ -156,7 +156,8 @@ def test_an_evaluation_is_a_child_run_and_the_model_has_one_card(hepfm, runs, fo
     artifacts = folder / "mlartifacts"
     files = {path.name for path in (artifacts / child.info.run_id / "artifacts").iterdir()}
     assert files >= {"evaluation.json", "figures.png", "statistics.npz"}
-    hepfm("evaluate", run.path, "--data", "test.h5", "--name", "known")
+    hepfm("evaluate", run.path, "--data", "test.h5", "--name", "again")
+    hepfm("evaluate", run.path, "--data", "test.h5", "--name", "wide", "--level", 0.95)
     said = hepfm("register", run.path, "my-model", stderr=True)
     assert "Registered: my-model, version 1 (models:/my-model/1)" in said
     (version,) = client.search_model_versions("name = 'my-model'")
@@ -165,7 +166,8 @@ def test_an_evaluation_is_a_child_run_and_the_model_has_one_card(hepfm, runs, fo
     assert version.description == card.read_text()
     text = card.read_text()
     assert f"| macro_f1 | {figure['value']:.4g} | {figure['low']:.4g} to {figure['high']:.4g} |" in text
-    assert text.count("| macro_f1 |") == 1, "the same evaluation is told once"
+    assert text.count("| macro_f1 |") == 2, "the same figures are told once"
+    assert text.count("intervals of 95% by event") == 1
     assert str(folder / "pre.h5") in text, "what the weights were trained on before"
     sent = artifacts / version.run_id / "artifacts" / "models" / card.parent.name
     assert (sent / "model.safetensors").read_bytes() == (card.parent / "model.safetensors").read_bytes()
@@ -174,21 +176,25 @@ def test_an_evaluation_is_a_child_run_and_the_model_has_one_card(hepfm, runs, fo
 @pytest.mark.parametrize(
     "command",
     [
-        ("evaluate", "--data", "tset.h5"),
-        ("predict", "--out", "out", "--data", "tset.h5"),
-        ("embed", "--out", "out", "--data", "tset.h5"),
-        ("display", "--event", 1, "--data", "tset.h5"),
-        ("anomaly", "--out", "out", "--data", "test.h5", "--reference", "tset.h5"),
-        ("probe", "--task", "semantic", "--train", "tset.h5"),
-        ("fewshot", "--task", "semantic", "--train", "train.h5", "--test", "tset.h5"),
+        ("evaluate", "--data"),
+        ("predict", "--out", "out", "--data"),
+        ("embed", "--out", "out", "--data"),
+        ("display", "--event", 1, "--data"),
+        ("anomaly", "--out", "out", "--data"),
+        *(
+            ("anomaly", "--out", "out", "--data", "test.h5", option)
+            for option in ("--reference", "--against")
+        ),
+        *(("probe", "--task", "semantic", option) for option in ("--train", "--val", "--test")),
+        *(("fewshot", "--task", "semantic", option) for option in ("--train", "--val", "--test")),
     ],
-    ids=lambda command: command[0],
+    ids=lambda command: command[0] + command[-1],
 )
 def test_a_file_that_is_not_there_is_told_before_the_model_is_read(hepfm, runs, monkeypatch, command):
     monkeypatch.setattr(
         "hepfm.training.pretrained.open_checkpoint", lambda *_, **__: pytest.fail("it was read")
     )
-    told = hepfm(command[0], runs["task"].path, *command[1:], fails=DataError)
+    told = hepfm(command[0], runs["task"].path, *command[1:], "tset.h5", fails=DataError)
     assert "tset.h5" in told
     assert "did you mean 'test.h5'?" in told
 

@@ -6,16 +6,18 @@ import json
 import os
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from zipfile import BadZipFile
 
 import numpy as np
 import pytest
 
 from hepfm.cli.curve import PATIENCE, Work
 from hepfm.errors import RecipeError
-from hepfm.evaluation.fewshot import Ledger, Point, curves, panel, points, refuse_others
+from hepfm.evaluation.fewshot import Ledger, Point, curves, doubts_of, panel, points, refuse_others
 from hepfm.evaluation.results import difference, summary
 from hepfm.metrics.bootstrap import intervals
 
@@ -177,6 +179,10 @@ def test_what_was_trained_from_scratch_for_one_pretrained_model_serves_another(t
     assert ours.told(SCRATCH) == first.told(SCRATCH) | {"curve": str(first.folder)}
     np.testing.assert_equal(ours.statistics(SCRATCH), first.statistics(SCRATCH))
     third = Ledger(tmp_path / "third" / "evaluations" / "other", settings)
+    (first.folder / "settings.json").unlink()
+    assert third.borrow(SCRATCH, tmp_path, PLUGINS) == str(first.folder), (
+        "where it was trained, not the second"
+    )
     assert third.borrow(replace(SCRATCH, seed=2), tmp_path, PLUGINS) == ""
 
 
@@ -198,18 +204,71 @@ def test_from_scratch_with_other_events_settings_or_plugins_is_trained_anew(tmp_
     assert ours.told(SCRATCH) == {}
 
 
-@pytest.mark.parametrize("broken", ["settings.json", "points/scratch-5-n10-s1.npz", "run.json", "not done"])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "settings.json",
+        "points/scratch-5-n10-s1.npz",
+        "npz",
+        "points/scratch-5-n10-s1.json",
+        "run.json",
+        "not done",
+    ],
+)
 def test_a_damaged_or_begun_curve_is_passed_over(tmp_path, settings, broken):
     first = a_curve(tmp_path, settings)
     if broken == "not done":
         first.note(SCRATCH, done=False)
     elif broken == "run.json":
         (tmp_path / "first-scratch" / "run.json").unlink()
+    elif broken == "npz":  # somewhere in its compressed numbers
+        path = first.folder / "points" / f"{SCRATCH.name}.npz"
+        content = bytearray(path.read_bytes())
+        content[len(b"PK") + 70] ^= 0xFF
+        path.write_bytes(content)
+        with pytest.raises((zlib.error, BadZipFile)):
+            first.statistics(SCRATCH)
     else:
-        (first.folder / broken).write_bytes(b"PK\x03\x04")
+        (first.folder / broken).write_bytes(b"[]" if broken.endswith("json") else b"PK\x03\x04")
     ours = Ledger(tmp_path / "second" / "evaluations" / "fewshot", settings)
     assert ours.borrow(SCRATCH, tmp_path, PLUGINS) == ""
     assert not ours.told(SCRATCH).get("done")
+
+
+def test_what_cannot_be_written_is_not_taken_for_a_damaged_curve(tmp_path, settings, monkeypatch):
+    a_curve(tmp_path, settings)
+    ours = Ledger(tmp_path / "second" / "evaluations" / "fewshot", settings)
+    full = OSError("No space left on device")
+    monkeypatch.setattr(np, "savez_compressed", lambda *_, **__: (_ for _ in ()).throw(full))
+    with pytest.raises(OSError, match="No space"):
+        ours.borrow(SCRATCH, tmp_path, PLUGINS)
+
+
+def test_other_code_or_precision_and_trainings_that_end_early_are_told(tmp_path, settings):
+    ledger = Ledger(tmp_path / "first" / "evaluations" / "fewshot", settings)
+    ours = SCRATCH.partner
+    assert ours.name == "pretrained-5-n10-s1"
+
+    def made(point, code, precision):
+        folder = tmp_path / f"run-{point.arm}"
+        folder.mkdir(exist_ok=True)
+        (folder / "run.json").write_text(json.dumps({"code": code, "effective": {"precision": precision}}))
+        ledger.note(point, run=folder.name)
+
+    made(ours, "abc", "bf16")
+    assert doubts_of(ledger, [ours, SCRATCH], tmp_path) == [], "of the other nothing is known"
+    made(SCRATCH, "abc", "bf16")
+    assert doubts_of(ledger, [ours, SCRATCH], tmp_path) == []
+    for other in ("abd", "bf16"), ("abc", "fp32"):
+        made(SCRATCH, *other)
+        (told,) = doubts_of(ledger, [ours, SCRATCH], tmp_path)
+        assert "1 trainings from scratch have another code or precision" in told
+        assert SCRATCH.name in told
+    late = replace(ours, converged=True)
+    ledger.note(late, converged=False)
+    assert "still becoming better" in doubts_of(ledger, [late], tmp_path)[0]
+    ledger.note(late, converged=True)
+    assert doubts_of(ledger, [late], tmp_path) == []
 
 
 def test_names_of_points_are_told_apart():

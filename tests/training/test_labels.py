@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
+import torch
 
 from hepfm.api import Sample
 from hepfm.data.source import open_source
@@ -15,6 +17,7 @@ from hepfm.readers.store import StoreWriter
 from hepfm.recipe.schema import Recipe
 from hepfm.training.labels import look_for_labels
 from hepfm.training.model import build
+from hepfm.training.ranks import Ranks
 from hepfm.training.worker import train
 from hepfm_image3d.schema import image3d_schema
 
@@ -61,6 +64,22 @@ def test_events_without_any_known_label_are_refused_before_training(make_run, wr
         assert not list(run.checkpoints.glob("*"))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", [VALUES, CLASSES], ids=["refused", "warned"])
+def test_two_ranks_refuse_together_and_one_warns(make_run, written, run_ranks, tmp_path, objective):
+    unknown, known = written("unknown.h5", [np.nan] * 6), written("known.h5", [1.0] * 6, first=90)
+    run, request = make_run(objective=objective, data__train=unknown, data__val=known, train__steps=1)
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps(request.to_json()))
+    codes, output, _ = run_ranks("train_rank.py", [path], tmp_path, world=2)
+    if objective is VALUES:
+        assert codes == [1, 1], "\n".join(output)
+        assert all("None of 6 events has a label that counts" in each for each in output)
+    else:
+        assert codes == [0, 0], "\n".join(output)
+        assert run.log_path.read_text().count("nothing is of") == 2, "of each source once"
+
+
 def test_numbers_that_are_not_known_in_some_events_teach_nothing(make_run, written, figures):
     masses = [np.nan if i % 3 else 100.0 + i for i in range(30)]
     some, val = written("some.h5", masses), written("val.h5", [np.nan, np.inf, 120.0], first=90)
@@ -80,7 +99,8 @@ def test_a_class_that_is_never_there_is_told_and_the_last_label_is_found(make_ru
         changed = recipe.model_copy(update={"objective": recipe.objective.model_validate(objective)})
         module = build(changed, source.modalities, "fp32")
         caplog.clear()
-        look_for_labels(module.objective, {"data.train": source, "data.val": None}, changed)
+        alone = Ranks(rank=0, world=1, device=torch.device("cpu"))
+        look_for_labels(module.objective, {"data.train": source}, changed, alone)
         return caplog.text
 
     late = written("late.h5", [np.nan] * 299 + [5.0], classes=(0, 1, 3))

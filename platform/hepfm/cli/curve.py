@@ -77,7 +77,7 @@ class Work:
         if point.arm == "probe":
             self._probe(point, ledger, head)
             return
-        if point.arm == "scratch" and "run" not in ledger.told(point):
+        if point.arm == "scratch" and self._begun(point, ledger) is None:
             from hepfm.plugins import plugins
 
             if folder := ledger.borrow(point, self.out.resolve(), plugins().versions()):
@@ -112,16 +112,20 @@ class Work:
         fitted, statistics = one_probe(frozen, splits, kind="linear", seed=point.seed, absent="miss")
         ledger.finish(point, statistics, chosen=dict(fitted.chosen))
 
+    def _begun(self, point: Point, ledger: Ledger) -> RunDir | None:
+        """The run of a point whose training began, unless somebody removed it."""
+        from hepfm.tracking.runs import RunDir
+
+        told = ledger.told(point).get("run")
+        run = None if told is None else RunDir(self.out.resolve() / told)
+        return run if run is not None and (run.path / "run.json").exists() else None
+
     def _train(self, point: Point, ledger: Ledger, best_by: str | None) -> RunDir:
         from hepfm.plugins import plugins
-        from hepfm.tracking.runs import RunDir
         from hepfm.training.request import TrainRequest
 
         resolved = self.resolved(point, f"{ledger.folder.name}-{point.name}"[:80], best_by=best_by)
-        told = ledger.told(point).get("run")
-        begun = None if told is None else RunDir(self.out.resolve() / told)
-        if begun is not None and not (begun.path / "run.json").exists():
-            begun = None  # somebody removed it
+        begun = self._begun(point, ledger)
         if begun is not None and begun.json()["status"] == "done":
             return begun
         with connection(resolved.recipe):

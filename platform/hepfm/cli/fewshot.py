@@ -20,7 +20,6 @@ from hepfm.cli.tables import figure_table, wide
 from hepfm.errors import HepfmError, RecipeError, did_you_mean
 
 if TYPE_CHECKING:
-    from hepfm.evaluation.fewshot import Point
     from hepfm.evaluation.splits import Opened
     from hepfm.objectives.task import Task as Learned
     from hepfm.recipe.load import Resolved
@@ -75,11 +74,12 @@ def fewshot(
     """Draw the curve: fine-tuned on few labelled events, against from scratch on the same.
 
     Both with equal updates and, on demand (--converge), until they become no better. Each point is a run of
-    its own, below the pretrained one, tested on all test events. The same command goes on after it was
-    stopped or killed; points that are done stay. More events or seeds add points.
+    its own, tested on all test events; those from scratch may be those of another pretrained run's curve. The
+    same command goes on after it was stopped or killed; points that are done stay. More events or seeds add
+    points.
     """
     doing(f"Drawing few-shot curves of {run}")
-    from hepfm.evaluation.fewshot import Ledger, curves, not_converged, points, refuse_others
+    from hepfm.evaluation.fewshot import Ledger, curves, doubts_of, points, refuse_others
     from hepfm.evaluation.frozen import task_on
     from hepfm.evaluation.probe import refuse_told
     from hepfm.locks import held
@@ -132,7 +132,7 @@ def fewshot(
             if not ledger.told(point).get("done"):
                 typer.echo(f"{at}/{len(asked)}  {point.name}", err=True)
                 work.carry_out(point, ledger, head, best_by)
-        doubts = [*opened.doubts, *_late(not_converged(ledger, asked))]
+        doubts = [*opened.doubts, *doubts_of(ledger, asked, out.resolve())]
         result = {"kind": "fewshot", "name": folder.name, "run": parent.name, "task": head}
         result |= {**about_model(model), "saw": saw, "data": opened.told, "doubts": doubts}
         result |= {} if converge is None else {"chosen_by": best_by or "loss"}
@@ -150,15 +150,6 @@ def _figure(asked: str | None, known: Sequence[str]) -> str:
             f"The task has no figure '{asked}'.", where="--figure", fix=did_you_mean(asked, known)
         )
     return asked
-
-
-def _late(points: Sequence[Point]) -> list[str]:
-    """A sentence on trainings whose end came before they had converged, where there are any."""
-    if not points:
-        return []
-    some = ", ".join(point.name for point in points[:3]) + (", ..." if len(points) > 3 else "")
-    sentence = f"to convergence were still becoming better at their last update ({some}); raise --converge"
-    return [f"{len(points)} trainings {sentence}"]
 
 
 def _opened(model: Pretrained, **named: Any) -> Opened:

@@ -54,7 +54,7 @@ def open_run(
     from hepfm.tracking.runs import find_run
 
     found = find_run(run, runs.resolve())
-    paths_of([path for each in named for path in each or ()])
+    paths_of([path for each in named for path in each or ()])  # raises where one is not there
     doing(f"Reading the model of {found.name}")
     # Only now what takes seconds to import.
     from hepfm.training.checkpoint import choose

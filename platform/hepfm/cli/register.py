@@ -72,5 +72,10 @@ def register_model(run: RunDir, model: Pretrained, name: str) -> str:
             f"MLflow at {without_secrets(store_of(run))} did not take the model ({why(error)}). Nothing is "
             f"lost; send it: 'hepfm mlflow sync {near(run.path)}'."
         )
+    if version is None:
+        return (
+            f"MLflow at {without_secrets(store_of(run))} refused the model: {near(run.log_path)} says why. "
+            f"Its files are in {near(folder)}."
+        )
     typer.echo(f"Registered: {name}, version {version} (models:/{name}/{version})", err=True)
     return ""

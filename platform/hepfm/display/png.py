@@ -24,8 +24,7 @@ _COLUMN_INCHES, _LINE_INCHES, _LETTER_INCHES, _INDENT_INCHES = 8.0, 0.15, 0.056,
 """Of a tree: width of a column, height of a line, width of a letter of 7 points, shift of a child."""
 _FEW_LINES = 12
 _FEW_CLASSES = 8
-_MOST_TICKS = 4
-_LABEL_POINTS, _TICK_POINTS = 9.0, 8.0
+_MOST_TICKS, _LABEL_POINTS, _TICK_POINTS = 4, 9.0, 8.0
 """Of axes in space: ticks, distance of the label, and of the numbers of the vertical axis."""
 _SYMBOLS = {"diamond": "D", "square": "s"}
 _STYLES = ("-", "--", ":", "-.")
@@ -33,7 +32,7 @@ _STYLES = ("-", "--", ":", "-.")
 
 
 class _PlainLog(LogFormatter):
-    """Numbers of a logarithmic axis without powers of ten: 0.3 in place of 3e-01."""
+    """Numbers of a logarithmic axis, from 0.0001 to 100000 without powers of ten: 0.3 in place of 3e-01."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         return f"{x:g}" if super().__call__(x, pos) else ""

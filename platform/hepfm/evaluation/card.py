@@ -5,6 +5,7 @@ After Mitchell et al., "Model cards for model reporting", FAT* 2019 (arXiv:1810.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -30,14 +31,19 @@ def card(
         name: Of the registered model.
         run: The run's.
         results: What ``evaluation.json`` says of the evaluations; those of other checkpoints are left out,
-            and of equal ones (name, task, events) all but the last.
+            and of those of the same events with the same figures all but the last.
         probes: The same of probes and few-shot curves (`hepfm.tracking.probes.probes_of`).
     """
     sha = model.manifest["weights_sha256"]
     results, probes = (
         [each for each in found if each["weights_sha256"] == sha] for found in (results, probes)
     )
-    results = list({(each["name"], each["task"], each["data"]["digest"]): each for each in results}.values())
+    results = list(
+        {
+            json.dumps([each["task"], each["data"]["digest"], each["level"], each["figures"]]): each
+            for each in results
+        }.values()
+    )
     lines = [
         f"# {name}",
         "",

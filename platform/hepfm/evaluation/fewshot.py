@@ -12,9 +12,9 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +27,7 @@ from hepfm.errors import RecipeError
 from hepfm.evaluation.results import LEVEL, difference, summary
 from hepfm.metrics.bootstrap import Array, Figures
 from hepfm.recipe.document import flatten
-from hepfm.tracking.files import replace
+from hepfm.tracking.files import replace as put
 from hepfm.tracking.lines import plain
 from hepfm.tracking.probes import CONVERGED, SETTINGS, curve_title
 from hepfm.tracking.runs import EVALUATIONS
@@ -54,6 +54,11 @@ class Point:
         if self.arm == "probe":
             return self.arm
         return f"{self.arm}-{CONVERGED if self.converged else ''}{self.updates}"
+
+    @property
+    def partner(self) -> Point:
+        """Of a training from scratch, the one that is fine-tuned with as many events and updates."""
+        return replace(self, arm="pretrained")
 
     @property
     def name(self) -> str:
@@ -135,7 +140,7 @@ class Ledger:
         refuse_others(folder, settings)
         path = folder / SETTINGS
         if not path.exists():
-            replace(path, json.dumps(plain(dict(settings)), indent=2).encode() + b"\n")
+            put(path, json.dumps(plain(dict(settings)), indent=2).encode() + b"\n")
 
     def told(self, point: Point) -> dict[str, Any]:
         """What is known of a point: ``run`` once its training began, ``done`` at its end."""
@@ -145,32 +150,36 @@ class Ledger:
     def note(self, point: Point, **facts: Any) -> None:
         """Adds to what is known of a point."""
         content = json.dumps(plain(self.told(point) | facts), indent=2)
-        replace(self._points / f"{point.name}.json", content.encode() + b"\n")
+        put(self._points / f"{point.name}.json", content.encode() + b"\n")
 
     def borrow(self, point: Point, runs: Path, plugins: Mapping[str, Any]) -> str:
         """Takes over a training from scratch that another curve has, made alike.
 
-        Alike are events, recipe and plugins; the pretrained run may be another.
+        Alike are events, recipe, seed, updates and versions of plugins; the pretrained run may be another.
 
         Args:
             point: From scratch, so that nothing of it depends on a pretrained run.
-            runs: The folder of runs.
-            plugins: Name to version, of at least those that are used.
+            runs: The folder of runs, in which the other pretrained run and the training must be.
+            plugins: Name to distribution and version, of at least those that are used.
 
         Returns:
-            The folder of the other curve; an empty text where there is none that has it.
+            The folder of the curve that it was trained for; an empty text where there is none.
         """
         wanted = _from_scratch(json.loads((self.folder / SETTINGS).read_bytes()))
         for path in sorted(runs.glob(f"*/{EVALUATIONS}/*/points/{point.name}.json")):
             folder = path.parent.parent
-            with suppress(OSError, ValueError, KeyError, BadZipFile):  # damaged, or of another version
+            try:
                 told = json.loads(path.read_bytes())
                 made = json.loads((runs / told["run"] / "run.json").read_bytes())["plugins"]
                 have = _from_scratch(json.loads((folder / SETTINGS).read_bytes()))
-                if told["done"] and have == wanted and made == {name: plugins[name] for name in made}:
-                    with np.load(BytesIO(path.with_suffix(".npz").read_bytes())) as content:
-                        self.finish(point, dict(content), **told, curve=str(folder))
-                    return str(folder)
+                with np.load(BytesIO(path.with_suffix(".npz").read_bytes())) as content:
+                    statistics = dict(content)
+            except (OSError, ValueError, TypeError, KeyError, BadZipFile, zlib.error):
+                continue  # it is not done, damaged, or of another version
+            if told.get("done") and have == wanted and made == {name: plugins.get(name) for name in made}:
+                facts = {"curve": str(folder)} | told  # that one may have taken it over, too
+                self.finish(point, statistics, **facts)
+                return str(facts["curve"])
         return ""
 
     def finish(self, point: Point, statistics: Mapping[str, Array], **facts: Any) -> None:
@@ -187,10 +196,10 @@ class Ledger:
             return dict(content)
 
 
-def _from_scratch(settings: dict[str, Any]) -> dict[str, Any]:
+def _from_scratch(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What decides a training from scratch: not what it is compared with, nor how that one is spared."""
-    del settings["weights_sha256"], settings["recipe"]["model"]["adapt"]
-    return settings
+    model = {key: value for key, value in settings["recipe"]["model"].items() if key != "adapt"}
+    return {"data": settings["data"], "recipe": {**settings["recipe"], "model": model}}
 
 
 def curves(ledger: Ledger, done: Sequence[Point], figures: Figures) -> dict[str, Any]:
@@ -235,6 +244,34 @@ def panel(result: Mapping[str, Any], figure: str, *, title: str) -> Lines:
     )
 
 
-def not_converged(ledger: Ledger, done: Iterable[Point]) -> list[Point]:
-    """Those of trainings to convergence that were still becoming better at their last update."""
-    return [point for point in done if point.converged and not ledger.told(point)["converged"]]
+def doubts_of(ledger: Ledger, done: Sequence[Point], runs: Path) -> list[str]:
+    """Sentences on what spoils the comparison of points.
+
+    They are of trainings to convergence that were still becoming better at their last update, and of those
+    from scratch whose code or precision is not that of the fine-tuning beside them.
+    """
+    late = [point for point in done if point.converged and not ledger.told(point)["converged"]]
+    others = [
+        point
+        for point in done
+        if point.arm == "scratch"
+        and len({_made(ledger, each, runs) for each in (point, point.partner)} - {None}) > 1
+    ]
+    found = []
+    for points, sentence in (
+        (late, "to convergence were still becoming better at their last update ({}); raise --converge"),
+        (others, "from scratch have another code or precision than those fine-tuned ({})"),
+    ):
+        if points:
+            some = ", ".join(point.name for point in points[:3]) + (", ..." if len(points) > 3 else "")
+            found.append(f"{len(points)} trainings {sentence.format(some)}")
+    return found
+
+
+def _made(ledger: Ledger, point: Point, runs: Path) -> tuple[str, str] | None:
+    """Code and precision of a point's training, where they are known."""
+    path = runs / ledger.told(point).get("run", "") / "run.json"
+    if not path.is_file():
+        return None
+    told = json.loads(path.read_bytes())
+    return told.get("code", ""), told.get("effective", {}).get("precision", "")

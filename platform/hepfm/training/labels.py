@@ -17,6 +17,7 @@ from hepfm.data.source import Source
 from hepfm.errors import DataError
 from hepfm.objectives.task import Task
 from hepfm.recipe.schema import Recipe
+from hepfm.training.ranks import Ranks
 
 _log = logging.getLogger(__name__)
 
@@ -24,31 +25,25 @@ _LOOKED_AT = 256
 """Events, drawn; the others only where none of these has a label."""
 
 
-def look_for_labels(objective: Any, sources: Mapping[str, Source | None], recipe: Recipe) -> None:
+def look_for_labels(objective: Any, sources: Mapping[str, Source], recipe: Recipe, ranks: Ranks) -> None:
     """Refuses events none of which has a label that counts, and warns of classes that are never there.
 
-    Of what a generator makes, nothing is looked at.
+    Of what a generator makes, nothing is looked at. All ranks call this: the first looks at a few events, and
+    only where none of them has a label, each at all of them, so that none waits for another.
 
     Args:
         objective: On the CPU; one that learns no task is not looked at.
         sources: By what the recipe calls them.
         recipe: The run's.
+        ranks: Of the training.
 
     Raises:
         DataError: There is nothing to learn.
     """
     if not isinstance(objective, Task):
         return
-    for where, source in sources.items():
-        if source is None or isinstance(whole_of(source), GeneratorSource):
-            continue
-        if absent := _absent_classes(objective.head, source, recipe, where):
-            _log.warning(
-                "%s: nothing is of %s in the %d events looked at, so it can hardly be learned or judged",
-                where,
-                ", ".join(absent),
-                min(len(source), _LOOKED_AT),
-            )
+    for where in ranks.on_first(lambda: _unknown(objective.head, sources, recipe)):
+        refuse_unlabelled(objective.head, sources[where], where=where)
 
 
 def refuse_unlabelled(head: Any, source: Source, *, where: str) -> None:
@@ -63,8 +58,28 @@ def refuse_unlabelled(head: Any, source: Source, *, where: str) -> None:
     )
 
 
-def _absent_classes(head: Any, source: Source, recipe: Recipe, where: str) -> list[str]:
-    """Classes that are not there; refuses events without any label."""
+def _unknown(head: Any, sources: Mapping[str, Source], recipe: Recipe) -> list[str]:
+    """Those of which a few events have no label; warns of classes that these do not have."""
+    unknown = []
+    for where, source in sources.items():
+        if isinstance(whole_of(source), GeneratorSource):
+            continue
+        known, absent = _seen(head, source, recipe)
+        if not known:
+            _log.info("%s: none of %d events has a label, the others are looked at", where, _LOOKED_AT)
+            unknown.append(where)
+        elif absent:
+            _log.warning(
+                "%s: nothing is of %s in the %d events looked at, so it can hardly be learned or judged",
+                where,
+                ", ".join(absent),
+                min(len(source), _LOOKED_AT),
+            )
+    return unknown
+
+
+def _seen(head: Any, source: Source, recipe: Recipe) -> tuple[int, list[str]]:
+    """Labels that count in a few events, and classes that none of these has."""
     of_classes = isinstance(head, Probed) and head.answers == "classes"
     known, rows = 0, torch.zeros(head.outputs if of_classes else 0)
     cost = recipe.data.micro_batch_cost
@@ -73,10 +88,7 @@ def _absent_classes(head: Any, source: Source, recipe: Recipe, where: str) -> li
         if of_classes:
             classes = head.targets(batch).values
             rows = rows + torch.bincount(classes[classes >= 0], minlength=head.outputs)
-    if not known:
-        _log.info("%s: none of %d events has a label, the others are looked at", where, _LOOKED_AT)
-        refuse_unlabelled(head, source, where=where)
-    return [_name(head, index) for index in (rows == 0).nonzero()[:, 0].tolist()]
+    return known, [_name(head, index) for index in (rows == 0).nonzero()[:, 0].tolist()]
 
 
 def _targets(head: Any, batch: Batch) -> int:

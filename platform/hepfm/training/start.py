@@ -57,8 +57,8 @@ def start(request: TrainRequest, resolved: Resolved, run: RunDir, ranks: Ranks) 
     precision = ranks.on_first(lambda: _precision(recipe, folder, ranks))
     module = build(recipe, train.modalities, precision)
     _check_alike(train, val, module)
-    labelled = {"data.train": train, "data.val": val}
-    ranks.on_first(lambda: look_for_labels(module.objective, labelled, recipe))
+    labelled = {"data.train": train} | ({} if val is None else {"data.val": val})
+    look_for_labels(module.objective, labelled, recipe, ranks)
     if recipe.data.augment and module.encoder.frame.axes:
         _log.warning(
             "parts share axes, and each is augmented by itself: set data.augment=false, or switch off what "
