@@ -156,18 +156,18 @@ def test_an_evaluation_is_a_child_run_and_the_model_has_one_card(hepfm, runs, fo
     artifacts = folder / "mlartifacts"
     files = {path.name for path in (artifacts / child.info.run_id / "artifacts").iterdir()}
     assert files >= {"evaluation.json", "figures.png", "statistics.npz"}
-    hepfm("evaluate", run.path, "--data", "test.h5", "--name", "again")
-    hepfm("evaluate", run.path, "--data", "test.h5", "--name", "wide", "--level", 0.95)
-    said = hepfm("register", run.path, "my-model", stderr=True)
-    assert "Registered: my-model, version 1 (models:/my-model/1)" in said
+    (card,) = run.path.glob("models/my-model-*/card.md")
+    tables = card.read_text().count("| macro_f1 |")
+    for name, level, more in (("again", 0.68, 0), ("wide", 0.95, 1)):
+        hepfm("evaluate", run.path, "--data", "test.h5", "--name", name, "--level", level)
+        said = hepfm("register", run.path, "my-model", stderr=True)
+        assert "Registered: my-model, version 1 (models:/my-model/1)" in said
+        assert card.read_text().count("| macro_f1 |") == tables + more, "equal figures are told once"
     (version,) = client.search_model_versions("name = 'my-model'")
     assert version.run_id == run.json()["run_id"]
-    (card,) = run.path.glob("models/my-model-*/card.md")
     assert version.description == card.read_text()
     text = card.read_text()
     assert f"| macro_f1 | {figure['value']:.4g} | {figure['low']:.4g} to {figure['high']:.4g} |" in text
-    assert text.count("| macro_f1 |") == 2, "the same figures are told once"
-    assert text.count("intervals of 95% by event") == 1
     assert str(folder / "pre.h5") in text, "what the weights were trained on before"
     sent = artifacts / version.run_id / "artifacts" / "models" / card.parent.name
     assert (sent / "model.safetensors").read_bytes() == (card.parent / "model.safetensors").read_bytes()
