@@ -38,7 +38,11 @@ def test_geant4(tmp_path):
     assert figures["probe"]["pretrained"]["macro_f1"] != figures["probe"]["untrained"]["macro_f1"]
     assert {"pretrained-2", "scratch-2", "gain-2"} == figures["few"].keys() == figures["all"].keys()
     in_order(figures["particles"]["ari"])
-    assert len(list((tmp_path / "runs").glob("*/checkpoints"))) == 6
+    longer = figures["longer"]
+    assert longer["few"]["scratch-2"] == figures["few"]["scratch-2"], "it is the same training"
+    assert {"steps", "probe", "few", "fewer"} <= longer.keys()
+    # Two pretrainings, particles, five times fine-tuned, and once from scratch: here all curves have equal points.
+    assert len(list((tmp_path / "runs").glob("*/checkpoints"))) == 2 + 1 + 5 + 1
 
 
 def test_protodune(real_data, tmp_path):

@@ -17,6 +17,14 @@ from pathlib import Path
 from typing import Any
 
 VALIDATED = ("train.validate_every=200", "train.validate_events=60", "train.patience=5")
+LONGER = 12_000
+"""Steps of a second pretraining: three times those of the recipe."""
+CURVES = {
+    "few": (100, ["--updates", "1000", "--converge", "3000"]),
+    "fewer": (30, ["--updates", "1000"]),
+    "all": (1000, ["--updates", "2500"]),
+}
+"""Few-shot curves: labelled events, and how long is trained."""
 PRETRAINING, SEMANTIC, PARTICLES = "image3d/masked-hour", "tasks/semantic-hour", "tasks/particles-hour"
 
 
@@ -59,6 +67,29 @@ class Commands:
         """Options that set values of a recipe."""
         return [item for each in (*more, *self.overrides) for item in ("--set", each)]
 
+    @property
+    def splits(self) -> list[str]:
+        """Options that name the events."""
+        return [item for name in ("train", "val", "test") for item in (f"--{name}", str(self.sample / name))]
+
+    def probe(self, run: str, labelled: int, *options: str) -> dict[str, Any]:
+        """Figures of a linear probe of voxels' classes, for each of its arms."""
+        asked = ("--task", "semantic", "--events", labelled, *options, "--runs", self.runs, *self.splits)
+        told = self("probe", run, *asked)
+        return {arm: betweens(figures) for arm, figures in told["figures"].items()}
+
+    def curve(self, run: str, name: str) -> dict[str, Any]:
+        """Figures of one of `CURVES`: of a run fine-tuned and of one from scratch."""
+        events, updates = CURVES[name]
+        if any(each.startswith("train.steps=") for each in self.overrides):
+            events, updates = 4, ["--updates", "2"]
+        told = self(
+            "fewshot", run, "--task", "semantic", "--recipe", SEMANTIC, "--name", f"fewshot-{name}",
+            "--events", events, *updates, "--seeds", 1, "--no-probe", "--in-process", "--runs", self.runs,
+            *self.splits, *self.settings(*VALIDATED),
+        )  # fmt: skip
+        return of_curve(told)
+
     def test(self, run: str) -> dict[str, Any]:
         """Figures of a run's task on the test events: name to value and ends of the interval."""
         told = self("evaluate", run, "--data", self.sample / "test", "--name", "results", "--runs", self.runs)
@@ -79,38 +110,36 @@ def main(
         labelled: Events that the probe is fitted to.
     """
     commands = Commands(data / "geant4_lartpc", out, overrides)
-    splits = [item for name in ("train", "val", "test") for item in (f"--{name}", commands.sample / name)]
     pretrained = commands.train("geant4", "pretrain", PRETRAINING)
+    longer = commands.train("geant4-longer", "pretrain", PRETRAINING, "--set", f"train.steps={LONGER}")
     run = pretrained["run_dir"]
-    probed = commands("probe", run, "--task", "semantic", "--untrained", "--events", labelled, *splits)
-    short = any(each.startswith("train.steps=") for each in overrides)
-    curves = {}
-    for name, curve, events, updates in (
-        ("few", "few", 100, ["--updates", 1000, "--converge", 3000]),
-        ("fewer", "few", 30, ["--updates", 1000]),
-        ("all", "all", 1000, ["--updates", 2500]),
-    ):
-        curves[name] = commands(
-            "fewshot", run, "--task", "semantic", "--recipe", SEMANTIC, "--name", f"fewshot-{curve}",
-            "--events", 4 if short else events, *(["--updates", 2] if short else updates),
-            "--seeds", 1, "--no-probe", "--in-process", "--runs", out, *splits,
-            *commands.settings(*VALIDATED),
-        )  # fmt: skip
     grouped = commands.train("geant4-particles", "finetune", run, "--recipe", PARTICLES)
     figures = {
-        "recipe": PRETRAINING,
-        "steps": pretrained["steps"],
-        "validation_loss": round(float(pretrained["val_loss"]), 4),
-        "validation_loss_without_learning": round(float(pretrained["val_loss_baseline"]), 4),
-        "training_events": pretrained["effective"]["train_events"],
-        "held_out_events": pretrained["effective"]["val_events"],
-        "processor_minutes": pretrained["processor_minutes"],
-        "probe": {arm: betweens(figures) for arm, figures in probed["figures"].items()},
-        **{name: of_curve(curve) for name, curve in curves.items()},
+        **of_pretraining(pretrained),
+        "probe": commands.probe(run, labelled, "--untrained"),
+        **{name: commands.curve(run, name) for name in CURVES},
         "particles": commands.test(grouped["run_dir"]),
         "particles_minutes": grouped["processor_minutes"],
+        "longer": {
+            **of_pretraining(longer),
+            "probe": commands.probe(longer["run_dir"], labelled),
+            **{name: commands.curve(longer["run_dir"], name) for name in ("few", "fewer")},
+        },
     }
     return figures, {}
+
+
+def of_pretraining(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page says of a pretraining."""
+    return {
+        "recipe": PRETRAINING,
+        "steps": told["steps"],
+        "validation_loss": round(float(told["val_loss"]), 4),
+        "validation_loss_without_learning": round(float(told["val_loss_baseline"]), 4),
+        "training_events": told["effective"]["train_events"],
+        "held_out_events": told["effective"]["val_events"],
+        "processor_minutes": told["processor_minutes"],
+    }
 
 
 def of_curve(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -97,19 +97,27 @@ def tables(figures: Mapping[str, Any]) -> Iterator[str]:
 def geant4(figures: Mapping[str, Any]) -> Iterator[str]:
     """Tables of the Geant4 sample: classes of voxels, and particles."""
     fewer, few, everything, probe = (figures[name] for name in ("fewer", "few", "all", "probe"))
+    longer = figures["longer"]
     trained = (
-        ("30", "1000 updates", fewer, "1000"),
-        ("100", "1000 updates", few, "1000"),
-        ("100", "at its best of 3000", few, "converged-3000"),
-        ("1000", "2500 updates", everything, "2500"),
+        ("30", "1000 updates", fewer, longer["fewer"], "1000"),
+        ("100", "1000 updates", few, longer["few"], "1000"),
+        ("100", "at its best of 3000", few, longer["few"], "converged-3000"),
+        ("1000", "2500 updates", everything, {}, "2500"),
     )
+    after, late = (f"{of['steps']:,} steps" for of in (figures, longer))
     rows = [
         ("linear probe of the untrained model", "150", probe["untrained"]),
-        ("linear probe of the frozen, pretrained model", "150", probe["pretrained"]),
+        (f"linear probe, pretrained {after}", "150", probe["pretrained"]),
+        (f"linear probe, pretrained {late}", "150", longer["probe"]["pretrained"]),
         *(
             (f"{arm}, {length}", labels, of[f"{name}-{updates}"])
-            for labels, length, of, updates in trained
-            for arm, name in (("from scratch", "scratch"), ("fine-tuned", "pretrained"))
+            for labels, length, short, long, updates in trained
+            for arm, of, name in (
+                ("from scratch", short, "scratch"),
+                (f"pretrained {after}", short, "pretrained"),
+                (f"pretrained {late}", long, "pretrained"),
+            )
+            if of
         ),
     ]
     yield table(
@@ -120,10 +128,13 @@ def geant4(figures: Mapping[str, Any]) -> Iterator[str]:
         ),
     )
     yield table(
-        ["labelled events", "what pretraining adds to macro F1"],
+        ["labelled events", f"what {after} of pretraining add to macro F1", f"what {late} add"],
         (
-            [f"{labels}, {length}", between(of[f"gain-{updates}"]["macro_f1"])]
-            for labels, length, of, updates in trained
+            [
+                f"{labels}, {length}",
+                *(between(of[f"gain-{updates}"]["macro_f1"]) if of else "" for of in (short, long)),
+            ]
+            for labels, length, short, long, updates in trained
         ),
     )
     names = ("ari", "f1", "pq", "pq_class", "purity", "efficiency", "energy_bias", "energy_rms")
