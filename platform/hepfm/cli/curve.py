@@ -80,8 +80,8 @@ class Work:
         if point.arm == "scratch" and self._begun(point, ledger) is None:
             from hepfm.plugins import plugins
 
-            if folder := ledger.borrow(point, self.out.resolve(), plugins().versions()):
-                typer.echo(f"     taken over from {near(Path(folder))}", err=True)
+            if curve := ledger.borrow(point, self.out.resolve(), plugins().versions()):
+                typer.echo(f"     taken over from {near(Path(curve))}", err=True)
                 return
         from hepfm.evaluation.evaluate import statistics_of
         from hepfm.evaluation.events import open_events
