@@ -172,14 +172,16 @@ class Ledger:
                 told = json.loads(path.read_bytes())
                 made = json.loads((runs / told["run"] / "run.json").read_bytes())["plugins"]
                 have = _from_scratch(json.loads((folder / SETTINGS).read_bytes()))
+                here = {name: plugins.get(name) for name in made}
+                if not told.get("done") or (have, made) != (wanted, here):
+                    continue
                 with np.load(BytesIO(path.with_suffix(".npz").read_bytes())) as content:
                     statistics = dict(content)
             except (OSError, ValueError, TypeError, KeyError, BadZipFile, zlib.error):
-                continue  # it is not done, damaged, or of another version
-            if told.get("done") and have == wanted and made == {name: plugins.get(name) for name in made}:
-                facts = {"curve": str(folder)} | told  # that one may have taken it over, too
-                self.finish(point, statistics, **facts)
-                return str(facts["curve"])
+                continue  # damaged, or of another version
+            facts = {"curve": str(folder)} | told  # that one may have taken it over, too
+            self.finish(point, statistics, **facts)
+            return str(facts["curve"])
         return ""
 
     def finish(self, point: Point, statistics: Mapping[str, Array], **facts: Any) -> None:
@@ -188,7 +190,7 @@ class Ledger:
         with aside.open("wb") as file:
             np.savez_compressed(file, **statistics)  # type: ignore[arg-type]
         aside.replace(self._points / f"{point.name}.npz")
-        self.note(point, **{**facts, "done": True})
+        self.note(point, **(facts | {"done": True}))
 
     def statistics(self, point: Point) -> dict[str, Array]:
         """Of a point that is done."""
